@@ -1,0 +1,57 @@
+"""Show where a Keras image model looked, and say when the picture is not to be trusted.
+
+``import eli5k as eli5`` serves what was written for eli5's Keras explainer.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from eli5k.base import (
+    AmbiguousOutputWarning,
+    BlankMapWarning,
+    Explanation,
+    ExplanationWarning,
+    TargetExplanation,
+)
+from eli5k.explain import explain_prediction
+from eli5k.formatters import (
+    format_as_dict,
+    format_as_html,
+    format_as_image,
+    format_as_text,
+    format_html_styles,
+)
+from eli5k.ipython import show_prediction
+
+if TYPE_CHECKING:
+    from eli5k import keras
+    from eli5k.keras import explain_prediction_keras, explain_predictions
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AmbiguousOutputWarning",
+    "BlankMapWarning",
+    "Explanation",
+    "ExplanationWarning",
+    "TargetExplanation",
+    "explain_prediction",
+    "explain_prediction_keras",
+    "explain_predictions",
+    "format_as_dict",
+    "format_as_html",
+    "format_as_image",
+    "format_as_text",
+    "format_html_styles",
+    "keras",
+    "show_prediction",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Keras and its backend take seconds to import: they wait until they are needed.
+    if name == "keras":
+        return importlib.import_module("eli5k.keras")
+    if name in ("explain_prediction_keras", "explain_predictions"):
+        return getattr(importlib.import_module("eli5k.keras"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

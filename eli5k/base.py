@@ -1,0 +1,118 @@
+"""The data that an explanation is: eli5's fields, in eli5's order, with eli5's defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class ExplanationWarning(UserWarning):
+    """The explanation was made, but it should not be trusted as it stands.
+
+    Every warning of this project is of this category or of one derived from it, so that
+    ``warnings.filterwarnings("error", category=eli5k.ExplanationWarning)`` turns each of them
+    into an error.
+
+    Examples
+    --------
+    >>> issubclass(ExplanationWarning, UserWarning)
+    True
+    """
+
+
+class BlankMapWarning(ExplanationWarning):
+    """The map is zero everywhere, too faint to see, or not finite: the picture shows nothing."""
+
+
+class AmbiguousOutputWarning(ExplanationWarning):
+    """The model has several outputs and none was asked for: the first one is explained."""
+
+
+@dataclass(slots=True)
+class TargetExplanation:
+    """Why one target, a class or another number of the output, got its score.
+
+    Attributes
+    ----------
+    target : int or str
+        Index of the class, or its name where ``target_names`` gave one.
+    feature_weights, weighted_spans : None
+        Fields of eli5 that mean nothing for an image.
+    proba : float or None
+        Probability in [0, 1], where the output is a softmax or a sigmoid.
+    score : float or None
+        The number that is explained: the model's output, or its logit.
+    heatmap : numpy.ndarray or None
+        ``(*grid)``, float, in [0, 1]: the map after ReLU and scaling.
+    attribution : numpy.ndarray or None
+        ``(*grid)``, float32: the raw signed map, before ReLU and scaling.
+
+    Examples
+    --------
+    >>> TargetExplanation(target=7, score=0.9)  # doctest: +ELLIPSIS
+    TargetExplanation(target=7, feature_weights=None, proba=None, score=0.9, ..., heatmap=None)
+    """
+
+    target: int | str
+    feature_weights: Any = None
+    proba: float | None = None
+    score: float | None = None
+    weighted_spans: Any = None
+    heatmap: np.ndarray | None = None
+    attribution: np.ndarray | None = field(default=None, repr=False)
+
+
+@dataclass(slots=True)
+class Explanation:
+    """Why a model predicted what it predicted: plain data, from which each format is made.
+
+    Attributes
+    ----------
+    estimator : str
+        Name of the model.
+    description, method : str or None
+        What was done, in a sentence and in a word.
+    error : str or None
+        Why there is no explanation; empty when there is one.
+    is_regression : bool
+        False for an image model.
+    targets : list of TargetExplanation or None
+        One for each target, in the order asked for.
+    feature_importances, decision_tree, highlight_spaces, transition_features : None
+        Fields of eli5 that mean nothing for an image.
+    image : PIL.Image.Image or None
+        The picture over which the heatmaps are laid.
+    layer : str or None
+        Path of the layer whose activations were explained.
+    output : str or None
+        Name of the explained output, where the model has several.
+
+    Examples
+    --------
+    >>> Explanation("model", error="not supported").error
+    'not supported'
+    """
+
+    estimator: str
+    description: str | None = None
+    error: str | None = None
+    method: str | None = None
+    is_regression: bool = False
+    targets: list[TargetExplanation] | None = None
+    feature_importances: Any = None
+    decision_tree: Any = None
+    highlight_spaces: bool | None = None
+    transition_features: Any = None
+    image: Image.Image | None = None
+    layer: str | None = field(default=None, repr=False)
+    output: str | None = field(default=None, repr=False)
+
+    def _repr_html_(self) -> str:
+        from eli5k.formatters.html import format_as_html
+
+        return format_as_html(self)

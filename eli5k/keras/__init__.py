@@ -1,0 +1,14 @@
+"""Explanations of Keras models."""
+
+try:
+    import keras as _keras  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"Keras could not load its backend ({error}). Install one of the extras, such as "
+        "pip install 'eli5k[tensorflow]', and set KERAS_BACKEND to it."
+    ) from error
+
+from eli5k.keras.explain_prediction import explain_prediction_keras
+from eli5k.keras.gradcam import gradcam, gradcam_backend
+
+__all__ = ["explain_prediction_keras", "gradcam", "gradcam_backend"]

@@ -1,0 +1,72 @@
+"""TensorFlow: a gradient tape that begins at the tapped tensors, inside one ``tf.function``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def differentiate(forward: Callable) -> tuple[Any, list, list]:
+    """Run ``forward`` and differentiate its scores with respect to what it taps.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(tap) -> (scores, rest)`` with scores ``(batch, targets)``. It passes each tensor
+        of interest through ``tap`` and goes on with what ``tap`` returns.
+
+    Returns
+    -------
+    results : tuple
+        ``(scores, rest)`` as ``forward`` returned them.
+    tapped : list of tensors
+        Each ``(batch, ...)``, in the order of the calls of ``tap``.
+    gradients : list of tensors or None
+        Each ``(targets, batch, ...)``; None where no score depends on the tensor.
+    """
+    tapped: list[tf.Tensor] = []
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+
+        def tap(tensor: tf.Tensor) -> tf.Tensor:
+            tape.watch(tensor)
+            tapped.append(tensor)
+            return tensor
+
+        scores, rest = forward(tap)
+        # Samples do not mix at inference: the gradient of the sum is each sample's own gradient.
+        totals = tf.reduce_sum(scores, axis=0)
+        if scores.shape[1] == 1:
+            total = totals[0]
+    if scores.shape[1] == 1:
+        gradients = tape.gradient(total, tapped)
+        gradients = [None if g is None else g[tf.newaxis] for g in gradients]
+    else:
+        gradients = tape.jacobian(totals, tapped)
+    return (scores, rest), tapped, gradients
+
+
+def compiled(function: Callable, model: keras.Model) -> Callable:
+    """Run ``function`` eagerly at its first call, and compile it when it is called again.
+
+    Tracing takes as long as several eager runs, so a question that is asked once is answered
+    soonest without it.
+    """
+    graph = tf.function(function, autograph=False, reduce_retracing=True)
+    asked = False
+
+    def run(*args: Any) -> Any:
+        nonlocal asked
+        if asked:
+            return graph(*args)
+        asked = True
+        return function(*args)
+
+    return run
+
+
+def dry_run(function: Callable) -> None:
+    """Run ``function`` eagerly: on TensorFlow that is sooner done than tracing it."""
+    function()

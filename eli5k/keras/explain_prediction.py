@@ -1,0 +1,281 @@
+"""The Keras handler: from a model and a document to an explanation."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from PIL import Image
+
+from eli5k.base import AmbiguousOutputWarning, Explanation, TargetExplanation
+from eli5k.explain import explain_prediction
+from eli5k.keras.attribution import Answer, ask
+from eli5k.keras.diagnosis import reason_for_blank, warn_if_blank
+from eli5k.keras.gradcam import heatmap_of
+from eli5k.keras.inputs import Document, is_image_model, read_document
+from eli5k.keras.methods import Method, find_method
+from eli5k.keras.survey import Survey, survey
+from eli5k.keras.targets import (
+    Selection,
+    TargetNames,
+    choose_targets,
+    class_count,
+    find_head,
+    name_of,
+)
+
+# eli5 documents these for every estimator; they mean nothing for an image.
+IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
+
+
+@explain_prediction.register(keras.Model)
+def explain_prediction_keras(
+    model: keras.Model,
+    doc: Any,
+    targets: list | Callable | None = None,
+    layer: str | int | keras.Layer | None = None,
+    image: Image.Image | str | os.PathLike | None = None,
+    *,
+    method: str = "grad-cam",
+    logits: bool = False,
+    output: str | int | None = None,
+    top_targets: int | None = None,
+    target_names: Sequence[str] | Mapping[int, str] | None = None,
+    preprocess: Callable | None = None,
+    **ignored: Any,
+) -> Explanation:
+    """Explain what a Keras image model predicts for one document.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional, sequential or subclassed, of any nesting.
+    doc : numpy.ndarray, tensor, PIL.Image.Image, path, or list or dict of these
+        ``(1, height, width, channels)`` or, without the batch axis, ``(height, width, channels)``,
+        as the model takes it; a picture is resized to the model's input. Several inputs come as a
+        list in the model's order or a dict by name.
+    targets : list, callable or None
+        Classes by index or by name, all computed in one run of the model; or callables from the
+        model's outputs to ``(batch,)``. None explains the class of the highest score.
+    layer : str, int, keras.Layer or None
+        Name (at any depth, where unique), path such as ``"mobilenetv2_1.00_224/Conv_1"``, index
+        into ``model.layers`` or instance. None takes the last layer that has a grid and on which
+        the score depends.
+    image : PIL.Image.Image or path, optional
+        The picture over which the heatmap is laid, in the place of one made from ``doc``.
+    method : str
+        A key of :data:`eli5k.keras.methods.METHODS`.
+    logits : bool
+        Explain the score before the final softmax or sigmoid.
+    output : str, int or None
+        Which of several outputs is explained.
+    top_targets : int, optional
+        Explain the best so many classes or, negative, the worst.
+    target_names : list of str or dict of int to str, optional
+        Names of the classes. Two names for a single unit make it a binary classifier.
+    preprocess : callable, optional
+        Applied to the image array before the model; the picture is made before.
+
+    Returns
+    -------
+    Explanation
+        With ``error`` set where the model is no image model.
+
+    Raises
+    ------
+    TypeError
+        If ``doc``, ``targets``, ``layer`` or ``output`` is of a wrong type, or a keyword unknown.
+    ValueError
+        If a shape, class, layer or output does not exist, or the layer has no grid on which the
+        score depends.
+
+    References
+    ----------
+    Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391
+
+    Examples
+    --------
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3, name="conv")]
+    >>> layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+    >>> model = keras.Sequential(layers)
+    >>> explanation = explain_prediction_keras(model, np.ones((1, 8, 8, 1)), targets=[2])
+    >>> explanation.layer, explanation.targets[0].heatmap.shape
+    ('conv', (6, 6))
+    """
+    _check_keywords(ignored)
+    if image is None and not _is_about_images(model, doc):
+        return _not_supported(model)
+    request = Request(method, layer, logits, output, targets, top_targets, target_names)
+    document = read_document(model, doc, image=image, preprocess=preprocess)
+    [explanation] = _explain_batch(model, [document], request)
+    return explanation
+
+
+class Request(NamedTuple):
+    """What a user asks of every document: the arguments of the call, unchecked."""
+
+    method: str
+    layer: str | int | keras.Layer | None
+    logits: bool
+    output: str | int | None
+    targets: list | Callable | None
+    top_targets: int | None
+    target_names: Sequence[str] | Mapping[int, str] | None
+
+
+def _explain_batch(
+    model: keras.Model, documents: Sequence[Document], request: Request
+) -> list[Explanation]:
+    """Explain documents of one shape in one run of the model."""
+    method = find_method(request.method)
+    inputs = _stack([document.inputs for document in documents])
+    seen = survey(model, inputs)
+    position = find_head(seen.heads, request.output)
+    head = seen.heads[position]
+    if request.output is None and len(seen.heads) > 1 and not callable(request.targets):
+        _warn_of_several_outputs(seen)
+    names = TargetNames(request.target_names, class_count(head))
+    selection, classes = choose_targets(
+        head,
+        request.targets,
+        request.top_targets,
+        names,
+        selection=Selection(head=position, logits=bool(request.logits)),
+    )
+    answer = ask(
+        model,
+        inputs,
+        seen,
+        layer=request.layer,
+        method=method.function,
+        selection=selection,
+        classes=None if classes is None else np.tile(np.int32(classes), (len(documents), 1)),
+    )
+    explanations = []
+    for row, document in enumerate(documents):
+        targets = _target_explanations(answer, row, selection, names)
+        _warn_of_blank_maps(model, document, seen, answer, row, selection)
+        explanations.append(
+            Explanation(
+                model.name,
+                description=_description(method, answer.layer, head.name, selection),
+                error="",
+                method=method.title,
+                is_regression=False,
+                targets=targets,
+                image=document.picture,
+                layer=answer.layer,
+                output=head.name if len(seen.heads) > 1 else None,
+            )
+        )
+    return explanations
+
+
+def _target_explanations(
+    answer: Answer, row: int, selection: Selection, names: TargetNames
+) -> list[TargetExplanation]:
+    scores = answer.scores
+    explanations = []
+    for column in range(scores.values.shape[1]):
+        if selection.functions:
+            target: int | str = name_of(selection.functions[column]())
+        else:
+            target = names.name(int(scores.classes[row, column]))
+        attribution = answer.maps[column, row]
+        probabilities = scores.probabilities
+        explanations.append(
+            TargetExplanation(
+                target,
+                score=float(scores.values[row, column]),
+                proba=None if probabilities is None else float(probabilities[row, column]),
+                heatmap=heatmap_of(attribution),
+                attribution=attribution,
+            )
+        )
+    return explanations
+
+
+def _warn_of_blank_maps(
+    model: keras.Model,
+    document: Document,
+    seen: Survey,
+    answer: Answer,
+    row: int,
+    selection: Selection,
+) -> None:
+    for column in range(answer.scores.values.shape[1]):
+        attribution = answer.maps[column, row]
+
+        def explain(attribution: np.ndarray = attribution, column: int = column) -> str:
+            one = selection
+            if selection.functions:
+                one = selection._replace(functions=selection.functions[column : column + 1])
+            return reason_for_blank(
+                model,
+                document.inputs,
+                seen,
+                layer=answer.layer,
+                selection=one,
+                classes=answer.scores.classes[row : row + 1, column : column + 1],
+                attribution=attribution,
+            )
+
+        warn_if_blank(attribution, explain)
+
+
+def _description(method: Method, layer: str, output: str, selection: Selection) -> str:
+    what = "the score before the final activation" if selection.logits else "the score"
+    return (
+        f"{method.title} at layer {layer!r}: a heatmap of where the input speaks for {what} "
+        f"of each target in output {output!r}."
+    )
+
+
+def _stack(batches: Sequence[Any]) -> Any:
+    if len(batches) == 1:
+        return batches[0]
+    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *batches)
+
+
+def _warn_of_several_outputs(seen: Survey) -> None:
+    names = [head.name for head in seen.heads]
+    warnings.warn(
+        f"The model has the outputs {names}, and the first one is explained. "
+        "Pass output= a name or an index to choose.",
+        AmbiguousOutputWarning,
+        stacklevel=5,
+    )
+
+
+def _is_about_images(model: keras.Model, doc: Any) -> bool:
+    """eli5's test: a document that may be an image, and a model with layers for images."""
+    parts = list(doc.values()) if isinstance(doc, Mapping) else doc
+    parts = parts if isinstance(parts, list | tuple) else [parts]
+    ranks = [len(part.shape) for part in parts if hasattr(part, "shape")]
+    may_be_image = not ranks or any(rank in (3, 4) for rank in ranks)
+    return may_be_image and is_image_model(model)
+
+
+def _not_supported(model: keras.Model) -> Explanation:
+    return Explanation(
+        model.name,
+        error=f'model "{model.name}" is not supported, '
+        'try passing the "image" argument if explaining an image model.',
+    )
+
+
+def _check_keywords(keywords: Iterable[str]) -> None:
+    """Accept eli5's keywords for other estimators, and refuse any other with a suggestion."""
+    known = [*explain_prediction_keras.__annotations__, *IGNORED_KEYWORDS]
+    for keyword in keywords:
+        if keyword not in IGNORED_KEYWORDS:
+            near = difflib.get_close_matches(keyword, known, n=1)
+            raise TypeError(
+                f"explain_prediction got an unexpected keyword argument {keyword!r}."
+                + (f" Did you mean {near[0]!r}?" if near else f" It takes: {', '.join(known)}")
+            )

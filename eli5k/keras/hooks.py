@@ -1,0 +1,106 @@
+"""See, or replace, what a layer or an activation function computes while the model runs.
+
+A hook shadows a function on the one object that computes it, for as long as the context manager
+is open and in the thread that opened it: nothing of the model is rebuilt, so its structure
+(functional, nested, subclassed, reloaded) does not matter.
+
+The shadowed objects are shared between threads and, for a backbone, between models. So one lock
+admits one thread at a time to the hooks. Compiled functions run outside of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras.src import backend as keras_backend
+
+_one_thread_at_a_time = threading.RLock()
+
+
+@contextmanager
+def _shadow(owner: Any, name: str, replace: Callable[[Callable], Callable]) -> Iterator[None]:
+    """Put ``replace(original)`` in the place of ``owner.name``; other threads see the original."""
+    with _one_thread_at_a_time:
+        thread = threading.get_ident()
+        original = getattr(owner, name)
+        replacement = replace(original)
+
+        def shadow(*args: Any, **kwargs: Any) -> Any:
+            function = replacement if threading.get_ident() == thread else original
+            return function(*args, **kwargs)
+
+        attributes = vars(owner)
+        before = attributes.get(name)
+        attributes[name] = shadow
+        try:
+            yield
+        finally:
+            if before is None:
+                del attributes[name]
+            else:
+                attributes[name] = before
+
+
+@contextmanager
+def forward_hook(layer: keras.Operation, fn: Callable[[Any], Any]) -> Iterator[None]:
+    """Pass the output of ``layer`` through ``fn`` at each call, while the context is open.
+
+    Parameters
+    ----------
+    layer : keras.Operation
+        A layer, at any depth of any model.
+    fn : callable
+        From the layer's output to what the rest of the model gets in its place.
+
+    Examples
+    --------
+    >>> import keras
+    >>> layer = keras.layers.Rescaling(2.0)
+    >>> with forward_hook(layer, lambda output: output + 1):
+    ...     float(layer(3.0))
+    7.0
+    >>> float(layer(3.0))
+    6.0
+    """
+    # A quantized layer runs its quantized_call in the place of call.
+    quantized = getattr(layer, "quantization_mode", None) is not None
+
+    def replace(original: Callable) -> Callable:
+        return lambda *args, **kwargs: fn(original(*args, **kwargs))
+
+    with _shadow(layer, "quantized_call" if quantized else "call", replace):
+        yield
+
+
+@contextmanager
+def activation_hook(name: str, fn: Callable[[Any, Any], Any]) -> Iterator[None]:
+    """Pass each result of an activation function through ``fn``, wherever the model computes it.
+
+    The argument ``activation=`` of a layer, a layer of its own, an operation of a functional graph
+    and ``keras.ops`` in a subclassed model's ``call`` all end in one function of Keras' backend:
+    that one is hooked.
+
+    Parameters
+    ----------
+    name : str
+        Name of the function, such as ``"relu"``, ``"softmax"`` or ``"sigmoid"``.
+    fn : callable
+        ``fn(input, output) -> output``, of the activation function.
+
+    Examples
+    --------
+    >>> import keras
+    >>> with activation_hook("relu", lambda input, output: input):
+    ...     float(keras.layers.ReLU()(-3.0))
+    -3.0
+    """
+
+    def replace(original: Callable) -> Callable:
+        return lambda x, *args, **kwargs: fn(x, original(x, *args, **kwargs))
+
+    with _shadow(keras_backend.nn, name, replace):
+        yield

@@ -1,0 +1,347 @@
+"""What may be a document: arrays, tensors, pictures and paths; and the picture behind it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from PIL import Image, ImageOps
+
+from eli5k.keras.layers import has_channels_first, walk
+
+IMAGE_LAYERS = (
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.layers.MaxPooling2D,
+    keras.layers.AveragePooling2D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.GlobalAveragePooling2D,
+)
+
+
+class Document(NamedTuple):
+    """One document, ready for the model.
+
+    Attributes
+    ----------
+    inputs : numpy.ndarray, or list or dict of them
+        Each ``(1, ...)``, as the model takes them.
+    picture : PIL.Image.Image or None
+        What the heatmap is laid over.
+    """
+
+    inputs: Any
+    picture: Image.Image | None
+
+
+def is_image_model(model: keras.Model) -> bool:
+    """Tell whether a model has layers, at any depth, that are made for images.
+
+    Examples
+    --------
+    >>> is_image_model(keras.Sequential([keras.layers.Conv2D(2, 3)]))
+    True
+    >>> is_image_model(keras.Sequential([keras.layers.Dense(2)]))
+    False
+    """
+    return any(isinstance(layer, IMAGE_LAYERS) for _, layer in walk(model))
+
+
+def read_document(
+    model: keras.Model,
+    doc: Any,
+    *,
+    image: Image.Image | str | os.PathLike | None = None,
+    preprocess: Callable | None = None,
+) -> Document:
+    """Turn what a user passes as ``doc`` into the model's inputs and a picture.
+
+    Parameters
+    ----------
+    model : keras.Model
+    doc : numpy.ndarray, tensor, PIL.Image.Image, path, or list or dict of these
+        An array is ``(1, ...)`` or, without the batch axis, ``(...)``. A picture is resized to the
+        model's input, bilinear, and has values from 0 to 255; an alpha channel is dropped where
+        the model takes three channels. Several inputs come as a list in the model's order or as a
+        dict by name.
+    image : PIL.Image.Image or path, optional
+        The picture to show in the place of ``doc``.
+    preprocess : callable, optional
+        Applied to each image as an array ``(1, height, width, channels)``, float32; such as
+        ``keras.applications.mobilenet_v2.preprocess_input``.
+
+    Returns
+    -------
+    Document
+
+    Raises
+    ------
+    TypeError
+        If ``doc`` is none of these.
+    ValueError
+        If its shape is not the model's, or it holds more than one sample.
+    OSError
+        If a file is missing or is no picture.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Input((4, 6, 3)), keras.layers.Conv2D(1, 3)])
+    >>> document = read_document(model, Image.new("L", (60, 40)))
+    >>> document.inputs.shape, document.picture.size
+    ((1, 4, 6, 3), (60, 40))
+    """
+    channels_first = has_channels_first(model)
+    pictures = [] if image is None else [open_picture(image)]
+
+    def read(part: Any, spec: keras.KerasTensor) -> np.ndarray:
+        array, picture = _read_part(part, spec, channels_first)
+        is_image = array.ndim == 4
+        if picture is None and is_image and not pictures:
+            picture = picture_of(array[0], channels_first)
+        if picture is not None:
+            pictures.append(picture)
+        if preprocess is not None and is_image:
+            array = np.asarray(preprocess(np.array(array, "float32")))
+        return array
+
+    return Document(_map_inputs(model, doc, read), pictures[0] if pictures else None)
+
+
+def check_batch(model: keras.Model, docs: Any) -> Any:
+    """Check arrays of several samples, and put them into the structure that the model takes.
+
+    Parameters
+    ----------
+    model : keras.Model
+    docs : numpy.ndarray or tensor ``(batch, ...)``, or list or dict of these
+
+    Returns
+    -------
+    numpy.ndarray, or list or dict of them
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`read_document` does, or if the inputs differ in length.
+    """
+    arrays = _map_inputs(model, docs, lambda part, spec: _checked(_as_array(part), spec, None))
+    lengths = {len(array) for array in keras.tree.flatten(arrays)}
+    if len(lengths) != 1:
+        raise ValueError(f"docs must have the same number of samples in each input: {lengths}")
+    return arrays
+
+
+def _map_inputs(model: keras.Model, doc: Any, read: Callable) -> Any:
+    """Apply ``read(part, spec)`` to each input, in the structure that the model takes."""
+    specs = _input_specs(model)
+    if specs is None:
+        unknown = keras.KerasTensor((None,) * 4)
+        if isinstance(doc, Mapping):
+            return {name: read(part, unknown) for name, part in doc.items()}
+        if isinstance(doc, list | tuple):
+            return [read(part, unknown) for part in doc]
+        return read(doc, unknown)
+
+    names = list(specs)
+    if isinstance(doc, Mapping):
+        if set(doc) != set(names):
+            raise ValueError(f"doc must have the inputs {names}. Received: {list(doc)}")
+        parts = [doc[name] for name in names]
+    elif isinstance(doc, list | tuple):
+        if len(doc) != len(names) or not all(map(_is_document, doc)):
+            raise (TypeError if len(names) == 1 else ValueError)(
+                f"doc as a {type(doc).__name__} must hold an array or a picture for each of the "
+                f"model's inputs, {names}. Received: a {type(doc).__name__} of {len(doc)} items."
+            )
+        parts = list(doc)
+    elif len(names) > 1:
+        raise ValueError(
+            f"doc must be a list or a dict, since the model has the inputs {names}. "
+            f"Received: {type(doc).__name__}"
+        )
+    else:
+        parts = [doc]
+    arrays = [read(part, spec) for part, spec in zip(parts, specs.values())]
+    structure = getattr(model, "input", None)
+    if isinstance(structure, dict) or len(arrays) > 1:
+        return keras.tree.pack_sequence_as(structure, arrays)
+    return arrays[0]
+
+
+def _input_specs(model: keras.Model) -> dict[str, keras.KerasTensor] | None:
+    """Names and shapes of the inputs; None for a model that does not declare them."""
+    try:
+        inputs = model.inputs
+    except AttributeError:
+        return None
+    if inputs is None:
+        return None
+    structure = getattr(model, "input", None)
+    if isinstance(structure, dict):
+        return {str(path[-1]): x for path, x in keras.tree.flatten_with_path(structure)}
+    return {x.name: x for x in inputs}
+
+
+def _is_document(part: Any) -> bool:
+    return isinstance(part, str | os.PathLike | Image.Image) or hasattr(part, "__array__")
+
+
+def _read_part(
+    part: Any, spec: keras.KerasTensor, channels_first: bool
+) -> tuple[np.ndarray, Image.Image | None]:
+    if isinstance(part, str | os.PathLike | Image.Image):
+        picture = open_picture(part)
+        return _picture_to_array(picture, spec.shape, channels_first), picture
+    return _checked(_as_array(part), spec, 1), None
+
+
+def _as_array(part: Any) -> np.ndarray:
+    if keras.ops.is_tensor(part):
+        if keras.backend.standardize_dtype(part.dtype) in ("bfloat16", "float16"):
+            part = keras.ops.cast(part, "float32")
+        part = keras.ops.convert_to_numpy(part)
+    elif not hasattr(part, "__array__"):
+        raise TypeError(
+            "doc must be a numpy.ndarray, a tensor, a Pillow image, a path to an image file, or a "
+            f"list or dict of these for several inputs. Received: {type(part).__name__}"
+        )
+    array = np.asarray(part)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"doc must hold real numbers. Received an array of dtype {array.dtype}")
+    return array
+
+
+def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> np.ndarray:
+    """Check a shape, add a missing batch axis where one sample is asked for, and cast to float."""
+    expected = (batch, *spec.shape[1:])
+    if batch == 1 and array.ndim == len(expected) - 1:
+        array = array[np.newaxis]
+    fits = array.ndim == len(expected) and all(
+        want is None or want == have for want, have in zip(expected, array.shape)
+    )
+    if not fits:
+        raise ValueError(
+            f"doc must be of shape {expected}"
+            + (" (one sample; the batch axis may be left out)" if batch == 1 else "")
+            + f". Received: {array.shape}"
+        )
+    takes_floats = keras.backend.is_float_dtype(spec.dtype)
+    return array.astype("float32", copy=False) if takes_floats else array
+
+
+def open_picture(source: Image.Image | str | os.PathLike) -> Image.Image:
+    """Open a picture as a person would see it: upright, and with 8 bits for each channel.
+
+    Parameters
+    ----------
+    source : PIL.Image.Image or path
+
+    Returns
+    -------
+    PIL.Image.Image
+        Of mode L, RGB or RGBA; a copy.
+
+    Raises
+    ------
+    OSError
+        If the file is missing, truncated or no picture.
+    TypeError
+        If ``source`` is neither a picture nor a path.
+
+    Examples
+    --------
+    >>> open_picture(Image.new("I;16", (2, 2), 65535)).getpixel((0, 0))
+    255
+    """
+    if isinstance(source, str | os.PathLike):
+        with Image.open(source) as file:
+            return open_picture(file)
+    if not isinstance(source, Image.Image):
+        raise TypeError(
+            "image must be a Pillow image or a path to an image file. "
+            f"Received: {type(source).__name__}"
+        )
+    picture = ImageOps.exif_transpose(source)
+    if picture.mode.startswith(("I", "F")):
+        return Image.fromarray(_to_eight_bits(np.asarray(picture)))
+    if picture.mode in ("L", "RGB", "RGBA"):
+        return picture.copy()
+    if picture.mode == "1":
+        return picture.convert("L")
+    has_alpha = picture.mode in ("LA", "La", "PA", "RGBa") or "transparency" in picture.info
+    return picture.convert("RGBA" if has_alpha else "RGB")
+
+
+def _to_eight_bits(values: np.ndarray) -> np.ndarray:
+    """Scale integers of 16 bits, or floats of whatever range, to 0..255."""
+    if values.dtype.kind == "f":
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        if low >= 0 and high <= 1:
+            low, high = 0.0, 1.0
+    else:
+        low, high = 0.0, 65535.0 if values.max() > 255 else 255.0
+    scaled = (np.nan_to_num(values.astype("float64")) - low) / ((high - low) or 1.0)
+    return np.clip(scaled * 255, 0, 255).round().astype("uint8")
+
+
+def _picture_to_array(
+    picture: Image.Image, shape: tuple[int | None, ...], channels_first: bool
+) -> np.ndarray:
+    """Resize a picture to a model's input ``shape``: ``(1, ...)``, float32, 0 to 255."""
+    if len(shape) not in (3, 4):
+        raise ValueError(
+            f"doc is a picture, but the model's input has shape {tuple(shape)}. Pass an array."
+        )
+    if len(shape) == 3:
+        (height, width), channels = shape[1:], 1
+    elif channels_first:
+        channels, height, width = shape[1:]
+    else:
+        height, width, channels = shape[1:]
+    modes = {1: "L", 3: "RGB", 4: "RGBA", None: "L" if picture.mode == "L" else "RGB"}
+    if channels not in modes:
+        raise ValueError(
+            f"doc is a picture, but the model takes {channels} channels. Pass an array, and "
+            "image= the picture to show."
+        )
+    pixels = picture.convert(modes[channels])
+    size = (width or picture.width, height or picture.height)
+    if pixels.size != size:
+        pixels = pixels.resize(size, Image.Resampling.BILINEAR)
+    array = np.asarray(pixels, "float32")
+    if len(shape) == 4:
+        array = array[..., np.newaxis] if array.ndim == 2 else array
+        array = np.moveaxis(array, -1, 0) if channels_first else array
+    return array[np.newaxis]
+
+
+def picture_of(array: np.ndarray, channels_first: bool = False) -> Image.Image:
+    """Make a picture of an input array, with its values stretched from black to white.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        ``(height, width, channels)``, or ``(channels, height, width)`` where ``channels_first``.
+        One, three or four channels make a grey, RGB or RGBA picture; of any other number the
+        mean over the channels is shown in grey.
+    channels_first : bool
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Examples
+    --------
+    >>> picture_of(np.arange(8.0).reshape(2, 2, 2)).getpixel((1, 1))
+    255
+    """
+    if channels_first:
+        array = np.moveaxis(array, 0, -1)
+    if array.shape[-1] not in (1, 3, 4):
+        array = array.mean(axis=-1, keepdims=True)
+    return keras.utils.array_to_img(np.nan_to_num(array), data_format="channels_last")

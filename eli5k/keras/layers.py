@@ -1,0 +1,205 @@
+"""Find a layer of a model by name, path, index or instance, and choose one where none is named."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+import keras
+
+if TYPE_CHECKING:
+    from eli5k.keras.survey import Call
+
+
+def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
+    """Yield the path and the instance of every layer inside a model, at any depth.
+
+    Parameters
+    ----------
+    model : keras.Layer
+        A model, or any layer that has layers of its own.
+
+    Yields
+    ------
+    path : str
+        Names joined by ``/``, as in ``"mobilenetv2_1.00_224/Conv_1"``. A name that a subclassed
+        model gives to several siblings is told apart by ``:1``, ``:2``, ...
+    layer : keras.Layer
+        The instance; input layers are left out, since nothing calls them.
+
+    Examples
+    --------
+    >>> import keras
+    >>> backbone = keras.Sequential([keras.layers.Flatten(name="flat")], name="backbone")
+    >>> [path for path, _ in walk(keras.Sequential([backbone]))]
+    ['backbone', 'backbone/flat']
+    """
+    seen: Counter[str] = Counter()
+    for layer in model._flatten_layers(include_self=False, recursive=False):
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        path = prefix + layer.name + (f":{seen[layer.name]}" if seen[layer.name] else "")
+        seen[layer.name] += 1
+        yield path, layer
+        yield from walk(layer, prefix=path + "/")
+
+
+def layer_at(model: keras.Model, path: str) -> keras.Layer:
+    """Return the layer at a path that :func:`walk` gave."""
+    return next(layer for found, layer in walk(model) if found == path)
+
+
+def grid_of(shape: Sequence[int], channels_first: bool) -> tuple[int, ...]:
+    """Axes of an output between its batch axis and its channels.
+
+    Examples
+    --------
+    >>> grid_of((1, 7, 7, 1280), channels_first=False)
+    (7, 7)
+    >>> grid_of((1, 1280, 7, 7), channels_first=True)
+    (7, 7)
+    """
+    return tuple(shape[2:] if channels_first else shape[1:-1])
+
+
+def has_channels_first(model: keras.Model) -> bool:
+    """Tell whether the model's outputs are ``(batch, channels, *grid)``.
+
+    The first layer that has a ``data_format`` decides; without any, Keras' own setting does.
+
+    Examples
+    --------
+    >>> import keras
+    >>> has_channels_first(keras.Sequential([keras.layers.Conv2D(2, 3)]))
+    False
+    """
+    formats = (getattr(layer, "data_format", None) for _, layer in walk(model))
+    first = next((f for f in formats if f), keras.config.image_data_format())
+    return first == "channels_first"
+
+
+def find_call(
+    model: keras.Model, calls: Sequence[Call], layer: str | int | keras.Layer, rank: int
+) -> Call:
+    """Find the call of the layer that a user means.
+
+    Parameters
+    ----------
+    model : keras.Model
+    calls : sequence of Call
+        What :func:`eli5k.keras.survey.survey` saw the model do.
+    layer : str, int or keras.Layer
+        A name (at any depth, where it is unique), a path, an index into ``model.layers``, or an
+        instance.
+    rank : int
+        Rank that the layer's output must have: the rank of the model's image input.
+
+    Raises
+    ------
+    TypeError
+        If ``layer`` is none of these.
+    ValueError
+        If there is no such layer, if the name belongs to several, if the model does not call it,
+        or if its output has no grid.
+    """
+    if isinstance(layer, str):
+        named = _find_path(calls, layer)
+        call = next(call for call in reversed(calls) if call.path == named)
+    elif isinstance(layer, keras.Layer):
+        call = _find_instance(calls, layer)
+    elif hasattr(layer, "__index__"):
+        call = _find_instance(calls, _layer_at_index(model, int(layer)))
+    else:
+        raise TypeError(
+            "layer must be a name or path (str), an index (int), a keras.Layer or None. "
+            f"Received: {layer!r} of type {type(layer).__name__}"
+        )
+    if call.shape is None or len(call.shape) != rank:
+        raise ValueError(
+            f"layer {call.path!r} has no grid to make a map of: its output is "
+            f"{'not one tensor' if call.shape is None else call.shape}, and a map needs "
+            f"rank {rank}. Pass a layer before the pooling, or None to have one chosen."
+        )
+    return call
+
+
+def _find_path(calls: Sequence[Call], name: str) -> str:
+    """Resolve a name or path to a path, or say which ones there are."""
+    paths = list(dict.fromkeys(call.path for call in calls))
+    if name in paths:
+        return name
+    matches = [path for path in paths if path.endswith("/" + name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ValueError(
+            f"layer {name!r} is the name of {len(matches)} layers. Pass one of their paths: "
+            + ", ".join(map(repr, matches))
+        )
+    near = difflib.get_close_matches(name, paths, n=3) or paths[-3:]
+    raise ValueError(
+        f"layer {name!r} is not among the layers that the model calls. "
+        f"Did you mean one of: {', '.join(map(repr, near))}?"
+    )
+
+
+def _layer_at_index(model: keras.Model, index: int) -> keras.Layer:
+    if not -len(model.layers) <= index < len(model.layers):
+        raise ValueError(
+            f"layer index must be in [{-len(model.layers)}, {len(model.layers)}). Received: {index}"
+        )
+    return model.layers[index]
+
+
+def _find_instance(calls: Sequence[Call], layer: keras.Layer) -> Call:
+    for call in reversed(calls):
+        if call.layer_id == id(layer):
+            return call
+    raise ValueError(
+        f"layer {layer.name!r} is not called when the model runs. "
+        "Pass a layer of this model that takes part in its prediction."
+    )
+
+
+def candidate_calls(
+    model: keras.Model, calls: Sequence[Call], rank: int, channels_first: bool
+) -> list[Call]:
+    """Order the calls by how well a map of them would serve: the first that the score depends on.
+
+    eli5's choice comes first: the last of ``model.layers`` whose output has the rank of the input.
+    Then every layer at any depth, from the last called to the first. A layer without a grid, or
+    with one of a single pixel, is left out; layers that only prepare the picture (augmentation,
+    rescaling: called before the first kernel) come last.
+
+    Parameters
+    ----------
+    model : keras.Model
+    calls : sequence of Call
+    rank : int
+        Rank of the model's image input.
+    channels_first : bool
+
+    Returns
+    -------
+    list of Call
+        Without repetition; empty when no layer has a grid.
+    """
+    usable = [
+        call
+        for call in calls
+        if call.shape is not None
+        and len(call.shape) == rank
+        and prod(grid_of(call.shape, channels_first)) > 1
+    ]
+    first_kernel = next((i for i, call in enumerate(calls) if call.has_kernel), len(calls))
+    preparing = {call.path for call in calls[:first_kernel]}
+    top_level = {id(layer): index for index, layer in enumerate(model.layers)}
+    of_eli5 = sorted(
+        (call for call in usable if call.layer_id in top_level),
+        key=lambda call: -top_level[call.layer_id],
+    )[:1]
+    ordered = {call.path: call for call in of_eli5 + usable[::-1]}.values()
+    return sorted(ordered, key=lambda call: call.path in preparing)

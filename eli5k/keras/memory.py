@@ -1,0 +1,60 @@
+"""What was found out about a model, for as long as the model lives and stays as it is."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import keras
+
+FACTS_PER_MODEL = 64
+
+_facts: weakref.WeakKeyDictionary[keras.Model, OrderedDict] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def remember(model: keras.Model, key: Hashable, find_out: Callable[[], Any]) -> Any:
+    """Return what ``find_out()`` returned when it was first asked for this key.
+
+    The newest ``FACTS_PER_MODEL`` facts are kept. What ``find_out`` returns must not hold the
+    model, or the model would never be freed.
+
+    Parameters
+    ----------
+    model : keras.Model
+    key : hashable
+    find_out : callable
+        Called without arguments where the fact is not known, or the model was rebuilt since.
+
+    Examples
+    --------
+    >>> import keras
+    >>> model = keras.Sequential([keras.layers.Flatten()])
+    >>> remember(model, "answer", lambda: 42), remember(model, "answer", lambda: 43)
+    (42, 42)
+    """
+    key = (key, _structure(model))
+    with _lock:
+        known = _facts.setdefault(model, OrderedDict())
+        if key in known:
+            known.move_to_end(key)
+            return known[key]
+    fact = find_out()
+    with _lock:
+        fact = known.setdefault(key, fact)
+        while len(known) > FACTS_PER_MODEL:
+            known.popitem(last=False)
+    return fact
+
+
+def _structure(model: keras.Model) -> tuple:
+    """Change with the layers of a model, their activations and their precision."""
+    # Instance dictionaries, not attributes: this runs at each explanation, over all layers.
+    attributes = [vars(layer) for layer in model.layers]
+    return tuple(
+        (id(of_layer), id(of_layer.get("activation")), id(of_layer.get("_dtype_policy")))
+        for of_layer in attributes
+    )

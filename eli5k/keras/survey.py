@@ -1,0 +1,158 @@
+"""What a model does when it runs: which layers it calls, with what shapes, and what comes out."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import keras
+
+from eli5k.keras.backends import active_backend
+from eli5k.keras.hooks import activation_hook, forward_hook
+from eli5k.keras.layers import has_channels_first, walk
+from eli5k.keras.memory import remember
+
+
+class Call(NamedTuple):
+    """One call of one layer, in the order in which the calls return."""
+
+    path: str
+    layer_id: int
+    shape: tuple[int, ...] | None
+    has_kernel: bool
+
+
+class Head(NamedTuple):
+    """One output of a model, and what it was before its final softmax or sigmoid.
+
+    ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`;
+    ``activation`` is ``"softmax"``, ``"sigmoid"`` or None, and without one ``logits`` is None.
+    """
+
+    name: str
+    output: Any
+    logits: Any
+    activation: str | None
+
+
+class Survey(NamedTuple):
+    """What one run of a model showed; plain data that keeps nothing of the model alive.
+
+    Attributes
+    ----------
+    calls : tuple of Call
+    heads : tuple of Head
+    rank : int
+        Rank of the model's image input, and of each layer's output that has a grid for it.
+    channels_first : bool
+        Whether tensors are ``(batch, channels, *grid)``.
+    default_layers : dict of int to str
+        Path of the layer that explains each output by default, once a run has confirmed it.
+    """
+
+    calls: tuple[Call, ...]
+    heads: tuple[Head, ...]
+    rank: int
+    channels_first: bool
+    default_layers: dict[int, str]
+
+
+def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
+    """Run the model at inference, and keep what went into its final activations.
+
+    Parameters
+    ----------
+    model : keras.Model
+    inputs : tensor, or list or dict of tensors
+        ``(batch, ...)``, as the model takes them.
+
+    Returns
+    -------
+    outputs : tensor, or structure of tensors
+        As the model returns them.
+    heads : list of Head
+        One for each tensor of ``outputs``, in the order of ``keras.tree.flatten``.
+    """
+    activated: list[tuple[Any, Any, str]] = []
+
+    def see(kind: str) -> Any:
+        def fn(x: Any, y: Any) -> Any:
+            activated.append((y, x, kind))
+            return y
+
+        return activation_hook(kind, fn)
+
+    with see("softmax"), see("sigmoid"):
+        outputs = model(inputs, training=False)
+    finals = {id(y): (x, kind) for y, x, kind in activated}
+    heads = [
+        Head(name, output, *finals.get(id(output), (None, None)))
+        for name, output in zip(_output_names(model, outputs), keras.tree.flatten(outputs))
+    ]
+    return outputs, heads
+
+
+def _output_names(model: keras.Model, outputs: Any) -> list[str]:
+    """Names that ``output=`` takes: the keys of a dict, else the model's, else the indices."""
+    paths = ["/".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(outputs)]
+    if isinstance(outputs, dict):
+        return paths
+    names = getattr(model, "output_names", None) or ()
+    return list(names) if len(names) == len(paths) else paths
+
+
+def survey(model: keras.Model, inputs: Any) -> Survey:
+    """Run the model once, and remember what it did for inputs of this shape.
+
+    Parameters
+    ----------
+    model : keras.Model
+    inputs : array, or list or dict of arrays
+        ``(batch, ...)``, as the model takes them.
+
+    Returns
+    -------
+    Survey
+
+    Examples
+    --------
+    >>> import keras, numpy
+    >>> model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])
+    >>> seen = survey(model, numpy.zeros((1, 4, 4, 1), "float32"))
+    >>> seen.heads[0].activation, [call.shape for call in seen.calls]
+    ('softmax', [(1, 16), (1, 3)])
+    """
+    flat = keras.tree.flatten(inputs)
+    shapes = tuple((x.shape[1:], str(x.dtype)) for x in flat)
+    return remember(model, shapes, lambda: _run_survey(model, inputs))
+
+
+def _run_survey(model: keras.Model, inputs: Any) -> Survey:
+    calls: list[Call] = []
+    heads: list[Head] = []
+    one = keras.tree.map_structure(lambda x: keras.ops.convert_to_tensor(x[:1]), inputs)
+
+    def look() -> None:
+        calls.clear()
+        with ExitStack() as hooks:
+            for path, layer in walk(model):
+                hooks.enter_context(forward_hook(layer, _recorder(calls, path, layer)))
+            _, seen = run_model(model, one)
+        heads[:] = [head._replace(output=_shape(head.output), logits=None) for head in seen]
+
+    active_backend().dry_run(look)
+    rank = max(len(x.shape) for x in keras.tree.flatten(one))
+    return Survey(tuple(calls), tuple(heads), rank, has_channels_first(model), {})
+
+
+def _recorder(calls: list[Call], path: str, layer: keras.Layer) -> Any:
+    def record(output: Any) -> Any:
+        has_kernel = any(len(weight.shape) > 1 for weight in layer.weights)
+        calls.append(Call(path, id(layer), _shape(output), has_kernel))
+        return output
+
+    return record
+
+
+def _shape(output: Any) -> tuple[int, ...] | None:
+    return tuple(output.shape) if keras.ops.is_tensor(output) else None
