@@ -8,7 +8,15 @@ except ImportError as error:
         "pip install 'eli5k[tensorflow]', and set KERAS_BACKEND to it."
     ) from error
 
+from eli5k.keras.attribution import attribute
 from eli5k.keras.explain_prediction import explain_prediction_keras
+from eli5k.keras.explain_predictions import explain_predictions
 from eli5k.keras.gradcam import gradcam, gradcam_backend
 
-__all__ = ["explain_prediction_keras", "gradcam", "gradcam_backend"]
+__all__ = [
+    "attribute",
+    "explain_prediction_keras",
+    "explain_predictions",
+    "gradcam",
+    "gradcam_backend",
+]

@@ -107,38 +107,58 @@ def explain_prediction_keras(
     >>> explanation.layer, explanation.targets[0].heatmap.shape
     ('conv', (6, 6))
     """
-    _check_keywords(ignored)
-    if image is None and not _is_about_images(model, doc):
-        return _not_supported(model)
+    check_keywords(ignored)
+    if image is None and not is_about_images(model, doc):
+        return not_supported(model)
     request = Request(method, layer, logits, output, targets, top_targets, target_names)
     document = read_document(model, doc, image=image, preprocess=preprocess)
-    [explanation] = _explain_batch(model, [document], request)
+    [explanation] = explain_batch(model, [document], request)
     return explanation
 
 
 class Request(NamedTuple):
-    """What a user asks of every document: the arguments of the call, unchecked."""
+    """What a user asks of every document: arguments of the call, not yet checked."""
 
-    method: str
-    layer: str | int | keras.Layer | None
-    logits: bool
-    output: str | int | None
-    targets: list | Callable | None
-    top_targets: int | None
-    target_names: Sequence[str] | Mapping[int, str] | None
+    method: str = "grad-cam"
+    layer: str | int | keras.Layer | None = None
+    logits: bool = False
+    output: str | int | None = None
+    targets: list | Callable | None = None
+    top_targets: int | None = None
+    target_names: Sequence[str] | Mapping[int, str] | None = None
 
 
-def _explain_batch(
-    model: keras.Model, documents: Sequence[Document], request: Request
+def explain_batch(
+    model: keras.Model,
+    documents: Sequence[Document],
+    request: Request,
+    padding: Sequence[Document] = (),
 ) -> list[Explanation]:
-    """Explain documents of one shape in one run of the model."""
+    """Explain documents of one shape in one run of the model.
+
+    Parameters
+    ----------
+    model : keras.Model
+    documents : sequence of Document
+    request : Request
+    padding : sequence of Document
+        Documents that fill the batch up and are not explained.
+
+    Returns
+    -------
+    list of Explanation
+        One for each of ``documents``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`explain_prediction_keras`.
+    """
     method = find_method(request.method)
-    inputs = _stack([document.inputs for document in documents])
+    inputs = _stack([document.inputs for document in (*documents, *padding)])
     seen = survey(model, inputs)
     position = find_head(seen.heads, request.output)
     head = seen.heads[position]
-    if request.output is None and len(seen.heads) > 1 and not callable(request.targets):
-        _warn_of_several_outputs(seen)
     names = TargetNames(request.target_names, class_count(head))
     selection, classes = choose_targets(
         head,
@@ -147,6 +167,8 @@ def _explain_batch(
         names,
         selection=Selection(head=position, logits=bool(request.logits)),
     )
+    if request.output is None and len(seen.heads) > 1 and not selection.functions:
+        _warn_of_several_outputs(seen)
     answer = ask(
         model,
         inputs,
@@ -154,11 +176,12 @@ def _explain_batch(
         layer=request.layer,
         method=method.function,
         selection=selection,
-        classes=None if classes is None else np.tile(np.int32(classes), (len(documents), 1)),
+        classes=None
+        if classes is None
+        else np.tile(np.int32(classes), (len(documents) + len(padding), 1)),
     )
     explanations = []
     for row, document in enumerate(documents):
-        targets = _target_explanations(answer, row, selection, names)
         _warn_of_blank_maps(model, document, seen, answer, row, selection)
         explanations.append(
             Explanation(
@@ -167,7 +190,7 @@ def _explain_batch(
                 error="",
                 method=method.title,
                 is_regression=False,
-                targets=targets,
+                targets=_target_explanations(answer, row, selection, names),
                 image=document.picture,
                 layer=answer.layer,
                 output=head.name if len(seen.heads) > 1 else None,
@@ -252,8 +275,8 @@ def _warn_of_several_outputs(seen: Survey) -> None:
     )
 
 
-def _is_about_images(model: keras.Model, doc: Any) -> bool:
-    """eli5's test: a document that may be an image, and a model with layers for images."""
+def is_about_images(model: keras.Model, doc: Any) -> bool:
+    """Tell, as eli5 does, whether a document may be an image and a model has layers for images."""
     parts = list(doc.values()) if isinstance(doc, Mapping) else doc
     parts = parts if isinstance(parts, list | tuple) else [parts]
     ranks = [len(part.shape) for part in parts if hasattr(part, "shape")]
@@ -261,7 +284,8 @@ def _is_about_images(model: keras.Model, doc: Any) -> bool:
     return may_be_image and is_image_model(model)
 
 
-def _not_supported(model: keras.Model) -> Explanation:
+def not_supported(model: keras.Model) -> Explanation:
+    """Say that a model, or a document, is none that can be explained."""
     return Explanation(
         model.name,
         error=f'model "{model.name}" is not supported, '
@@ -269,7 +293,7 @@ def _not_supported(model: keras.Model) -> Explanation:
     )
 
 
-def _check_keywords(keywords: Iterable[str]) -> None:
+def check_keywords(keywords: Iterable[str]) -> None:
     """Accept eli5's keywords for other estimators, and refuse any other with a suggestion."""
     known = [*explain_prediction_keras.__annotations__, *IGNORED_KEYWORDS]
     for keyword in keywords:

@@ -112,6 +112,12 @@ def read_document(
     return Document(_map_inputs(model, doc, read), pictures[0] if pictures else None)
 
 
+def input_count(model: keras.Model) -> int | None:
+    """How many inputs a model has; None where it does not declare them."""
+    specs = _input_specs(model)
+    return None if specs is None else len(specs)
+
+
 def check_batch(model: keras.Model, docs: Any) -> Any:
     """Check arrays of several samples, and put them into the structure that the model takes.
 
@@ -131,8 +137,11 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
     """
     arrays = _map_inputs(model, docs, lambda part, spec: _checked(_as_array(part), spec, None))
     lengths = {len(array) for array in keras.tree.flatten(arrays)}
-    if len(lengths) != 1:
-        raise ValueError(f"docs must have the same number of samples in each input: {lengths}")
+    if len(lengths) != 1 or lengths == {0}:
+        raise ValueError(
+            "docs must have samples, and as many in each input. "
+            f"Received: {sorted(lengths)} samples"
+        )
     return arrays
 
 
@@ -260,7 +269,11 @@ def open_picture(source: Image.Image | str | os.PathLike) -> Image.Image:
     """
     if isinstance(source, str | os.PathLike):
         with Image.open(source) as file:
-            return open_picture(file)
+            try:
+                return open_picture(file)
+            except (SyntaxError, EOFError, IndexError) as error:
+                # Pillow's decoders raise these too for a file that is cut short.
+                raise OSError(f"{source}: broken image file ({error})") from error
     if not isinstance(source, Image.Image):
         raise TypeError(
             "image must be a Pillow image or a path to an image file. "
