@@ -9,25 +9,23 @@ import keras
 import numpy as np
 
 from eli5k.base import BlankMapWarning
-from eli5k.keras.attribution import Answer, ask
 from eli5k.keras.methods.evidence import Evidence
-from eli5k.keras.survey import Survey
-from eli5k.keras.targets import Selection
+from eli5k.keras.run import Answer, Run
 
 # Keras' epsilon is added to the maximum when a map is scaled: below this it eats a tenth of it.
 FAINT = 10 * keras.config.epsilon()
 SATURATED = 1e-6
 
 
-def warn_if_blank(attribution: np.ndarray, explain: Any) -> None:
+def warn_if_blank(run: Run, attribution: np.ndarray) -> None:
     """Warn where a map would be shown as nothing.
 
     Parameters
     ----------
+    run : Run
+        Of one sample and one target, at the layer that was used.
     attribution : numpy.ndarray
         ``(*grid)``: the raw signed map.
-    explain : callable
-        Returns the reason and the remedy; only called when there is something to say.
 
     Warns
     -----
@@ -36,31 +34,16 @@ def warn_if_blank(attribution: np.ndarray, explain: Any) -> None:
     """
     if np.isfinite(attribution).all() and attribution.max() > FAINT:
         return
-    warnings.warn(explain(), BlankMapWarning, stacklevel=4)
+    warnings.warn(reason_for_blank(run, attribution), BlankMapWarning, stacklevel=6)
 
 
-def reason_for_blank(
-    model: keras.Model,
-    inputs: Any,
-    seen: Survey,
-    *,
-    layer: str,
-    selection: Selection,
-    classes: np.ndarray | None,
-    attribution: np.ndarray,
-) -> str:
+def reason_for_blank(run: Run, attribution: np.ndarray) -> str:
     """Run the model once more and look at what went into a map that shows nothing.
 
     Parameters
     ----------
-    model : keras.Model
-    inputs : array, or list or dict of arrays
-        ``(1, ...)``
-    seen : Survey
-    layer : str
-    selection : Selection
-    classes : numpy.ndarray or None
-        ``(1, 1)``
+    run : Run
+        Of one sample and one target, at the layer that was used.
     attribution : numpy.ndarray
         ``(*grid)``
 
@@ -70,10 +53,8 @@ def reason_for_blank(
         What is seen, why, and what to do about it.
     """
     if not np.isfinite(attribution).all():
-        return "The map is not finite: " + _reason_for_not_finite(model, inputs)
-    answer = ask(
-        model, inputs, seen, layer=layer, method=_peaks, selection=selection, classes=classes
-    )
+        return "The map is not finite: " + _reason_for_not_finite(run.model, run.inputs)
+    answer = run.at_input(_peaks) if run.layer is None else run.at_layer(_peaks)
     return "The map is blank: " + _reason_for_zero(answer, attribution)
 
 
@@ -95,15 +76,16 @@ def _reason_for_not_finite(model: keras.Model, inputs: Any) -> str:
 def _reason_for_zero(answer: Answer, attribution: np.ndarray) -> str:
     activation_peak, gradient_peak = answer.maps
     probabilities = answer.scores.probabilities
+    where = "the input" if answer.layer is None else f"layer {answer.layer!r}"
     if attribution.min() < -FAINT:
         return (
-            f"all evidence at layer {answer.layer!r} is negative, it speaks against this target. "
+            f"all evidence at {where} is negative, it speaks against this target. "
             "Explain another target or layer; the signed map is in .attribution."
         )
     if activation_peak.max() == 0:
         return (
-            f"layer {answer.layer!r} puts out zeros only for this input. Check how the input is "
-            "scaled (preprocess=), or pass another layer."
+            f"{where} holds zeros only for this document. Check how it is scaled (preprocess=), "
+            "or pass another layer."
         )
     if probabilities is not None and _is_saturated(probabilities.item()):
         return (
@@ -112,12 +94,12 @@ def _reason_for_zero(answer: Answer, attribution: np.ndarray) -> str:
         )
     if gradient_peak.max() == 0:
         return (
-            f"layer {answer.layer!r} does not reach the output for this input: the gradient of the "
-            "score is zero there. Pass another layer or target."
+            f"{where} does not reach the output for this document: the gradient of the score is "
+            "zero there. Pass another layer or target."
         )
     return (
-        f"the evidence at layer {answer.layer!r} is too faint to show. Pass logits=True, or "
-        "another layer; the unscaled map is in .attribution."
+        f"the evidence at {where} is too faint to show. Pass logits=True, or another layer; the "
+        "unscaled map is in .attribution."
     )
 
 

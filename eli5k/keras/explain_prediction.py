@@ -6,6 +6,7 @@ import difflib
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
@@ -14,11 +15,11 @@ from PIL import Image
 
 from eli5k.base import AmbiguousOutputWarning, Explanation, TargetExplanation
 from eli5k.explain import explain_prediction
-from eli5k.keras.attribution import Answer, ask
-from eli5k.keras.diagnosis import reason_for_blank, warn_if_blank
+from eli5k.keras.diagnosis import warn_if_blank
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, is_image_model, read_document
 from eli5k.keras.methods import Method, find_method
+from eli5k.keras.run import Answer, Run
 from eli5k.keras.survey import Survey, survey
 from eli5k.keras.targets import (
     Selection,
@@ -41,7 +42,7 @@ def explain_prediction_keras(
     layer: str | int | keras.Layer | None = None,
     image: Image.Image | str | os.PathLike | None = None,
     *,
-    method: str = "grad-cam",
+    method: str | Callable = "grad-cam",
     logits: bool = False,
     output: str | int | None = None,
     top_targets: int | None = None,
@@ -119,7 +120,7 @@ def explain_prediction_keras(
 class Request(NamedTuple):
     """What a user asks of every document: arguments of the call, not yet checked."""
 
-    method: str = "grad-cam"
+    method: str | Callable = "grad-cam"
     layer: str | int | keras.Layer | None = None
     logits: bool = False
     output: str | int | None = None
@@ -155,7 +156,8 @@ def explain_batch(
         As :func:`explain_prediction_keras`.
     """
     method = find_method(request.method)
-    inputs = _stack([document.inputs for document in (*documents, *padding)])
+    batch = [*documents, *padding]
+    inputs = _stack([document.inputs for document in batch])
     seen = survey(model, inputs)
     position = find_head(seen.heads, request.output)
     head = seen.heads[position]
@@ -169,20 +171,18 @@ def explain_batch(
     )
     if request.output is None and len(seen.heads) > 1 and not selection.functions:
         _warn_of_several_outputs(seen)
-    answer = ask(
+    run = Run(
         model,
-        inputs,
         seen,
+        inputs,
+        selection,
+        classes=None if classes is None else np.tile(np.int32(classes), (len(batch), 1)),
         layer=request.layer,
-        method=method.function,
-        selection=selection,
-        classes=None
-        if classes is None
-        else np.tile(np.int32(classes), (len(documents) + len(padding), 1)),
     )
+    answer = method.explain(run)
     explanations = []
     for row, document in enumerate(documents):
-        _warn_of_blank_maps(model, document, seen, answer, row, selection)
+        _warn_of_blank_maps(run, document, answer, row)
         explanations.append(
             Explanation(
                 model.name,
@@ -223,38 +223,24 @@ def _target_explanations(
     return explanations
 
 
-def _warn_of_blank_maps(
-    model: keras.Model,
-    document: Document,
-    seen: Survey,
-    answer: Answer,
-    row: int,
-    selection: Selection,
-) -> None:
-    for column in range(answer.scores.values.shape[1]):
-        attribution = answer.maps[column, row]
-
-        def explain(attribution: np.ndarray = attribution, column: int = column) -> str:
-            one = selection
-            if selection.functions:
-                one = selection._replace(functions=selection.functions[column : column + 1])
-            return reason_for_blank(
-                model,
-                document.inputs,
-                seen,
-                layer=answer.layer,
-                selection=one,
-                classes=answer.scores.classes[row : row + 1, column : column + 1],
-                attribution=attribution,
-            )
-
-        warn_if_blank(attribution, explain)
+def _warn_of_blank_maps(run: Run, document: Document, answer: Answer, row: int) -> None:
+    classes, functions = answer.scores.classes, run.selection.functions
+    for column in range(classes.shape[1]):
+        one_target = replace(
+            run,
+            inputs=document.inputs,
+            selection=run.selection._replace(functions=functions[column : column + 1]),
+            classes=classes[row : row + 1, column : column + 1],
+            layer=answer.layer,
+        )
+        warn_if_blank(one_target, answer.maps[column, row])
 
 
-def _description(method: Method, layer: str, output: str, selection: Selection) -> str:
+def _description(method: Method, layer: str | None, output: str, selection: Selection) -> str:
     what = "the score before the final activation" if selection.logits else "the score"
+    where = "the input" if layer is None else f"layer {layer!r}"
     return (
-        f"{method.title} at layer {layer!r}: a heatmap of where the input speaks for {what} "
+        f"{method.title} at {where}: a heatmap of where the input speaks for {what} "
         f"of each target in output {output!r}."
     )
 

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from eli5k.keras.attribution import ask
 from eli5k.keras.inputs import read_document
 from eli5k.keras.methods.cam import channel_weights
 from eli5k.keras.methods.evidence import Evidence
+from eli5k.keras.run import Run
 from eli5k.keras.survey import survey
 from eli5k.keras.targets import Selection, TargetNames, choose_targets
 
@@ -132,15 +132,9 @@ def gradcam_backend(
     selection, classes = choose_targets(
         head, targets, None, TargetNames(None, None), selection=Selection()
     )
-    answer = ask(
-        model,
-        inputs,
-        seen,
-        layer=activation_layer,
-        method=_parts,
-        selection=selection,
-        classes=None if classes is None else np.array([classes]),
-    )
+    classes = None if classes is None else np.array([classes])
+    run = Run(model, seen, inputs, selection, classes=classes, layer=activation_layer)
+    answer = run.at_layer(_parts)
     weights, activations, gradients = answer.maps
     score = answer.scores
     return (

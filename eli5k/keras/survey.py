@@ -44,6 +44,8 @@ class Survey(NamedTuple):
     heads : tuple of Head
     rank : int
         Rank of the model's image input, and of each layer's output that has a grid for it.
+    image_index : int
+        Position of the image among the flat inputs: the first of that rank.
     channels_first : bool
         Whether tensors are ``(batch, channels, *grid)``.
     default_layers : dict of int to str
@@ -53,6 +55,7 @@ class Survey(NamedTuple):
     calls: tuple[Call, ...]
     heads: tuple[Head, ...]
     rank: int
+    image_index: int
     channels_first: bool
     default_layers: dict[int, str]
 
@@ -141,8 +144,11 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
         heads[:] = [head._replace(output=_shape(head.output), logits=None) for head in seen]
 
     active_backend().dry_run(look)
-    rank = max(len(x.shape) for x in keras.tree.flatten(one))
-    return Survey(tuple(calls), tuple(heads), rank, has_channels_first(model), {})
+    ranks = [len(x.shape) for x in keras.tree.flatten(one)]
+    rank = max(ranks)
+    return Survey(
+        tuple(calls), tuple(heads), rank, ranks.index(rank), has_channels_first(model), {}
+    )
 
 
 def _recorder(calls: list[Call], path: str, layer: keras.Layer) -> Any:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from eli5k.keras.methods.cam import grad_cam
+
+if TYPE_CHECKING:
+    from eli5k.keras.run import Answer, Run
 
 
 class Method(NamedTuple):
@@ -16,31 +19,40 @@ class Method(NamedTuple):
     ----------
     title : str
         Name of the method in its paper.
-    function : callable
-        From :class:`~eli5k.keras.methods.evidence.Evidence` to maps ``(targets, batch, *grid)``.
+    explain : callable
+        From a :class:`~eli5k.keras.run.Run` to an :class:`~eli5k.keras.run.Answer`.
     paper : str
         Where it was published.
     """
 
     title: str
-    function: Callable
+    explain: Callable[[Run], Answer]
     paper: str
+
+
+class AtLayer(NamedTuple):
+    """A method that looks at one layer in one run: ``function`` makes maps of its evidence."""
+
+    function: Callable
+
+    def __call__(self, run: Run) -> Answer:
+        return run.at_layer(self.function)
 
 
 METHODS = {
     "grad-cam": Method(
-        "Grad-CAM", grad_cam, "Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391"
+        "Grad-CAM", AtLayer(grad_cam), "Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391"
     ),
 }
 
 
-def find_method(name: str) -> Method:
-    """Return the method of a name.
+def find_method(method: str | Callable) -> Method:
+    """Return the method of a name, or make one of an object with parameters.
 
     Parameters
     ----------
-    name : str
-        A key of ``METHODS``.
+    method : str or callable
+        A key of ``METHODS``, or what maps a :class:`~eli5k.keras.run.Run` to an answer.
 
     Raises
     ------
@@ -52,10 +64,12 @@ def find_method(name: str) -> Method:
     >>> find_method("grad-cam").title
     'Grad-CAM'
     """
-    if name in METHODS:
-        return METHODS[name]
-    near = difflib.get_close_matches(str(name), METHODS, n=1)
+    if callable(method):
+        return Method(type(method).__name__, method, "")
+    if method in METHODS:
+        return METHODS[method]
+    near = difflib.get_close_matches(str(method), METHODS, n=1)
     raise ValueError(
-        f"method must be one of {', '.join(METHODS)}. Received: {name!r}"
+        f"method must be one of {', '.join(METHODS)}. Received: {method!r}"
         + (f". Did you mean {near[0]!r}?" if near else "")
     )

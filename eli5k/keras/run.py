@@ -1,0 +1,258 @@
+"""Ask a model about a batch: which scores it gives, and what makes them, in one run each."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from eli5k.keras.backends import active_backend
+from eli5k.keras.hooks import activation_hook, forward_hook
+from eli5k.keras.layers import candidate_calls, find_call, layer_at
+from eli5k.keras.memory import remember
+from eli5k.keras.methods.evidence import Evidence
+from eli5k.keras.survey import Survey, run_model
+from eli5k.keras.targets import Scores, Selection, select_scores
+
+
+class Answer(NamedTuple):
+    """What a model gave for a batch, as arrays.
+
+    Attributes
+    ----------
+    layer : str or None
+        Path of the layer that was used; None where the input itself is explained.
+    scores : Scores
+        Arrays ``(batch, targets)``.
+    maps : numpy.ndarray
+        ``(targets, batch, *grid)``, float32.
+    """
+
+    layer: str | None
+    scores: Scores
+    maps: Any
+
+
+class DisconnectedError(ValueError):
+    """The explained score does not depend on the layer, or on the input."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A batch, and what is asked about it. A method is a function from this to an answer.
+
+    Attributes
+    ----------
+    model : keras.Model
+    seen : Survey
+        Of this model on such inputs.
+    inputs : numpy.ndarray, or list or dict of them
+        ``(batch, ...)``, as the model takes them.
+    selection : Selection
+    classes : numpy.ndarray or None
+        ``(batch, targets)``, int32; None where the model's own scores or callables decide.
+    layer : str, int, keras.Layer or None
+        None for the best layer on which the score depends.
+    batch_size : int
+        How many rows a method that runs the model many times may send through it at a time.
+    progress : bool
+        Whether such a method shows a progress bar.
+    """
+
+    model: keras.Model
+    seen: Survey
+    inputs: Any
+    selection: Selection
+    classes: np.ndarray | None = None
+    layer: str | int | keras.Layer | None = None
+    batch_size: int = 32
+    progress: bool = False
+
+    @property
+    def image(self) -> np.ndarray:
+        """The image input, channels last: ``(batch, *grid, channels)``."""
+        image = keras.tree.flatten(self.inputs)[self.seen.image_index]
+        return np.moveaxis(image, 1, -1) if self.seen.channels_first else image
+
+    def on(self, image: np.ndarray, rows: np.ndarray, classes: np.ndarray | None) -> Run:
+        """Ask the same about other images.
+
+        Parameters
+        ----------
+        image : numpy.ndarray
+            ``(rows, *grid, channels)``, channels last.
+        rows : numpy.ndarray
+            ``(rows,)``, int: the sample from which each row takes its other inputs.
+        classes : numpy.ndarray or None
+            ``(rows, targets)``
+        """
+        if self.seen.channels_first:
+            image = np.moveaxis(image, -1, 1)
+        flat = [array[rows] for array in keras.tree.flatten(self.inputs)]
+        flat[self.seen.image_index] = image
+        inputs = keras.tree.pack_sequence_as(self.inputs, flat)
+        return replace(self, inputs=inputs, classes=classes)
+
+    def scores(self) -> Scores:
+        """Run the model forward, and only that."""
+        scores, _ = self._ask(_Question(None, self.seen, self.selection, None))
+        return scores
+
+    def at_input(self, function: Callable, guided: bool = False) -> Answer:
+        """Run the model forward and backward, and apply ``function`` to the evidence at the input.
+
+        Parameters
+        ----------
+        function : callable
+            From :class:`Evidence` to maps.
+        guided : bool
+            Let only positive gradients pass the ReLUs (Springenberg et al. 2014).
+        """
+        return Answer(
+            None, *self._ask(_Question(None, self.seen, self.selection, function, guided))
+        )
+
+    def at_layer(self, function: Callable) -> Answer:
+        """Run the model forward, and backward to the layer, and apply ``function`` to the evidence.
+
+        Raises
+        ------
+        ValueError
+            If no layer has a grid on which the score depends, or the named one has not.
+        """
+        for path in self._layers_to_try():
+            try:
+                answer = self._ask(_Question(path, self.seen, self.selection, function))
+            except DisconnectedError:
+                if self.layer is not None:
+                    raise
+            else:
+                if self.layer is None and not self.selection.functions:
+                    self.seen.default_layers[self.selection.head] = path
+                return Answer(path, *answer)
+        raise ValueError(
+            "No layer of the model has a grid of more than one pixel on which the score depends. "
+            f"It calls: {', '.join(dict.fromkeys(call.path for call in self.seen.calls))}"
+        )
+
+    def _layers_to_try(self) -> list[str]:
+        seen = self.seen
+        if self.layer is not None:
+            return [find_call(self.model, seen.calls, self.layer, seen.rank).path]
+        if self.selection.head in seen.default_layers:
+            return [seen.default_layers[self.selection.head]]
+        calls = candidate_calls(self.model, seen.calls, seen.rank, seen.channels_first)
+        return [call.path for call in calls]
+
+    def _ask(self, question: _Question) -> tuple[Scores, Any]:
+        answer = remember(self.model, question.key, partial(_compile, self.model, question))
+        inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, self.inputs)
+        classes = self.classes
+        if classes is not None:
+            classes = keras.ops.convert_to_tensor(classes, "int32")
+        scores, maps = answer(inputs, classes)
+        to_numpy = keras.ops.convert_to_numpy
+        return (
+            Scores(*(None if part is None else to_numpy(part) for part in scores)),
+            None if maps is None else keras.tree.map_structure(to_numpy, maps),
+        )
+
+
+class _Question(NamedTuple):
+    """What is asked of a model, apart from the documents."""
+
+    layer: str | None
+    seen: Survey
+    selection: Selection
+    function: Callable | None
+    guided: bool = False
+
+    @property
+    def key(self) -> tuple:
+        """What the compiled function depends on."""
+        seen = self.seen
+        return (
+            self.layer,
+            seen.channels_first,
+            seen.image_index,
+            self.selection,
+            self.function,
+            self.guided,
+        )
+
+
+def _compile(model: keras.Model, question: _Question) -> Callable:
+    """Make the function that answers a question; it holds the model weakly, as the cache must."""
+    reference = weakref.ref(model)
+
+    def answer(inputs: Any, classes: Any) -> tuple[Scores, Any]:
+        living = reference()
+        if question.function is None:
+            return select_scores(*run_model(living, inputs), question.selection, classes), None
+        with _guided_relus(question.guided):
+            scores, evidence = _run_with_gradients(living, question, inputs, classes)
+        return scores, question.function(evidence)
+
+    return active_backend().compiled(answer, model)
+
+
+def _run_with_gradients(
+    model: keras.Model, question: _Question, inputs: Any, classes: Any
+) -> tuple[Scores, Evidence]:
+    """Run the model once, and differentiate the scores with respect to one tensor in it."""
+
+    def forward(tap: Callable) -> tuple[Any, Scores]:
+        def fn(tensor: Any) -> Any:
+            # Half precision underflows where gradients are summed: the tap is in single.
+            return keras.ops.cast(tap(keras.ops.cast(tensor, "float32")), tensor.dtype)
+
+        if question.layer is None:
+            flat = keras.tree.flatten(inputs)
+            flat[question.seen.image_index] = fn(flat[question.seen.image_index])
+            outputs, heads = run_model(model, keras.tree.pack_sequence_as(inputs, flat))
+        else:
+            with forward_hook(layer_at(model, question.layer), fn):
+                outputs, heads = run_model(model, inputs)
+        scores = select_scores(outputs, heads, question.selection, classes)
+        return scores.values, scores
+
+    (_, scores), activations, gradients = active_backend().differentiate(forward)
+    connected = [pair for pair in zip(activations, gradients) if pair[1] is not None]
+    if not connected:
+        raise DisconnectedError(
+            f"The explained score does not depend on layer {question.layer!r}. "
+            "Pass a layer between the input and this output, or None to have one chosen."
+            if question.layer
+            else "The explained score has no gradient at the input: the model takes integers, or "
+            "does not use this input."
+        )
+    # A layer that is called several times is explained at the call nearest to the output.
+    activation, gradient = connected[-1]
+    if question.seen.channels_first:
+        activation = keras.ops.moveaxis(activation, 1, -1)
+        gradient = keras.ops.moveaxis(gradient, 2, -1)
+    return scores, Evidence(activation, gradient)
+
+
+def _guided_relus(guided: bool) -> ExitStack:
+    """Let only positive gradients pass each ReLU, while the context is open."""
+    hooks = ExitStack()
+    if guided:
+        for name in ("relu", "relu6"):
+            hooks.enter_context(activation_hook(name, lambda x, y: _positive_gradient(y)))
+    return hooks
+
+
+@keras.ops.custom_gradient
+def _positive_gradient(x: Any) -> Any:
+    def gradient(*args: Any, upstream: Any = None) -> Any:
+        upstream = args[0] if upstream is None else upstream
+        return keras.ops.maximum(upstream, 0)
+
+    return x, gradient
