@@ -1,11 +1,13 @@
-"""From an explanation to a picture, a page, a text or a dict: each format a function of the data."""
+"""From an explanation to picture, page, text or dict: each format a function of the data."""
 
+from eli5k.formatters import fields
 from eli5k.formatters.as_dict import format_as_dict
 from eli5k.formatters.html import format_as_html, format_html_styles
 from eli5k.formatters.image import format_as_image
 from eli5k.formatters.text import format_as_text
 
 __all__ = [
+    "fields",
     "format_as_dict",
     "format_as_html",
     "format_as_image",

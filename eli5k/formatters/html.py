@@ -1,0 +1,143 @@
+"""An explanation as a fragment of a page, for Jupyter and elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from eli5k.base import Explanation, TargetExplanation
+from eli5k.formatters import fields
+from eli5k.formatters.image import colourise, drawable_heatmap, image_to_data_uri, overlay
+from eli5k.formatters.sheet import fit
+from eli5k.formatters.text import label, numbers, place_of_heat
+
+STYLES = """\
+<style>
+.eli5k { font-family: sans-serif; line-height: 1.4; }
+.eli5k p { margin: 0.3em 0; }
+.eli5k-targets { display: flex; gap: 1em; align-items: flex-start; }
+.eli5k figure { margin: 0.5em 0; max-width: 100%; }
+.eli5k figcaption { overflow-wrap: anywhere; }
+.eli5k img { display: block; max-width: 100%; height: auto; margin: 0; }
+.eli5k small { display: block; opacity: 0.75; }
+</style>
+"""
+
+
+def format_as_html(
+    explanation: Explanation,
+    include_styles: bool = True,
+    force_weights: bool = True,
+    show: Sequence[str] = fields.ALL,
+    preserve_density: bool | None = None,
+    highlight_spaces: bool | None = None,
+    horizontal_layout: bool = True,
+    show_feature_values: bool = False,
+) -> str:
+    """Show an explanation as a fragment of a page.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        Where it has a picture, each target is shown as a heatmap over it; a picture whose longer
+        side exceeds 1024 pixels is made smaller.
+    include_styles : bool
+        Whether the fragment brings its ``<style>``; see :func:`format_html_styles`.
+    show : sequence of str
+        Which of "method", "description" and "targets" appear, in this order; other names, such as
+        those of eli5's other estimators, add nothing. The error is always shown.
+        See :mod:`eli5k.formatters.fields`.
+    horizontal_layout : bool
+        Whether the targets stand side by side, or one below the other.
+    force_weights, preserve_density, highlight_spaces, show_feature_values
+        Accepted for eli5's sake; they mean nothing for an image.
+
+    Returns
+    -------
+    str
+        HTML in which every name and text of the explanation is escaped, and each picture is part
+        of the text.
+
+    Raises
+    ------
+    TypeError
+        If a heatmap over a picture is no NumPy array.
+    ValueError
+        If a heatmap over a picture is not in [0, 1].
+
+    Examples
+    --------
+    >>> html = format_as_html(Explanation("net", method="CAM", error="<b>"), include_styles=False)
+    >>> print(html)  # doctest: +NORMALIZE_WHITESPACE
+    <div class="eli5k mathjax_ignore tex2jax_ignore">
+    <div role="alert" style="...">Error: &lt;b&gt;</div>
+    <p>Explained as: CAM</p>
+    </div>
+    """
+    # A dollar in a name is no mathematics, but Jupyter would set it as such without the classes.
+    parts = ['<div class="eli5k mathjax_ignore tex2jax_ignore">']
+    if explanation.error:
+        parts.append(_error_box(explanation.error))
+    for section in show:
+        if section == "method" and explanation.method:
+            parts.append(f"<p>Explained as: {escape(explanation.method)}</p>")
+        elif section == "description" and explanation.description:
+            parts.append(f"<p>{escape(explanation.description)}</p>")
+        elif section == "targets" and explanation.targets:
+            parts.append(_targets(explanation, explanation.targets, horizontal_layout))
+    parts.append("</div>\n")
+    return (format_html_styles() if include_styles else "") + "\n".join(parts)
+
+
+def format_html_styles() -> str:
+    """Return the ``<style>`` that ``format_as_html(..., include_styles=False)`` leaves out.
+
+    Examples
+    --------
+    >>> format_html_styles()
+    '<style>...</style>\\n'
+    """
+    return STYLES
+
+
+def _error_box(error: str) -> str:
+    # In the element, so that an error is also seen on a page without the styles.
+    style = "background: #fdd; color: #600; padding: 0.5em; white-space: pre-wrap;"
+    return f'<div role="alert" style="{style}">Error: {escape(error)}</div>'
+
+
+def _targets(
+    explanation: Explanation, targets: Sequence[TargetExplanation], horizontal_layout: bool
+) -> str:
+    direction = "flex-wrap: wrap" if horizontal_layout else "flex-direction: column"
+    figures = "\n".join(_figure(target, explanation) for target in targets)
+    return f'<div class="eli5k-targets" style="{direction};">\n{figures}\n</div>'
+
+
+def _figure(target: TargetExplanation, explanation: Explanation) -> str:
+    header = f"<b>{escape(label(target))}</b>"
+    if numbers(target):
+        header += f" ({', '.join(numbers(target))})"
+    where = place_of_heat(target.heatmap)
+    if explanation.layer:
+        where += f"; layer {explanation.layer}"
+    if explanation.output:
+        where += f"; output {explanation.output}"
+    picture, width = _picture(target, explanation)
+    caption = f"<figcaption>{header}<small>{escape(where)}</small></figcaption>"
+    return f"<figure{width}>{picture}{caption}</figure>"
+
+
+def _picture(target: TargetExplanation, explanation: Explanation) -> tuple[str, str]:
+    """The overlay of a target and its figure's width; nothing where there can be no picture."""
+    if explanation.image is None or target.heatmap is None or target.heatmap.ndim != 2:
+        return "", ""
+    try:
+        coloured = colourise(drawable_heatmap(target))
+    except ImportError:  # without matplotlib the words must do
+        return "", ""
+    picture = overlay(coloured, fit(explanation.image))
+    alt = escape(f"Heatmap for {label(target)}: {place_of_heat(target.heatmap)}")
+    source = image_to_data_uri(picture)
+    width = f' style="width: {picture.width}px;"'
+    return f'<img src="{source}" width="{picture.width}" alt="{alt}">', width

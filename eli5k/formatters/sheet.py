@@ -1,0 +1,172 @@
+"""Several targets in one picture: a sheet of captioned panels."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from eli5k.base import TargetExplanation
+from eli5k.formatters.image import overlay
+from eli5k.formatters.text import label, numbers
+
+# Pixels. A panel's longer side lies between the two, but that of a sheet of many panels is held
+# so short that the sheet is no wider than SHEET.
+SHORTEST, LONGEST, SHEET = 224, 1024, 8192
+
+PAPER, INK = "white", "black"
+
+
+def draw_sheet(
+    image: Image.Image,
+    targets: Sequence[TargetExplanation],
+    heatmaps: Sequence[np.ndarray],
+    resampling_filter: int | None = Image.Resampling.LANCZOS,
+) -> Image.Image:
+    """Lay each heatmap over the picture in a panel of its own, with a caption below.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Of any size; one that is too small for a legible caption is enlarged, a very large one
+        is made smaller.
+    targets : sequence of TargetExplanation
+        What the captions say: name, score and, if there is one, probability.
+    heatmaps : sequence of numpy.ndarray
+        ``(height, width, 4)`` for each target, in [0, 1].
+    resampling_filter : int or None
+        As :func:`~eli5k.format_as_image` takes it.
+
+    Returns
+    -------
+    PIL.Image.Image
+        In mode RGBA: a grid of about as many rows as columns.
+
+    Examples
+    --------
+    >>> targets = [TargetExplanation("cat"), TargetExplanation("dog")]
+    >>> heatmaps = [np.zeros((1, 1, 4)), np.ones((1, 1, 4))]
+    >>> sheet = draw_sheet(Image.new("RGB", (300, 200)), targets, heatmaps)
+    >>> sheet.width > 2 * 300, 200 < sheet.height < 300
+    (True, True)
+    """
+    columns = math.ceil(math.sqrt(len(targets)))
+    picture = fit(image, longest=min(LONGEST, SHEET // columns))
+    width = max(picture.width, SHORTEST)
+    size = max(13, width // 24)
+    captions = [_caption(target, width - size, size) for target in targets]
+    gap = size // 2
+    line = 3 * size // 2
+    height = picture.height + gap + line * max(len(caption) for caption in captions)
+    rows = math.ceil(len(targets) / columns)
+    sheet_size = (gap + columns * (width + gap), gap + rows * (height + gap))
+    sheet = Image.new("RGBA", sheet_size, PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for number, (heatmap, caption) in enumerate(zip(heatmaps, captions)):
+        row, column = divmod(number, columns)
+        left, top = gap + column * (width + gap), gap + row * (height + gap)
+        panel = overlay(heatmap, picture, resampling_filter)
+        sheet.alpha_composite(panel, (left + (width - picture.width) // 2, top))
+        top += picture.height + gap
+        for text in caption:
+            place = (left + width // 2, top + line // 2)
+            pen.text(place, text, fill=INK, font=_font(text, size), anchor="mm")
+            top += line
+    return sheet
+
+
+def fit(image: Image.Image, longest: int = LONGEST) -> Image.Image:
+    """Bring a picture to a size at which it can be looked at beside others.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Of any size and mode.
+    longest : int
+        The longer side of the result is at most this, or ``SHORTEST`` where that is more.
+
+    Returns
+    -------
+    PIL.Image.Image
+        In mode RGBA. A small picture is enlarged by a whole factor, so that its pixels can be
+        told apart, and a large one is made smaller.
+
+    Examples
+    --------
+    >>> fit(Image.new("L", (28, 28))).size, fit(Image.new("L", (4000, 3000))).size
+    ((224, 224), (1024, 768))
+    >>> fit(Image.new("L", (640, 480))).size
+    (640, 480)
+    """
+    image = image.convert("RGBA")
+    side = max(image.size)
+    longest = max(longest, SHORTEST)
+    if side < SHORTEST:
+        factor = math.ceil(SHORTEST / side)
+        size = (factor * image.width, factor * image.height)
+        return image.resize(size, Image.Resampling.NEAREST)
+    if side > longest:
+        image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return image
+
+
+def _caption(target: TargetExplanation, width: int, size: int) -> list[str]:
+    """The lines of a caption: the name, and the numbers in one line if there is room."""
+    values = numbers(target)[::-1]
+    together = [", ".join(values)] if values else []
+    if together and _font(together[0], size).getlength(together[0]) <= width:
+        values = together
+    return [_shorten(text, width, size) for text in [label(target), *values]]
+
+
+def _shorten(text: str, width: int, size: int) -> str:
+    """Cut a text that is wider than the panel, and end it with an ellipsis."""
+    text = text[:width]  # no letter is narrower than a pixel
+    font = _font(text, size)
+    if font.getlength(text) <= width:
+        return text
+    first_too_long = bisect.bisect_left(
+        range(len(text)), True, key=lambda end: font.getlength(text[:end] + "…") > width
+    )
+    return text[: first_too_long - 1].rstrip() + "…"
+
+
+def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(_font_file("".join(sorted(set(text)))), size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _font_file(letters: str) -> str:
+    """Find a font that has all letters: matplotlib's own, or else one of the machine's."""
+    import matplotlib
+
+    own = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    if _has_letters(own, letters):
+        return own
+    from matplotlib import font_manager
+
+    for entry in font_manager.fontManager.ttflist:
+        # The last resort has a sign for each letter, and the same one for most.
+        if "Last Resort" not in entry.name and _has_letters(entry.fname, letters):
+            return entry.fname
+    return own
+
+
+def _has_letters(file: str, letters: str) -> bool:
+    try:
+        known = _known_letters(file)
+    except (OSError, RuntimeError):  # not a font that can be read
+        return False
+    return all(ord(letter) in known for letter in letters)
+
+
+@functools.lru_cache(maxsize=1024)
+def _known_letters(file: str) -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(file).get_charmap())

@@ -1,0 +1,146 @@
+"""An explanation in words, and the words that the other formats share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from eli5k.base import Explanation, TargetExplanation
+from eli5k.formatters import fields
+
+
+def format_as_text(
+    expl: Explanation,
+    show: Sequence[str] = fields.ALL,
+    highlight_spaces: bool | None = None,
+    show_feature_values: bool = False,
+) -> str:
+    """Say in words what was explained and where the heat is.
+
+    Parameters
+    ----------
+    expl : Explanation
+    show : sequence of str
+        Which of "method", "description" and "targets" appear, in this order; other names, such as
+        those of eli5's other estimators, add nothing. The error is always shown.
+        See :mod:`eli5k.formatters.fields`.
+    highlight_spaces, show_feature_values
+        Accepted for eli5's sake; they mean nothing for an image.
+
+    Returns
+    -------
+    str
+        Lines, without a newline at the end.
+
+    Examples
+    --------
+    >>> heatmap = np.array([[0.0, 1.0], [0.0, 0.2]])
+    >>> target = TargetExplanation("cat", proba=0.9, score=2.5, heatmap=heatmap)
+    >>> print(format_as_text(Explanation("net", method="Grad-CAM", targets=[target], layer="conv")))
+    Explained as: Grad-CAM
+    y=cat (probability 0.9, score 2.5) at layer conv: hottest top right, 75% across and 25% down
+    """
+    lines = [f"Error: {expl.error}"] if expl.error else []
+    for section in show:
+        if section == "method" and expl.method:
+            lines.append(f"Explained as: {expl.method}")
+        elif section == "description" and expl.description:
+            lines.append(expl.description)
+        elif section == "targets" and expl.targets:
+            lines += [_target_line(target, expl) for target in expl.targets]
+    return "\n".join(lines)
+
+
+def label(target: TargetExplanation) -> str:
+    """Name a target in one line.
+
+    Parameters
+    ----------
+    target : TargetExplanation
+
+    Returns
+    -------
+    str
+        Without line breaks, and of characters that can be encoded.
+
+    Examples
+    --------
+    >>> label(TargetExplanation(7)), label(TargetExplanation("golden\\nretriever"))
+    ('y=7', 'y=golden retriever')
+    """
+    name = " ".join(str(target.target).split())
+    return "y=" + name.encode("utf-8", "replace").decode("utf-8")
+
+
+def numbers(target: TargetExplanation) -> list[str]:
+    """Tell the probability and the score of a target, as far as they are known.
+
+    Parameters
+    ----------
+    target : TargetExplanation
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> numbers(TargetExplanation(7, proba=0.98765, score=-12.5))
+    ['probability 0.9877', 'score -12.5']
+    >>> numbers(TargetExplanation(7))
+    []
+    """
+    pairs = (("probability", target.proba), ("score", target.score))
+    return [f"{name} {value:.4g}" for name, value in pairs if value is not None]
+
+
+def place_of_heat(heatmap: np.ndarray | None) -> str:
+    """Say where a map has its maximum.
+
+    Parameters
+    ----------
+    heatmap : numpy.ndarray or None
+        ``(*grid)``, in [0, 1].
+
+    Returns
+    -------
+    str
+        The place of the first maximum: for a grid of two axes in words and in percent of the
+        picture's width and height, else in percent of each axis.
+
+    Examples
+    --------
+    >>> place_of_heat(np.array([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.5]]))
+    'hottest in the centre, 50% across and 50% down'
+    >>> place_of_heat(np.array([0.0, 0.0, 0.0, 1.0, 0.0]))
+    'hottest at 70% of the axis'
+    >>> place_of_heat(np.zeros((7, 7)))
+    'the map is blank'
+    """
+    if heatmap is None:
+        return "there is no map"
+    heatmap = np.asarray(heatmap)
+    if heatmap.size == 0 or not heatmap.max() > 0:
+        return "the map is blank"
+    position = np.unravel_index(heatmap.argmax(), heatmap.shape)
+    shares = [(index + 0.5) / length for index, length in zip(position, heatmap.shape)]
+    if len(shares) != 2:
+        percents = ", ".join(f"{share:.0%}" for share in shares)
+        return f"hottest at {percents} of the {'axis' if len(shares) == 1 else 'axes'}"
+    down, across = shares
+    vertical = ("top", "", "bottom")[int(3 * down)]
+    horizontal = ("left", "", "right")[int(3 * across)]
+    words = f"{vertical} {horizontal}".strip() or "in the centre"
+    return f"hottest {words}, {across:.0%} across and {down:.0%} down"
+
+
+def _target_line(target: TargetExplanation, expl: Explanation) -> str:
+    line = label(target)
+    if numbers(target):
+        line += f" ({', '.join(numbers(target))})"
+    if expl.output:
+        line += f" of output {expl.output}"
+    if expl.layer:
+        line += f" at layer {expl.layer}"
+    return f"{line}: {place_of_heat(target.heatmap)}"

@@ -1,0 +1,96 @@
+"""Explain and show, in one call."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from eli5k.base import ExplanationWarning
+from eli5k.explain import explain_prediction
+from eli5k.formatters import fields, format_as_html, format_as_image
+
+
+def _options_of(formatter: Callable) -> frozenset[str]:
+    parameters = inspect.signature(formatter).parameters.values()
+    return frozenset(each.name for each in parameters if each.default is not each.empty)
+
+
+IMAGE_KWARGS = _options_of(format_as_image)
+HTML_KWARGS = _options_of(format_as_html)
+FORMAT_KWARGS = IMAGE_KWARGS | HTML_KWARGS
+
+
+def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
+    """Explain what a model predicts for one document, and show it.
+
+    Parameters
+    ----------
+    estimator : object
+        The model; must be positional.
+    doc : object
+        What the model predicts on.
+    **kwargs
+        Those of :func:`~eli5k.format_as_image` and :func:`~eli5k.format_as_html` go to the format
+        that is shown, and are ignored by the other; the rest goes to
+        :func:`~eli5k.explain_prediction`.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Where the explanation has a picture: what :func:`~eli5k.format_as_image` makes of it.
+    IPython.display.HTML
+        Where it has none, as for a model that is not supported.
+    Explanation
+        Where the library to show it with is missing.
+
+    Raises
+    ------
+    TypeError
+        If a keyword is unknown, or as the two functions raise.
+    ValueError
+        As the two functions raise.
+
+    Warns
+    -----
+    ExplanationWarning
+        If the library to show it with is missing.
+
+    Examples
+    --------
+    >>> print(show_prediction("no model", None, include_styles=False).data)
+    <div class="eli5k ...">
+    <div role="alert" ...>Error: estimator &#x27;no model&#x27; is not supported</div>
+    </div>
+    """
+    explain_kwargs = {key: kwargs[key] for key in kwargs if key not in FORMAT_KWARGS}
+    try:
+        expl = explain_prediction(estimator, doc, **explain_kwargs)
+    except TypeError as error:
+        _suggest_format_kwarg(error, explain_kwargs)
+        raise
+    try:
+        if expl.image is not None:
+            options = {key: kwargs[key] for key in kwargs if key in IMAGE_KWARGS}
+            return format_as_image(expl, **options)
+        from IPython.display import HTML
+    except ImportError as missing:
+        warnings.warn(
+            f"A library to show the explanation with is missing, so that it comes back as it is: "
+            f"{missing}",
+            ExplanationWarning,
+            stacklevel=2,
+        )
+        return expl
+    options = {key: kwargs[key] for key in kwargs if key in HTML_KWARGS}
+    return HTML(format_as_html(expl, **{"show": fields.WEIGHTS, **options}))
+
+
+def _suggest_format_kwarg(error: TypeError, explain_kwargs: dict[str, Any]) -> None:
+    """Add to an error about an unknown keyword the format's keyword that may be meant."""
+    for keyword in explain_kwargs:
+        near = difflib.get_close_matches(keyword, FORMAT_KWARGS, n=1)
+        if near and f"unexpected keyword argument {keyword!r}" in str(error):
+            error.add_note(f"Did you mean {near[0]!r}, of the picture or the page?")
