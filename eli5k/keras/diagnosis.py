@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -17,51 +18,41 @@ FAINT = 10 * keras.config.epsilon()
 SATURATED = 1e-6
 
 
-def warn_if_blank(run: Run, attribution: np.ndarray) -> None:
-    """Warn where a map would be shown as nothing.
+def warn_of_blank_maps(run: Run, answer: Answer) -> None:
+    """Warn of each map of a batch that would be shown as nothing.
 
     Parameters
     ----------
     run : Run
-        Of one sample and one target, at the layer that was used.
-    attribution : numpy.ndarray
-        ``(*grid)``: the raw signed map.
+        What was asked.
+    answer : Answer
+        What came, with maps ``(targets, batch, *grid)``.
 
     Warns
     -----
     BlankMapWarning
-        If the map is not finite, or is nowhere above what the scaling adds to its maximum.
+        Where a map is not finite, or is nowhere above what the scaling adds to its maximum.
     """
-    if np.isfinite(attribution).all() and attribution.max() > FAINT:
+    grid = tuple(range(2, answer.maps.ndim))
+    finite = np.isfinite(answer.maps).all(axis=grid)
+    shows = finite & (answer.maps.max(axis=grid) > FAINT)
+    if shows.all():
         return
-    warnings.warn(reason_for_blank(run, attribution), BlankMapWarning, stacklevel=6)
+    # The model runs once more, to see what went into maps that show nothing.
+    same = replace(run, layer=answer.layer, classes=answer.scores.classes)
+    peaks = same.at_input(_peaks) if answer.layer is None else same.at_layer(_peaks)
+    for target, row in zip(*np.nonzero(~shows)):
+        if not finite[target, row]:
+            reason = "The map is not finite: " + _reason_for_not_finite(run)
+        else:
+            reason = "The map is blank: " + _reason_for_zero(peaks, answer, target, row)
+        warnings.warn(reason, BlankMapWarning, stacklevel=5)
 
 
-def reason_for_blank(run: Run, attribution: np.ndarray) -> str:
-    """Run the model once more and look at what went into a map that shows nothing.
-
-    Parameters
-    ----------
-    run : Run
-        Of one sample and one target, at the layer that was used.
-    attribution : numpy.ndarray
-        ``(*grid)``
-
-    Returns
-    -------
-    str
-        What is seen, why, and what to do about it.
-    """
-    if not np.isfinite(attribution).all():
-        return "The map is not finite: " + _reason_for_not_finite(run.model, run.inputs)
-    answer = run.at_input(_peaks) if run.layer is None else run.at_layer(_peaks)
-    return "The map is blank: " + _reason_for_zero(answer, attribution)
-
-
-def _reason_for_not_finite(model: keras.Model, inputs: Any) -> str:
-    if not all(np.isfinite(array).all() for array in keras.tree.flatten(inputs)):
+def _reason_for_not_finite(run: Run) -> str:
+    if not all(np.isfinite(array).all() for array in keras.tree.flatten(run.inputs)):
         return "doc holds NaN or infinite values. Clean the input."
-    for variable in model.variables:
+    for variable in run.model.variables:
         if not np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))).all():
             return (
                 f"the model's weight {variable.path!r} holds NaN or infinite values. "
@@ -73,26 +64,26 @@ def _reason_for_not_finite(model: keras.Model, inputs: Any) -> str:
     )
 
 
-def _reason_for_zero(answer: Answer, attribution: np.ndarray) -> str:
-    activation_peak, gradient_peak = answer.maps
+def _reason_for_zero(peaks: Answer, answer: Answer, target: int, row: int) -> str:
+    activation_peaks, gradient_peaks = peaks.maps
     probabilities = answer.scores.probabilities
     where = "the input" if answer.layer is None else f"layer {answer.layer!r}"
-    if attribution.min() < -FAINT:
+    if answer.maps[target, row].min() < -FAINT:
         return (
             f"all evidence at {where} is negative, it speaks against this target. "
             "Explain another target or layer; the signed map is in .attribution."
         )
-    if activation_peak.max() == 0:
+    if activation_peaks[row] == 0:
         return (
             f"{where} holds zeros only for this document. Check how it is scaled (preprocess=), "
             "or pass another layer."
         )
-    if probabilities is not None and _is_saturated(probabilities.item()):
+    if probabilities is not None and _is_saturated(probabilities[row, target]):
         return (
-            f"the output is saturated at {probabilities.item():.6g}, where its gradient is zero. "
-            "Pass logits=True to explain the score before the softmax or sigmoid."
+            f"the output is saturated at {probabilities[row, target]:.6g}, where its gradient is "
+            "zero. Pass logits=True to explain the score before the softmax or sigmoid."
         )
-    if gradient_peak.max() == 0:
+    if gradient_peaks[target, row] == 0:
         return (
             f"{where} does not reach the output for this document: the gradient of the score is "
             "zero there. Pass another layer or target."
@@ -108,5 +99,10 @@ def _is_saturated(probability: float) -> bool:
 
 
 def _peaks(evidence: Evidence) -> tuple[Any, Any]:
-    peak = keras.ops.max(keras.ops.abs(evidence.activations))
-    return peak, keras.ops.max(keras.ops.abs(evidence.gradients))
+    """Largest activations ``(batch,)`` and gradients ``(targets, batch)``, in magnitude."""
+    ops = keras.ops
+    axes = tuple(range(1, len(evidence.activations.shape)))
+    return (
+        ops.max(ops.abs(evidence.activations), axis=axes),
+        ops.max(ops.abs(evidence.gradients), axis=tuple(axis + 1 for axis in axes)),
+    )

@@ -6,7 +6,6 @@ import difflib
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
@@ -15,7 +14,7 @@ from PIL import Image
 
 from eli5k.base import AmbiguousOutputWarning, Explanation, TargetExplanation
 from eli5k.explain import explain_prediction
-from eli5k.keras.diagnosis import warn_if_blank
+from eli5k.keras.diagnosis import warn_of_blank_maps
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, is_image_model, read_document
 from eli5k.keras.methods import Method, find_method
@@ -180,9 +179,9 @@ def explain_batch(
         layer=request.layer,
     )
     answer = method.explain(run)
+    warn_of_blank_maps(run, answer)
     explanations = []
     for row, document in enumerate(documents):
-        _warn_of_blank_maps(run, document, answer, row)
         explanations.append(
             Explanation(
                 model.name,
@@ -221,19 +220,6 @@ def _target_explanations(
             )
         )
     return explanations
-
-
-def _warn_of_blank_maps(run: Run, document: Document, answer: Answer, row: int) -> None:
-    classes, functions = answer.scores.classes, run.selection.functions
-    for column in range(classes.shape[1]):
-        one_target = replace(
-            run,
-            inputs=document.inputs,
-            selection=run.selection._replace(functions=functions[column : column + 1]),
-            classes=classes[row : row + 1, column : column + 1],
-            layer=answer.layer,
-        )
-        warn_if_blank(one_target, answer.maps[column, row])
 
 
 def _description(method: Method, layer: str | None, output: str, selection: Selection) -> str:
