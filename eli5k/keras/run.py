@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from eli5k.keras.hooks import activation_hook, forward_hook
 from eli5k.keras.layers import candidate_calls, find_call, layer_at
 from eli5k.keras.memory import remember
 from eli5k.keras.methods.evidence import Evidence
-from eli5k.keras.survey import Survey, run_model
+from eli5k.keras.survey import Head, Survey, run_model
 from eli5k.keras.targets import Scores, Selection, select_scores
 
 
@@ -63,6 +63,10 @@ class Run:
         How many rows a method that runs the model many times may send through it at a time.
     progress : bool
         Whether such a method shows a progress bar.
+    mix : tuple of float
+        What is explained is a sum of so many consecutive targets, with these weights: ``(1,)`` for
+        each target itself, ``(-1,)`` for what speaks against it, ``(1, -1)`` for the first target
+        against the second, the third against the fourth, and so on.
     """
 
     model: keras.Model
@@ -73,6 +77,7 @@ class Run:
     layer: str | int | keras.Layer | None = None
     batch_size: int = 32
     progress: bool = False
+    mix: tuple[float, ...] = (1.0,)
 
     @property
     def image(self) -> np.ndarray:
@@ -101,7 +106,24 @@ class Run:
 
     def scores(self) -> Scores:
         """Run the model forward, and only that."""
-        scores, _ = self._ask(_Question(None, self.seen, self.selection, None))
+        scores, _ = self._ask(self._question())
+        return scores
+
+    def scores_with_channels(self, layer: str, factors: np.ndarray) -> Scores:
+        """Run the model forward with the channels of a layer multiplied by factors.
+
+        A single sample becomes as many rows as ``factors`` has, and does so at the layer: what
+        comes before runs once for all of them. This works where the rest of the model depends on
+        the layer alone, or broadcasts; elsewhere pass as many samples as factors.
+
+        Parameters
+        ----------
+        layer : str
+            Path of the layer; it is changed at each of its calls.
+        factors : numpy.ndarray
+            ``(rows, channels)``, float32. Also ``classes`` must have as many rows.
+        """
+        scores, _ = self._ask(self._question(layer, scaled=True), factors)
         return scores
 
     def at_input(self, function: Callable, guided: bool = False) -> Answer:
@@ -114,9 +136,7 @@ class Run:
         guided : bool
             Let only positive gradients pass the ReLUs (Springenberg et al. 2014).
         """
-        return Answer(
-            None, *self._ask(_Question(None, self.seen, self.selection, function, guided))
-        )
+        return Answer(None, *self._ask(self._question(None, function, guided=guided)))
 
     def at_layer(self, function: Callable) -> Answer:
         """Run the model forward, and backward to the layer, and apply ``function`` to the evidence.
@@ -128,7 +148,7 @@ class Run:
         """
         for path in self._layers_to_try():
             try:
-                answer = self._ask(_Question(path, self.seen, self.selection, function))
+                answer = self._ask(self._question(path, function))
             except DisconnectedError:
                 if self.layer is not None:
                     raise
@@ -150,13 +170,18 @@ class Run:
         calls = candidate_calls(self.model, seen.calls, seen.rank, seen.channels_first)
         return [call.path for call in calls]
 
-    def _ask(self, question: _Question) -> tuple[Scores, Any]:
+    def _question(
+        self, layer: str | None = None, function: Callable | None = None, **options: bool
+    ) -> _Question:
+        return _Question(layer, self.seen, self.selection, self.mix, function, **options)
+
+    def _ask(self, question: _Question, *operands: np.ndarray) -> tuple[Scores, Any]:
         answer = remember(self.model, question.key, partial(_compile, self.model, question))
         inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, self.inputs)
         classes = self.classes
         if classes is not None:
             classes = keras.ops.convert_to_tensor(classes, "int32")
-        scores, maps = answer(inputs, classes)
+        scores, maps = answer(inputs, classes, *map(keras.ops.convert_to_tensor, operands))
         to_numpy = keras.ops.convert_to_numpy
         return (
             Scores(*(None if part is None else to_numpy(part) for part in scores)),
@@ -170,8 +195,10 @@ class _Question(NamedTuple):
     layer: str | None
     seen: Survey
     selection: Selection
+    mix: tuple[float, ...]
     function: Callable | None
     guided: bool = False
+    scaled: bool = False
 
     @property
     def key(self) -> tuple:
@@ -182,8 +209,10 @@ class _Question(NamedTuple):
             seen.channels_first,
             seen.image_index,
             self.selection,
+            self.mix,
             self.function,
             self.guided,
+            self.scaled,
         )
 
 
@@ -191,10 +220,11 @@ def _compile(model: keras.Model, question: _Question) -> Callable:
     """Make the function that answers a question; it holds the model weakly, as the cache must."""
     reference = weakref.ref(model)
 
-    def answer(inputs: Any, classes: Any) -> tuple[Scores, Any]:
+    def answer(inputs: Any, classes: Any, *operands: Any) -> tuple[Scores, Any]:
         living = reference()
         if question.function is None:
-            return select_scores(*run_model(living, inputs), question.selection, classes), None
+            with _scaled_channels(living, question, *operands):
+                return _scores(*run_model(living, inputs), question, classes), None
         with _guided_relus(question.guided):
             scores, evidence = _run_with_gradients(living, question, inputs, classes)
         return scores, question.function(evidence)
@@ -219,7 +249,7 @@ def _run_with_gradients(
         else:
             with forward_hook(layer_at(model, question.layer), fn):
                 outputs, heads = run_model(model, inputs)
-        scores = select_scores(outputs, heads, question.selection, classes)
+        scores = _scores(outputs, heads, question, classes)
         return scores.values, scores
 
     (_, scores), activations, gradients = active_backend().differentiate(forward)
@@ -238,6 +268,34 @@ def _run_with_gradients(
         activation = keras.ops.moveaxis(activation, 1, -1)
         gradient = keras.ops.moveaxis(gradient, 2, -1)
     return scores, Evidence(activation, gradient)
+
+
+def _scores(outputs: Any, heads: list[Head], question: _Question, classes: Any) -> Scores:
+    """Select the scores, and add up those that are explained together."""
+    scores = select_scores(outputs, heads, question.selection, classes)
+    if question.mix == (1.0,):
+        return scores
+    size = len(question.mix)
+    weights = keras.ops.convert_to_tensor(question.mix, "float32")
+    groups = keras.ops.reshape(scores.values, (-1, scores.values.shape[1] // size, size))
+    first = Scores(*(None if part is None else part[:, ::size] for part in scores))
+    return first._replace(values=keras.ops.sum(groups * weights, axis=-1))
+
+
+def _scaled_channels(
+    model: keras.Model, question: _Question, factors: Any = None
+) -> AbstractContextManager:
+    """Multiply the channels of the question's layer, while the context is open."""
+    if factors is None:
+        return nullcontext()
+
+    def fn(output: Any) -> Any:
+        ones = (1,) * (len(output.shape) - 2)
+        channels_first = question.seen.channels_first
+        shape = (-1, factors.shape[1], *ones) if channels_first else (-1, *ones, factors.shape[1])
+        return output * keras.ops.cast(keras.ops.reshape(factors, shape), output.dtype)
+
+    return forward_hook(layer_at(model, question.layer), fn)
 
 
 def _guided_relus(guided: bool) -> ExitStack:
