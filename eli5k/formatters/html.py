@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
+
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import fields
 from eli5k.formatters.image import colourise, drawable_heatmap, image_to_data_uri, overlay
-from eli5k.formatters.sheet import fit
+from eli5k.formatters.sheet import SHORTEST, fit
 from eli5k.formatters.text import label, numbers, place_of_heat
 
 STYLES = """\
@@ -19,6 +21,7 @@ STYLES = """\
 .eli5k figure { margin: 0.5em 0; max-width: 100%; }
 .eli5k figcaption { overflow-wrap: anywhere; }
 .eli5k img { display: block; max-width: 100%; height: auto; margin: 0; }
+.eli5k figcaption span { display: inline-block; }
 .eli5k small { display: block; opacity: 0.75; }
 </style>
 """
@@ -117,7 +120,7 @@ def _targets(
 def _figure(target: TargetExplanation, explanation: Explanation) -> str:
     header = f"<b>{escape(label(target))}</b>"
     if numbers(target):
-        header += f" ({', '.join(numbers(target))})"
+        header += f" <span>({', '.join(numbers(target))})</span>"
     where = place_of_heat(target.heatmap)
     if explanation.layer:
         where += f"; layer {explanation.layer}"
@@ -130,7 +133,7 @@ def _figure(target: TargetExplanation, explanation: Explanation) -> str:
 
 def _picture(target: TargetExplanation, explanation: Explanation) -> tuple[str, str]:
     """The overlay of a target and its figure's width; nothing where there can be no picture."""
-    if explanation.image is None or target.heatmap is None or target.heatmap.ndim != 2:
+    if explanation.image is None or target.heatmap is None or np.ndim(target.heatmap) != 2:
         return "", ""
     try:
         coloured = colourise(drawable_heatmap(target))
@@ -139,5 +142,5 @@ def _picture(target: TargetExplanation, explanation: Explanation) -> tuple[str, 
     picture = overlay(coloured, fit(explanation.image))
     alt = escape(f"Heatmap for {label(target)}: {place_of_heat(target.heatmap)}")
     source = image_to_data_uri(picture)
-    width = f' style="width: {picture.width}px;"'
+    width = f' style="width: {max(picture.width, SHORTEST)}px;"'
     return f'<img src="{source}" width="{picture.width}" alt="{alt}">', width

@@ -59,7 +59,7 @@ def draw_sheet(
     picture = fit(image, longest=min(LONGEST, SHEET // columns))
     width = max(picture.width, SHORTEST)
     size = max(13, width // 24)
-    captions = [_caption(target, width - size, size) for target in targets]
+    captions = _captions(targets, width - size, size)
     gap = size // 2
     line = 3 * size // 2
     height = picture.height + gap + line * max(len(caption) for caption in captions)
@@ -115,13 +115,16 @@ def fit(image: Image.Image, longest: int = LONGEST) -> Image.Image:
     return image
 
 
-def _caption(target: TargetExplanation, width: int, size: int) -> list[str]:
-    """The lines of a caption: the name, and the numbers in one line if there is room."""
-    values = numbers(target)[::-1]
-    together = [", ".join(values)] if values else []
-    if together and _font(together[0], size).getlength(together[0]) <= width:
+def _captions(targets: Sequence[TargetExplanation], width: int, size: int) -> list[list[str]]:
+    """The lines of each caption: the name, and the numbers in one line if all have room."""
+    values = [numbers(target)[::-1] for target in targets]
+    together = [[", ".join(value)] if value else [] for value in values]
+    if all(_font(line, size).getlength(line) <= width for [line] in filter(None, together)):
         values = together
-    return [_shorten(text, width, size) for text in [label(target), *values]]
+    return [
+        [_shorten(line, width, size) for line in (label(target), *value)]
+        for target, value in zip(targets, values)
+    ]
 
 
 def _shorten(text: str, width: int, size: int) -> str:

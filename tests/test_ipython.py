@@ -1,0 +1,129 @@
+"""show_prediction: what goes to the explanation, what to the format, and what comes back."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from IPython.display import HTML
+from PIL import Image
+
+from eli5k import format_as_html, format_as_image, show_prediction
+from eli5k.base import Explanation, ExplanationWarning, TargetExplanation
+from eli5k.explain import explain_prediction
+from eli5k.ipython import FORMAT_KWARGS
+
+PICTURE = Image.new("RGB", (300, 200), "navy")
+
+
+class Model:
+    """Of a type of its own, whose handler keeps what it is called with."""
+
+    def __init__(self, image=PICTURE, error=None):
+        self.image, self.error, self.doc, self.kwargs = image, error, None, None
+
+    def explanation(self):
+        heatmap = np.linspace(0, 1, 12).reshape(3, 4)
+        targets = None if self.error else [TargetExplanation("cat", heatmap=heatmap)]
+        return Explanation("net", method="CAM", error=self.error, targets=targets, image=self.image)
+
+
+@explain_prediction.register
+def explain(model: Model, doc, layer=None, image=None, targets=None):
+    model.doc = doc
+    model.kwargs = {"layer": layer, "image": image, "targets": targets}
+    return model.explanation()
+
+
+def test_an_explanation_with_a_picture_is_shown_as_one():
+    model = Model()
+    shown = show_prediction(model, "doc")
+    assert shown == format_as_image(model.explanation())
+    assert model.doc == "doc"
+
+
+def test_the_keywords_of_the_format_do_not_reach_the_explanation():
+    model = Model()
+    shown = show_prediction(
+        model,
+        "doc",
+        layer=3,
+        targets=[1],
+        image="x.png",
+        colormap="jet",
+        alpha_limit=1,
+        resampling_filter=Image.Resampling.BOX,
+    )
+    assert model.kwargs == {"layer": 3, "image": "x.png", "targets": [1]}
+    assert shown == format_as_image(model.explanation(), Image.Resampling.BOX, "jet", 1)
+    assert shown != format_as_image(model.explanation())
+
+
+def test_without_a_picture_it_is_shown_as_html():
+    model = Model(image=None)
+    shown = show_prediction(model, "doc", include_styles=False, show=("method", "targets"))
+    assert isinstance(shown, HTML)
+    assert shown.data == format_as_html(
+        model.explanation(), include_styles=False, show=("method", "targets")
+    )
+
+
+def test_an_error_is_shown_as_html():
+    assert (
+        "Error: not &lt;supported&gt;"
+        in show_prediction(Model(image=None, error="not <supported>"), None).data
+    )
+    assert "is not supported" in show_prediction(object(), None).data
+
+
+def test_the_keywords_of_the_other_format_are_ignored():
+    everything = {
+        "include_styles": True,
+        "force_weights": False,
+        "show": ("targets",),
+        "preserve_density": None,
+        "highlight_spaces": None,
+        "horizontal_layout": False,
+        "show_feature_values": False,
+        "resampling_filter": Image.Resampling.LANCZOS,
+        "colormap": "viridis",
+        "alpha_limit": 0.65,
+    }
+    assert set(everything) == FORMAT_KWARGS
+    assert show_prediction(Model(), "doc", **everything) == show_prediction(Model(), "doc")
+    assert isinstance(show_prediction(Model(image=None), "doc", **everything), HTML)
+
+
+def test_an_unknown_keyword_suggests_that_of_the_format():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colourmap'") as caught:
+        show_prediction(Model(), "doc", colourmap="jet")
+    assert caught.value.__notes__ == ["Did you mean 'colormap', of the picture or the page?"]
+
+
+def test_other_errors_pass_as_they_are():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'frobnicate'") as caught:
+        show_prediction(Model(), "doc", frobnicate=1)
+    assert not hasattr(caught.value, "__notes__")
+    with pytest.raises(ValueError, match="Did you mean 'viridis'"):
+        show_prediction(Model(), "doc", colormap="virids")
+
+
+@pytest.mark.parametrize(("missing", "image"), [("matplotlib", PICTURE), ("IPython.display", None)])
+def test_without_the_library_to_show_it_the_explanation_comes_back(monkeypatch, missing, image):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.warns(ExplanationWarning, match=f"missing.*{missing}") as caught:
+        shown = show_prediction(Model(image), "doc")
+    assert isinstance(shown, Explanation)
+    assert shown.targets[0].target == "cat"
+    assert caught[0].filename == __file__
+
+
+def test_the_import_is_light():
+    code = """if True:
+        import sys
+        import eli5k
+        heavy = ["keras", "tensorflow", "torch", "jax", "matplotlib", "IPython"]
+        found = [name for name in heavy if name in sys.modules]
+        assert not found, found
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
