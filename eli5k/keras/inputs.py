@@ -357,4 +357,6 @@ def picture_of(array: np.ndarray, channels_first: bool = False) -> Image.Image:
         array = np.moveaxis(array, 0, -1)
     if array.shape[-1] not in (1, 3, 4):
         array = array.mean(axis=-1, keepdims=True)
-    return keras.utils.array_to_img(np.nan_to_num(array), data_format="channels_last")
+    # The sum is a cheap way to see that there is nothing to replace.
+    finite = array if np.isfinite(array.sum()) else np.nan_to_num(array)
+    return keras.utils.array_to_img(finite, data_format="channels_last")

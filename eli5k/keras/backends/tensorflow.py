@@ -56,13 +56,21 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
     """
     graph = tf.function(function, autograph=False, reduce_retracing=True)
     asked = False
+    last: tuple[Any, Callable] = (None, graph)
 
     def run(*args: Any) -> Any:
-        nonlocal asked
-        if asked:
-            return graph(*args)
-        asked = True
-        return function(*args)
+        nonlocal asked, last
+        if not asked:
+            asked = True
+            return function(*args)
+        # Calling the traced function itself spares tf.function's look-up, which takes as long as
+        # everything else here.
+        signature = [(x.shape, x.dtype) for x in tf.nest.flatten(args) if x is not None]
+        known, concrete = last
+        if known != signature:
+            concrete = graph.get_concrete_function(*args)
+            last = (signature, concrete)
+        return concrete(*args)
 
     return run
 
