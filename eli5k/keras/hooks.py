@@ -77,6 +77,37 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Any], Any]) -> Iterator[N
 
 
 @contextmanager
+def preactivation_hook(layer: keras.Layer, fn: Callable[[Any], Any]) -> Iterator[None]:
+    """Pass what a layer computes before its own ``activation=`` through ``fn``.
+
+    Parameters
+    ----------
+    layer : keras.Layer
+        Without an activation of its own, its output is passed.
+    fn : callable
+        From that tensor to what the layer goes on with in its place.
+
+    Examples
+    --------
+    >>> import keras
+    >>> layer = keras.layers.Dense(1, activation="relu", kernel_initializer="ones")
+    >>> with preactivation_hook(layer, lambda tensor: tensor + 5):
+    ...     float(layer(keras.ops.full((1, 1), -3.0))[0, 0])
+    2.0
+    """
+    if not callable(getattr(layer, "activation", None)):
+        with forward_hook(layer, fn):
+            yield
+        return
+
+    def replace(original: Callable) -> Callable:
+        return lambda tensor, *args, **kwargs: original(fn(tensor), *args, **kwargs)
+
+    with _shadow(layer, "activation", replace):
+        yield
+
+
+@contextmanager
 def activation_hook(name: str, fn: Callable[[Any, Any], Any]) -> Iterator[None]:
     """Pass each result of an activation function through ``fn``, wherever the model computes it.
 

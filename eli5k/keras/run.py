@@ -13,12 +13,19 @@ import keras
 import numpy as np
 
 from eli5k.keras.backends import active_backend
+from eli5k.keras.biases import bias_hooks
 from eli5k.keras.hooks import activation_hook, forward_hook
 from eli5k.keras.layers import candidate_calls, find_call, layer_at
 from eli5k.keras.memory import remember
+from eli5k.keras.methods import names_without_layer
 from eli5k.keras.methods.evidence import Evidence
 from eli5k.keras.survey import Head, Survey, run_model
 from eli5k.keras.targets import Scores, Selection, select_scores
+
+NO_GRADIENT_AT_INPUT = (
+    "The explained score has no gradient at the input: the model takes integers, or does not use "
+    "this input."
+)
 
 
 class Answer(NamedTuple):
@@ -138,6 +145,18 @@ class Run:
         """
         return Answer(None, *self._ask(self._question(None, function, guided=guided)))
 
+    def at_biases(self, function: Callable) -> Answer:
+        """Run the model forward and backward, and apply ``function`` to the evidence at each bias.
+
+        Parameters
+        ----------
+        function : callable
+            From a list of :class:`Evidence` to a list of maps. The first is of the input; each
+            other has a bias, ``(channels,)``, for activations, and the gradients
+            ``(targets, batch, ..., channels)`` where it is added, in the order of the calls.
+        """
+        return Answer(None, *self._ask(self._question(None, function, biases=True)))
+
     def at_layer(self, function: Callable) -> Answer:
         """Run the model forward, and backward to the layer, and apply ``function`` to the evidence.
 
@@ -158,7 +177,8 @@ class Run:
                 return Answer(path, *answer)
         raise ValueError(
             "No layer of the model has a grid of more than one pixel on which the score depends. "
-            f"It calls: {', '.join(dict.fromkeys(call.path for call in self.seen.calls))}"
+            f"It calls: {', '.join(dict.fromkeys(call.path for call in self.seen.calls))}. "
+            f"Methods that need none: {', '.join(names_without_layer())}"
         )
 
     def _layers_to_try(self) -> list[str]:
@@ -199,6 +219,7 @@ class _Question(NamedTuple):
     function: Callable | None
     guided: bool = False
     scaled: bool = False
+    biases: bool = False
 
     @property
     def key(self) -> tuple:
@@ -213,6 +234,7 @@ class _Question(NamedTuple):
             self.function,
             self.guided,
             self.scaled,
+            self.biases,
         )
 
 
@@ -225,8 +247,9 @@ def _compile(model: keras.Model, question: _Question) -> Callable:
         if question.function is None:
             with _scaled_channels(living, question, *operands):
                 return _scores(*run_model(living, inputs), question, classes), None
+        run_with_gradients = _run_with_biases if question.biases else _run_with_gradients
         with _guided_relus(question.guided):
-            scores, evidence = _run_with_gradients(living, question, inputs, classes)
+            scores, evidence = run_with_gradients(living, question, inputs, classes)
         return scores, question.function(evidence)
 
     return active_backend().compiled(answer, model)
@@ -238,10 +261,7 @@ def _run_with_gradients(
     """Run the model once, and differentiate the scores with respect to one tensor in it."""
 
     def forward(tap: Callable) -> tuple[Any, Scores]:
-        def fn(tensor: Any) -> Any:
-            # Half precision underflows where gradients are summed: the tap is in single.
-            return keras.ops.cast(tap(keras.ops.cast(tensor, "float32")), tensor.dtype)
-
+        fn = partial(_tap_in_single, tap)
         if question.layer is None:
             flat = keras.tree.flatten(inputs)
             flat[question.seen.image_index] = fn(flat[question.seen.image_index])
@@ -259,8 +279,7 @@ def _run_with_gradients(
             f"The explained score does not depend on layer {question.layer!r}. "
             "Pass a layer between the input and this output, or None to have one chosen."
             if question.layer
-            else "The explained score has no gradient at the input: the model takes integers, or "
-            "does not use this input."
+            else NO_GRADIENT_AT_INPUT
         )
     # A layer that is called several times is explained at the call nearest to the output.
     activation, gradient = connected[-1]
@@ -268,6 +287,45 @@ def _run_with_gradients(
         activation = keras.ops.moveaxis(activation, 1, -1)
         gradient = keras.ops.moveaxis(gradient, 2, -1)
     return scores, Evidence(activation, gradient)
+
+
+def _run_with_biases(
+    model: keras.Model, question: _Question, inputs: Any, classes: Any
+) -> tuple[Scores, list[Evidence]]:
+    """Run the model once, and differentiate with respect to the input and what has a bias."""
+    flat = keras.tree.flatten(inputs)
+    index = question.seen.image_index
+    axes: list[int] = []
+
+    def forward(tap: Callable) -> tuple[Any, tuple[Scores, list]]:
+        axes[:] = [1 if question.seen.channels_first else -1]
+        image = keras.ops.cast(flat[index], "float32")
+        constants = [keras.ops.moveaxis(image, axes[0], -1)]
+
+        def fn(tensor: Any, bias: Any, axis: int) -> Any:
+            axes.append(axis)
+            constants.append(bias)
+            return _tap_in_single(tap, tensor)
+
+        parts = [*flat[:index], _tap_in_single(tap, flat[index]), *flat[index + 1 :]]
+        with bias_hooks(model, fn):
+            outputs, heads = run_model(model, keras.tree.pack_sequence_as(inputs, parts))
+        scores = _scores(outputs, heads, question, classes)
+        return scores.values, (scores, constants)
+
+    (_, (scores, constants)), _, gradients = active_backend().differentiate(forward)
+    if gradients[0] is None:
+        raise DisconnectedError(NO_GRADIENT_AT_INPUT)
+    return scores, [
+        Evidence(constant, keras.ops.moveaxis(gradient, axis + 1 if axis > 0 else axis, -1))
+        for constant, gradient, axis in zip(constants, gradients, axes)
+        if gradient is not None
+    ]
+
+
+def _tap_in_single(tap: Callable, tensor: Any) -> Any:
+    """Tap a tensor in single precision: half underflows where gradients are summed."""
+    return keras.ops.cast(tap(keras.ops.cast(tensor, "float32")), tensor.dtype)
 
 
 def _scores(outputs: Any, heads: list[Head], question: _Question, classes: Any) -> Scores:

@@ -1,12 +1,24 @@
-"""Class activation maps: sums over the channels of a layer, each with its weight."""
+"""Class activation maps: sums over the channels of a layer, each channel with its weight."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from keras import ops
 
+from eli5k.keras.layers import layer_at
 from eli5k.keras.methods.evidence import Evidence
+
+if TYPE_CHECKING:
+    from eli5k.keras.run import Answer, Run
+    from eli5k.keras.targets import Scores
+
+# Half precision keeps three digits of a gradient.
+KERNEL_TOLERANCE = 1e-2
 
 
 def channel_weights(gradients: Any) -> Any:
@@ -22,7 +34,22 @@ def channel_weights(gradients: Any) -> Any:
     tensor
         ``(targets, batch, channels)``
     """
-    return ops.mean(gradients, axis=tuple(range(2, len(gradients.shape) - 1)))
+    return ops.mean(gradients, axis=_grid_axes(gradients))
+
+
+def _grid_axes(gradients: Any) -> tuple[int, ...]:
+    return tuple(range(2, len(gradients.shape) - 1))
+
+
+def _sum_over_grid(tensor: Any) -> Any:
+    """From ``(targets, batch, *grid, channels)`` to ``(targets, batch, 1, ..., channels)``."""
+    return ops.sum(tensor, axis=_grid_axes(tensor), keepdims=True)
+
+
+def _safe_divide(numerator: Any, denominator: Any) -> Any:
+    """The quotient, and zero where the denominator is zero."""
+    is_zero = ops.equal(denominator, 0)
+    return ops.where(is_zero, 0.0, numerator / ops.where(is_zero, 1.0, denominator))
 
 
 def grad_cam(evidence: Evidence) -> Any:
@@ -45,8 +72,320 @@ def grad_cam(evidence: Evidence) -> Any:
     References
     ----------
     Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> activations = np.array([[[2.0, 1.0], [4.0, 0.0]]], "float32")  # Two pixels, two channels.
+    >>> gradients = np.array([[[[1.0, -1.0], [3.0, -1.0]]]], "float32")  # Of one target.
+    >>> np.asarray(grad_cam(Evidence(activations, gradients))).tolist()
+    [[[3.0, 8.0]]]
     """
     weights = channel_weights(evidence.gradients)
     for _ in evidence.activations.shape[1:-1]:
         weights = ops.expand_dims(weights, axis=2)
     return ops.sum(weights * evidence.activations, axis=-1)
+
+
+def grad_cam_plus_plus(evidence: Evidence) -> Any:
+    r"""Grad-CAM++: each pixel's gradient has a weight of its own, and only positive ones count.
+
+    .. math:: M^c_{ij} = \sum_k w^c_k A^k_{ij}, \quad
+              w^c_k = \sum_{ij} \alpha^{kc}_{ij} \, \mathrm{relu}(g^{kc}_{ij}), \quad
+              \alpha^{kc}_{ij} = \frac{(g^{kc}_{ij})^2}
+              {2 (g^{kc}_{ij})^2 + \sum_{ab} A^k_{ab} \, (g^{kc}_{ij})^3}
+
+    with :math:`g = \partial S^c / \partial A`. The weights follow from the paper's equation 10 for
+    :math:`Y^c = \exp(S^c)` where :math:`S^c` is piecewise linear in :math:`A`, so that the
+    derivatives of :math:`Y^c` are :math:`e^{S} g, e^{S} g^2, e^{S} g^3`. The factor
+    :math:`\exp(S^c)` is left out of the weights: it is one positive number for the whole map, and
+    overflows.
+
+    :math:`S^c` is the score as it is explained. The paper's is the one before the softmax, as
+    ``logits=True`` has it; a probability is not piecewise linear, and its small gradients make
+    every :math:`\alpha` nearly 1/2.
+
+    Parameters
+    ----------
+    evidence : Evidence
+
+    Returns
+    -------
+    tensor
+        ``(targets, batch, *grid)``, signed where the activations are: the weights are positive.
+
+    References
+    ----------
+    Chattopadhay et al. 2018, https://arxiv.org/abs/1710.11063
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> activations = np.array([[[2.0], [1.0]]], "float32")  # Two pixels, one channel.
+    >>> gradients = np.array([[[[1.0], [-1.0]]]], "float32")  # alpha = 1 / (2 + 3)
+    >>> np.asarray(grad_cam_plus_plus(Evidence(activations, gradients))).round(3).tolist()
+    [[[0.4..., 0.2...]]]
+    """
+    activations, gradients = evidence
+    squares = ops.square(gradients)
+    cubes = squares * gradients
+    denominator = 2 * squares + _sum_over_grid(activations[None]) * cubes
+    weights = _sum_over_grid(_safe_divide(squares, denominator) * ops.relu(gradients))
+    return ops.sum(weights * activations, axis=-1)
+
+
+def hires_cam(evidence: Evidence) -> Any:
+    r"""HiResCAM: each activation times its own gradient, without any mean.
+
+    .. math:: M^c_{ij} = \sum_k \frac{\partial y^c}{\partial A^k_{ij}} A^k_{ij}
+
+    Where what follows the layer is linear, such as one dense layer behind a pooling or a
+    flattening, the map sums to the score less its bias.
+
+    Parameters
+    ----------
+    evidence : Evidence
+
+    Returns
+    -------
+    tensor
+        ``(targets, batch, *grid)``, signed.
+
+    References
+    ----------
+    Draelos and Carin 2020, https://arxiv.org/abs/2011.08891
+    """
+    return ops.sum(evidence.gradients * evidence.activations, axis=-1)
+
+
+def layer_cam(evidence: Evidence) -> Any:
+    r"""LayerCAM: each activation times the positive part of its own gradient.
+
+    .. math:: M^c_{ij} = \sum_k \mathrm{relu}\left(
+              \frac{\partial y^c}{\partial A^k_{ij}} \right) A^k_{ij}
+
+    Parameters
+    ----------
+    evidence : Evidence
+
+    Returns
+    -------
+    tensor
+        ``(targets, batch, *grid)``, signed where the activations are: the weights are positive.
+
+    References
+    ----------
+    Jiang et al. 2021, https://doi.org/10.1109/TIP.2021.3089943
+    """
+    return ops.sum(ops.relu(evidence.gradients) * evidence.activations, axis=-1)
+
+
+def xgrad_cam(evidence: Evidence) -> Any:
+    r"""XGrad-CAM: channels weighted by the mean of their gradient where they are active.
+
+    .. math:: M^c_{ij} = \sum_k \alpha^c_k A^k_{ij}, \quad
+              \alpha^c_k = \sum_{ij} \frac{A^k_{ij}}{\sum_{ab} A^k_{ab}}
+              \frac{\partial y^c}{\partial A^k_{ij}}
+
+    A channel that sums to zero has no weight.
+
+    Parameters
+    ----------
+    evidence : Evidence
+
+    Returns
+    -------
+    tensor
+        ``(targets, batch, *grid)``, signed.
+
+    References
+    ----------
+    Fu et al. 2020, https://arxiv.org/abs/2008.02312
+    """
+    activations, gradients = evidence
+    weights = _safe_divide(
+        _sum_over_grid(gradients * activations), _sum_over_grid(activations[None])
+    )
+    return ops.sum(weights * activations, axis=-1)
+
+
+def eigen_cam(evidence: Evidence) -> Any:
+    r"""Eigen-CAM: the activations projected on their first principal component.
+
+    .. math:: M = A v_1, \quad A = U \Sigma V^\top
+
+    with the pixels as the rows of :math:`A` and, as in the paper, no mean taken off. A component
+    has no sign of its own: it is turned so that the map is positive where activations are strong,
+    :math:`\sum_{ij} M_{ij} \sum_k (A^k_{ij})^2 \geq 0`. No class goes into it: all targets of a
+    sample have the same map.
+
+    Parameters
+    ----------
+    evidence : Evidence
+
+    Returns
+    -------
+    tensor
+        ``(targets, batch, *grid)``, signed where the activations are.
+
+    References
+    ----------
+    Muhammad and Yeasin 2020, https://arxiv.org/abs/2008.00299
+    """
+    activations = evidence.activations[None]
+    component = _first_component(activations, ops.sum(ops.square(activations), axis=-1))
+    return ops.zeros_like(evidence.gradients[..., 0]) + component
+
+
+def eigen_grad_cam(evidence: Evidence) -> Any:
+    r"""Eigen-Grad-CAM: activations times gradients, projected on their first principal component.
+
+    .. math:: M^c = X^c v_1, \quad X^c = \frac{\partial y^c}{\partial A} \odot A = U \Sigma V^\top
+
+    The component is turned so that the map agrees with HiResCAM, the sum of :math:`X^c` over the
+    channels: what is positive speaks for the target.
+
+    Parameters
+    ----------
+    evidence : Evidence
+
+    Returns
+    -------
+    tensor
+        ``(targets, batch, *grid)``, signed.
+
+    References
+    ----------
+    Gildenblat 2021, https://github.com/jacobgil/pytorch-grad-cam
+    """
+    products = evidence.gradients * evidence.activations
+    return _first_component(products, ops.sum(products, axis=-1))
+
+
+def _first_component(tensor: Any, towards: Any) -> Any:
+    """Project the pixels on their first principal component.
+
+    Parameters
+    ----------
+    tensor : tensor
+        ``(targets, batch, *grid, channels)``
+    towards : tensor
+        ``(targets, batch, *grid)``: with which the projection is not to disagree.
+    """
+    shape = ops.shape(tensor)
+    grid, channels = shape[2:-1], shape[-1]
+    is_known = all(isinstance(length, int) for length in grid)
+    rows = ops.reshape(tensor, (*shape[:2], prod(grid) if is_known else -1, channels))
+    columns = ops.swapaxes(rows, -1, -2)
+    # The smaller of the two Gram matrices has all that the decomposition needs.
+    if is_known and prod(grid) <= channels:
+        values, vectors = ops.eigh(ops.matmul(rows, columns))
+        projection = vectors[..., -1] * ops.sqrt(ops.relu(values[..., -1:]))
+    else:
+        _, vectors = ops.eigh(ops.matmul(columns, rows))
+        projection = ops.matmul(rows, vectors[..., -1:])[..., 0]
+    projection = ops.reshape(projection, shape[:-1])
+    agreement = _sum_over_grid((projection * towards)[..., None])[..., 0]
+    return ops.where(agreement < 0, -projection, projection)
+
+
+def cam(run: Run) -> Answer:
+    r"""CAM: channels weighted by the kernel of the dense layer behind global average pooling.
+
+    .. math:: M^c_{ij} = \sum_k w^c_k A^k_{ij}, \quad
+              z^c = b^c + \frac{1}{Z} \sum_{ij} M^c_{ij}
+
+    The weights are those of the score :math:`z^c` before the final softmax or sigmoid, also where
+    the score after it is asked for.
+
+    Whether a model is of this kind is not read from its layers, which may be nested or written by
+    hand, but seen in what it computes: behind the pooling the gradient of :math:`z^c` is the same
+    at each of the :math:`Z` pixels, and :math:`Z` times it is a column of one of its kernels.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    Answer
+        Its maps are ``(targets, batch, *grid)``, signed.
+
+    Raises
+    ------
+    ValueError
+        If the score is anything else than a dense layer on the global average of the layer.
+
+    References
+    ----------
+    Zhou et al. 2016, https://arxiv.org/abs/1512.04150
+    """
+    if run.selection.functions:
+        raise ValueError(
+            "cam explains classes, and a callable in targets is none. Use method='grad-cam'."
+        )
+    answer = replace(run, selection=run.selection._replace(logits=True)).at_layer(_cam_parts)
+    maps, weights, unevenness = answer.maps
+    classes = answer.scores.classes if run.classes is None else run.classes
+    tolerance = KERNEL_TOLERANCE * np.abs(weights).max()
+    is_pooled = unevenness.max() <= tolerance
+    is_cam = is_pooled and any(
+        np.allclose(weights, _columns(run, kernel, classes), rtol=0, atol=tolerance)
+        for kernel in _kernels(run, weights.shape[-1])
+    )
+    if np.isfinite(weights).all() and not is_cam:
+        raise ValueError(_no_cam(run, str(answer.layer)))
+    return answer._replace(maps=maps, scores=_scores_as_asked(run, answer.scores))
+
+
+def _scores_as_asked(run: Run, scores: Scores) -> Scores:
+    """From the scores before the final activation to those after it, where these are explained."""
+    if run.selection.logits or scores.probabilities is None:
+        return scores
+    return scores._replace(values=scores.probabilities) if run.mix == (1.0,) else run.scores()
+
+
+def _cam_parts(evidence: Evidence) -> tuple[Any, Any, Any]:
+    """Maps ``(targets, batch, *grid)``, weights and their spread ``(targets, batch, channels)``."""
+    # Summed, the gradients that the pooling has spread over the pixels are the kernel again.
+    axes = _grid_axes(evidence.gradients)
+    weights = _sum_over_grid(evidence.gradients)
+    spread = ops.max(evidence.gradients, axis=axes) - ops.min(evidence.gradients, axis=axes)
+    pixels = ops.sum(ops.ones_like(evidence.gradients), axis=axes)
+    return (
+        ops.sum(weights * evidence.activations, axis=-1),
+        ops.squeeze(weights, axis=axes),
+        spread * pixels,
+    )
+
+
+def _kernels(run: Run, channels: int) -> Iterator[np.ndarray]:
+    """Kernels ``(channels, units)`` of the dense layers, or 1x1 convolutions, that are called."""
+    units = run.seen.heads[run.selection.head].output[-1]
+    for path in {call.path for call in run.seen.calls if call.has_kernel}:
+        kernel = getattr(layer_at(run.model, path), "kernel", None)
+        shape = tuple(getattr(kernel, "shape", ()))
+        if shape[-2:] == (channels, units) and set(shape[:-2]) <= {1}:
+            array = ops.convert_to_numpy(ops.cast(kernel, "float32"))
+            yield array.reshape(channels, units)
+
+
+def _columns(run: Run, kernel: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Weights ``(targets, batch, channels)`` that a kernel gives to what is explained."""
+    if run.selection.binary:
+        columns = np.where(classes[..., np.newaxis] == 1, 1, -1) * kernel[:, 0]
+    else:
+        columns = kernel.T[classes]
+    groups = columns.reshape(len(columns), -1, len(run.mix), len(kernel))
+    return np.einsum("btmc,m->tbc", groups, np.array(run.mix, "float32"))
+
+
+def _no_cam(run: Run, path: str) -> str:
+    calls = list(dict.fromkeys(call.path for call in run.seen.calls))
+    behind = [other for other in calls[calls.index(path) + 1 :] if not path.startswith(other + "/")]
+    return (
+        "cam needs a score that is one dense layer on the global average of a layer, and the "
+        f"output {run.seen.heads[run.selection.head].name!r} is not that of layer {path!r}. "
+        f"Behind it the model calls: {', '.join(behind) or 'nothing'}. "
+        "Use method='grad-cam', which gives the same map where both exist."
+    )
