@@ -68,8 +68,9 @@ def explain_prediction_keras(
         the score depends.
     image : PIL.Image.Image or path, optional
         The picture over which the heatmap is laid, in the place of one made from ``doc``.
-    method : str
-        A key of :data:`eli5k.keras.methods.METHODS`.
+    method : str or callable
+        A key of :data:`eli5k.keras.methods.METHODS`, or an object with parameters such as
+        ``eli5k.keras.methods.IntegratedGradients(steps=20)``.
     logits : bool
         Explain the score before the final softmax or sigmoid.
     output : str, int or None
@@ -108,7 +109,7 @@ def explain_prediction_keras(
     ('conv', (6, 6))
     """
     check_keywords(ignored)
-    if image is None and not is_about_images(model, doc):
+    if image is None and not is_about_images(model, doc, method):
         return not_supported(model)
     request = Request(method, layer, logits, output, targets, top_targets, target_names)
     document = read_document(model, doc, image=image, preprocess=preprocess)
@@ -247,13 +248,16 @@ def _warn_of_several_outputs(seen: Survey) -> None:
     )
 
 
-def is_about_images(model: keras.Model, doc: Any) -> bool:
-    """Tell, as eli5 does, whether a document may be an image and a model has layers for images."""
+def is_about_images(model: keras.Model, doc: Any, method: str | Callable = "grad-cam") -> bool:
+    """Tell, as eli5 does, whether a document may be an image and a model has layers for images.
+
+    A method that looks at the input alone needs no such layers.
+    """
     parts = list(doc.values()) if isinstance(doc, Mapping) else doc
     parts = parts if isinstance(parts, list | tuple) else [parts]
     ranks = [len(part.shape) for part in parts if hasattr(part, "shape")]
     may_be_image = not ranks or any(rank in (3, 4) for rank in ranks)
-    return may_be_image and is_image_model(model)
+    return may_be_image and (not find_method(method).needs_layer or is_image_model(model))
 
 
 def not_supported(model: keras.Model) -> Explanation:

@@ -91,7 +91,7 @@ def _explain_all(
     full = False
     with _progress_bar(docs, progress) as bar:
         for doc in _one_by_one(model, docs):
-            item = _read(model, doc, preprocess)
+            item = _read(model, doc, preprocess, request.method)
             documents = [other for other in waiting if isinstance(other, Document)]
             other_shape = (
                 isinstance(item, Document)
@@ -117,8 +117,10 @@ def _progress_bar(docs: Iterable, progress: bool | None) -> tqdm:
     return tqdm(total=total, disable=disable, delay=PROGRESS_DELAY if progress is None else 0)
 
 
-def _read(model: keras.Model, doc: Any, preprocess: Callable | None) -> Document | Explanation:
-    if not is_about_images(model, doc):
+def _read(
+    model: keras.Model, doc: Any, preprocess: Callable | None, method: str | Callable
+) -> Document | Explanation:
+    if not is_about_images(model, doc, method):
         return not_supported(model)
     try:
         return read_document(model, doc, preprocess=preprocess)
