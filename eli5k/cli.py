@@ -240,11 +240,12 @@ def _blank_input(model: keras.Model) -> Any:
     def zeros(shape: Sequence[int | None], dtype: str = "float32") -> np.ndarray:
         return np.zeros([1, *(UNKNOWN_SIDE if side is None else side for side in shape[1:])], dtype)
 
-    if model.inputs:
+    inputs = getattr(model, "inputs", None)
+    if inputs:
         structure = getattr(model, "input", None)
         if isinstance(structure, dict):
             return {name: zeros(x.shape, x.dtype) for name, x in structure.items()}
-        arrays = [zeros(x.shape, x.dtype) for x in model.inputs]
+        arrays = [zeros(x.shape, x.dtype) for x in inputs]
         return arrays if len(arrays) > 1 else arrays[0]
     # A subclassed model that was loaded knows the shape with which it was built.
     shape = (model.get_build_config() or {}).get("input_shape")
