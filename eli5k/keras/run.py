@@ -113,8 +113,11 @@ class Run:
 
     def scores(self) -> Scores:
         """Run the model forward, and only that."""
-        scores, _ = self._ask(self._question())
-        return scores
+        return self.at_output().scores
+
+    def at_output(self) -> Answer:
+        """Run the model forward, and only that: an answer to which a method adds its maps."""
+        return Answer(None, *self._ask(self._question()))
 
     def scores_with_channels(self, layer: str, factors: np.ndarray) -> Scores:
         """Run the model forward with the channels of a layer multiplied by factors.
