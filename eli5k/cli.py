@@ -11,12 +11,13 @@ import importlib.util
 import itertools
 import json
 import os
+import shlex
 import sys
 import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     2
     """
     arguments = build_parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _choose_backend()
     try:
         status = arguments.command(arguments)
@@ -170,8 +170,8 @@ def _demo(arguments: argparse.Namespace) -> int:
         question = {"targets": list(sample.labels), "logits": True}
         _explain_file(model, sample.path, question, out, taken)
     print(f"{len(samples)} pictures in {time.perf_counter() - started:.1f} s. The first one again:")
-    labels = " ".join(map(str, samples[0].labels))
-    print(f"  eli5k explain {MODEL} {samples[0].path} --targets {labels} --logits")
+    program = [sys.executable, "-m", "eli5k", "explain", str(MODEL), str(samples[0].path)]
+    print(shlex.join([*program, "--logits", "--targets", *map(str, samples[0].labels)]))
     return 0
 
 
@@ -454,10 +454,29 @@ def _load_model(file: str, unsafe: bool) -> keras.Model:
 
 
 def _import_library() -> None:
+    is_wanted = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        importlib.import_module("eli5k.keras")
+        with nullcontext() if is_wanted else _silence():
+            importlib.import_module("eli5k.keras")
+            # The first tensor makes the backend look for graphics cards, and talk about it.
+            importlib.import_module("keras").ops.zeros(1)
     except ImportError as error:
         raise UserError(str(error)) from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep from standard error what TensorFlow logs before it heeds its own log level."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _choose_backend() -> None:

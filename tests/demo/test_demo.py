@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from functools import cache
@@ -107,6 +108,7 @@ class TestCommand:
             text=True,
             check=False,
             cwd=tmp_path,
+            env={k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"},
         )
         assert done.stderr == ""
         assert done.returncode == 0
