@@ -32,18 +32,29 @@ from eli5k.keras.methods.gradient import (
     gradient,
     gradient_x_input,
 )
+from eli5k.keras.methods.meta import TTA, Contrast, Counterfactual, Fuse, Smooth
+from eli5k.keras.methods.perturbation import RISE, AblationCAM, Occlusion, ScoreCAM
 
 if TYPE_CHECKING:
     from eli5k.keras.run import Answer, Run
 
 __all__ = [
     "METHODS",
+    "RISE",
+    "TTA",
+    "AblationCAM",
     "AtInput",
     "AtLayer",
+    "Contrast",
+    "Counterfactual",
     "Evidence",
+    "Fuse",
     "GuidedGradCAM",
     "IntegratedGradients",
     "Method",
+    "Occlusion",
+    "ScoreCAM",
+    "Smooth",
     "find_method",
     "full_gradient_parts",
     "names_without_layer",
@@ -243,6 +254,107 @@ METHODS: dict[str, Method] = {
         "2 forward, 1 backward, and 1 backward to the layer",
         "Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391",
     ),
+    # From trying.
+    "score-cam": Method(
+        "Score-CAM",
+        "trying",
+        ScoreCAM(),
+        "Weights each channel by the score of the input seen through its activation.",
+        "Where gradients vanish or mislead; pass logits=True, and max_channels to be quicker.",
+        "1 forward, 1 backward to the layer, and 1 forward for each channel",
+        "Wang et al. 2020, https://arxiv.org/abs/1910.01279",
+    ),
+    "ablation-cam": Method(
+        "Ablation-CAM",
+        "trying",
+        AblationCAM(),
+        "Weights each channel by what the score loses without it.",
+        "Where gradients vanish or mislead; much quicker than Score-CAM at a late layer.",
+        "1 forward, 1 backward to the layer, and the rest after the layer for each channel",
+        "Desai and Ramaswamy 2020, https://doi.org/10.1109/WACV45572.2020.9093360",
+    ),
+    "occlusion": Method(
+        "Occlusion",
+        "trying",
+        Occlusion(),
+        "Hides one window of the input after the other, and looks at what the score loses.",
+        "To check another map by experiment, on any model; in units of the score.",
+        "1 forward, and 1 for each window (225 for a picture)",
+        "Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901",
+    ),
+    "rise": Method(
+        "RISE",
+        "trying",
+        RISE(),
+        "Averages random masks, weighted by the score of the input seen through them.",
+        "On any model, also where one window alone changes nothing; slow.",
+        "1 forward, and 1 for each mask (4000)",
+        "Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421",
+    ),
+    # Around any other.
+    "smooth": Method(
+        "SmoothGrad",
+        "meta",
+        Smooth(),
+        "Averages the maps of noisy copies of the input.",
+        "Where a map from the input, such as gradient, is too noisy to read.",
+        "the method's, and that for each sample of the noise (50)",
+        "Smilkov et al. 2017, https://arxiv.org/abs/1706.03825",
+    ),
+    "square-grad": Method(
+        "SquareGrad",
+        "meta",
+        Smooth(kind="square"),
+        "Averages the squared maps of noisy copies of the input.",
+        "Like smooth, with the strong parts of the map stressed.",
+        "the method's, and that for each sample of the noise (50)",
+        "Hooker et al. 2019, https://arxiv.org/abs/1806.10758",
+    ),
+    "var-grad": Method(
+        "VarGrad",
+        "meta",
+        Smooth(kind="variance"),
+        "Takes the variance of the maps of noisy copies of the input.",
+        "To see where a map depends on details of the input.",
+        "the method's, and that for each sample of the noise (50)",
+        "Adebayo et al. 2018, https://arxiv.org/abs/1810.03307",
+    ),
+    "tta": Method(
+        "Test-time augmentation",
+        "meta",
+        TTA(),
+        "Averages the maps of the input flipped and scaled, each turned back.",
+        "For sharper and more complete maps of a layer.",
+        "1 forward, and the method's for each view (6)",
+        "Ahn and Kwak 2018, https://arxiv.org/abs/1803.10464",
+    ),
+    "fuse": Method(
+        "Fused layers",
+        "meta",
+        Fuse(),
+        "Combines the maps of several layers at the size of the largest; pass layer=[...].",
+        "Where one layer is too coarse and another too noisy.",
+        "the method's for each layer",
+        "Jiang et al. 2021, https://doi.org/10.1109/TIP.2021.3089943",
+    ),
+    "contrast": Method(
+        "Finer-CAM",
+        "meta",
+        Contrast(),
+        "Explains the class against those with the nearest scores.",
+        "To see what tells similar classes apart; pass logits=True.",
+        "2 forward, and the method's",
+        "Zhang et al. 2025, https://arxiv.org/abs/2501.11309",
+    ),
+    "counterfactual": Method(
+        "Counterfactual",
+        "meta",
+        Counterfactual(),
+        "Explains the negated score: shows what speaks against the class.",
+        "To see what would have to go for the score to rise.",
+        "the method's",
+        "Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391",
+    ),
 }
 
 
@@ -292,7 +404,7 @@ def find_method(method: str | Callable[[Run], Answer]) -> Method:
 def _kind(explain: Callable) -> Any:
     """What methods share that differ in their parameters only."""
     has_parameters = is_dataclass(explain) and not isinstance(explain, AtLayer | AtInput)
-    return type(explain) if has_parameters else explain
+    return (type(explain), getattr(explain, "kind", None)) if has_parameters else explain
 
 
 def _name(explain: Callable) -> str:
