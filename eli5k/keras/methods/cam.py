@@ -360,14 +360,18 @@ def _cam_parts(evidence: Evidence) -> tuple[Any, Any, Any]:
 
 
 def _kernels(run: Run, channels: int) -> Iterator[np.ndarray]:
-    """Kernels ``(channels, units)`` of the dense layers, or 1x1 convolutions, that are called."""
+    """Kernels ``(channels, units)`` of the dense layers, or 1x1 convolutions, that are called.
+
+    A dense layer may have more inputs than the pooled channels: each run of rows is tried.
+    """
     units = run.seen.heads[run.selection.head].output[-1]
     for path in {call.path for call in run.seen.calls if call.has_kernel}:
         kernel = getattr(layer_at(run.model, path), "kernel", None)
-        shape = tuple(getattr(kernel, "shape", ()))
-        if shape[-2:] == (channels, units) and set(shape[:-2]) <= {1}:
-            array = ops.convert_to_numpy(ops.cast(kernel, "float32"))
-            yield array.reshape(channels, units)
+        *window, rows, columns = getattr(kernel, "shape", ()) or (0, 0)
+        if columns == units and set(window) <= {1}:
+            array = ops.convert_to_numpy(ops.cast(kernel, "float32")).reshape(rows, columns)
+            for start in range(rows - channels + 1):
+                yield array[start : start + channels]
 
 
 def _columns(run: Run, kernel: np.ndarray, classes: np.ndarray) -> np.ndarray:
