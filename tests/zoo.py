@@ -25,7 +25,7 @@ def noise(*shape: int, seed: int = 0, low: float = -1, high: float = 1) -> np.nd
 
 
 def settle(model: keras.Model, *inputs: np.ndarray) -> keras.Model:
-    """Give each batch normalization the statistics of the inputs: else a random net sees nothing."""
+    """Give each batch normalization the statistics of the inputs; else a random net is blind."""
     norms = [
         layer for layer in model._flatten_layers() if isinstance(layer, layers.BatchNormalization)
     ]

@@ -112,6 +112,14 @@ class TestStructures:
         for explanation in explain_twice(model, targets=[1]):
             assert_explains(explanation, expected, 1)
 
+    def test_head_that_is_exchanged_inside_a_nested_model(self):
+        model = keras.Sequential([keras.Input(SHAPE), sequential_of_list(net_layers())])
+        explain_twice(model, targets=[1])
+        model.layers[0].layers[-1].activation = keras.activations.linear
+        expected = net_layers(activation="linear")
+        for explanation in explain_twice(model, targets=[1]):
+            assert_explains(explanation, expected, 1)
+
     def test_weights_that_change_after_the_model_was_explained(self):
         net = net_layers()
         model = functional(net)

@@ -1,0 +1,157 @@
+"""What is remembered of a model goes with it, and is forgotten when the model changes."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from eli5k import explain_prediction
+from eli5k.keras.memory import FACTS_PER_MODEL, remember
+from tests.zoo import (
+    SHAPE,
+    STRUCTURES,
+    functional,
+    net_layers,
+    noise,
+    sequential_of_list,
+)
+
+DOC = noise(1, *SHAPE, seed=1)
+
+
+def counting():
+    """A function that returns how often it was called."""
+    calls = []
+
+    def count():
+        calls.append(None)
+        return len(calls)
+
+    return count
+
+
+class TestRemember:
+    def test_asks_once_for_each_key_and_model(self):
+        one, two = functional(net_layers()), functional(net_layers())
+        count = counting()
+        assert [remember(one, "a", count), remember(one, "a", count)] == [1, 1]
+        assert [remember(one, "b", count), remember(two, "a", count)] == [2, 3]
+        assert remember(one, "a", count) == 1
+
+    def test_forgets_the_oldest(self):
+        model = functional(net_layers())
+        count = counting()
+        remember(model, "first", count)
+        for key in range(FACTS_PER_MODEL - 1):
+            remember(model, key, count)
+        assert remember(model, "first", count) == 1  # Asked for again: now 0 is the oldest.
+        remember(model, "one more", count)
+        assert remember(model, "first", count) == 1
+        assert remember(model, 0, count) > FACTS_PER_MODEL
+
+    def test_fact_that_could_not_be_found_out_is_asked_for_again(self):
+        model = functional(net_layers())
+        with pytest.raises(ZeroDivisionError):
+            remember(model, "a", lambda: 1 / 0)
+        assert remember(model, "a", lambda: 7) == 7
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda model: model.add(layers.Dense(2)),
+            lambda model: model.pop(),
+            lambda model: setattr(model.layers[-1], "activation", keras.activations.linear),
+        ],
+        ids=["add", "pop", "activation"],
+    )
+    def test_forgets_when_the_model_is_rebuilt(self, change):
+        model = sequential_of_list(net_layers())
+        count = counting()
+        remember(model, "a", count)
+        change(model)
+        assert remember(model, "a", count) == 2
+
+    def test_forgets_when_a_nested_model_is_rebuilt(self):
+        inner = sequential_of_list(net_layers())
+        model = keras.Sequential([keras.Input(SHAPE), inner])
+        count = counting()
+        remember(model, "a", count)
+        inner.layers[-1].activation = keras.activations.linear
+        assert remember(model, "a", count) == 2
+
+
+@pytest.mark.parametrize("structure", ["functional", "subclassed", "backbone and head"])
+def test_model_is_freed_when_its_user_drops_it(structure):
+    model = STRUCTURES[structure](net_layers())
+    for targets in (None, [1], [0, 1], [lambda outputs: outputs[:, 0]]):
+        for _ in range(2):
+            explain_prediction(model, DOC, targets=targets)
+    explanation = explain_prediction(model, DOC, targets=[1], layer="relu")
+    freed = [weakref.ref(model), *(weakref.ref(part) for part in model._flatten_layers())]
+    del model
+    keras.backend.clear_session()
+    gc.collect()
+    assert not any(reference() for reference in freed)
+    assert explanation.targets[0].heatmap.shape == (12, 12)
+
+
+def test_nothing_grows_with_the_number_of_explanations():
+    """The interpreter holds as many objects after 60 more explanations as before."""
+    model = functional(net_layers())
+    docs = noise(20, *SHAPE, seed=2)
+
+    def explain_all():
+        for doc in docs:
+            explain_prediction(model, doc, targets=[1])
+        gc.collect()
+        return len(gc.get_objects())
+
+    explain_all()
+    before = explain_all()
+    for _ in range(2):
+        after = explain_all()
+    assert after - before < 20
+
+
+def test_a_new_target_is_no_new_question():
+    """A class is an operand of the compiled function, not a part of it."""
+    model = functional(net_layers())
+    keys = []
+    for target in (0, 1, 2):
+        explain_prediction(model, DOC, targets=[target])
+        from eli5k.keras import memory
+
+        keys.append(len(memory._facts[model]))
+    assert keys[0] == keys[-1]
+
+
+def test_callables_of_the_user_are_freed():
+    model = functional(net_layers())
+
+    def explain():
+        def first_class(outputs):
+            return outputs[:, 0]
+
+        explain_prediction(model, DOC, targets=[first_class])
+        return weakref.ref(first_class)
+
+    references = [explain() for _ in range(3)]
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 3
+
+
+def test_new_weights_are_used_and_new_arrays_are_not_kept():
+    model = functional(net_layers())
+    doc = np.array(DOC)
+    for _ in range(2):
+        explanation = explain_prediction(model, doc, targets=[1])
+    owner = weakref.ref(doc)
+    del doc
+    gc.collect()
+    assert owner() is None
+    assert explanation.image.size == SHAPE[:2]
