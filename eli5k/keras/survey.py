@@ -143,7 +143,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
             _, seen = run_model(model, one)
         heads[:] = [head._replace(output=_shape(head.output), logits=None) for head in seen]
 
-    active_backend().dry_run(look)
+    active_backend().dry_run(look, model)
     ranks = [len(x.shape) for x in keras.tree.flatten(one)]
     rank = max(ranks)
     return Survey(

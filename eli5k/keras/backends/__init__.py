@@ -1,12 +1,14 @@
 """The seam to the framework under Keras: one file a backend, the same few functions in each.
 
 ``differentiate(forward)``
-    Runs ``forward(tap)`` once and returns its results with the tapped tensors and the gradients.
+    Runs ``forward(tap)`` and returns its results with the tapped tensors and the gradients of the
+    scores with respect to what ``tap`` returned.
 ``compiled(function, model)``
-    The same function, as fast as the framework can run it.
-``dry_run(function)``
-    Runs ``function`` once for the sake of its side effects, shapes and dtypes; the numbers that it
-    computes are thrown away.
+    The same function of tensors, as fast as the framework can run it. What it assigns to the
+    model's variables is forgotten.
+``dry_run(function, model)``
+    Runs ``function``, which calls the model, for the sake of its side effects, shapes and dtypes;
+    the numbers that it computes are thrown away. It may be run twice, and builds the model.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from types import ModuleType
 
 import keras
 
-SUPPORTED = ("tensorflow",)
+SUPPORTED = ("tensorflow", "torch", "jax")
 
 
 def active_backend() -> ModuleType:
@@ -39,3 +41,15 @@ def active_backend() -> ModuleType:
             "Set the environment variable KERAS_BACKEND before keras is imported."
         )
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def is_built(model: keras.Model) -> bool:
+    """Tell whether all layers of a model have made their variables.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.layers.Dense(2)])
+    >>> is_built(model), model.build((1, 3)), is_built(model)
+    (False, None, True)
+    """
+    return all(layer.built for layer in model._flatten_layers())

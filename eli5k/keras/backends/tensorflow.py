@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from eli5k.keras.backends import is_built
 
 
 def differentiate(forward: Callable) -> tuple[Any, list, list]:
@@ -31,6 +34,8 @@ def differentiate(forward: Callable) -> tuple[Any, list, list]:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
 
         def tap(tensor: tf.Tensor) -> tf.Tensor:
+            # A tensor of its own: what else uses the tensor, or taps it, is not asked about.
+            tensor = tf.identity(tensor)
             tape.watch(tensor)
             tapped.append(tensor)
             return tensor
@@ -54,7 +59,12 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
     Tracing takes as long as several eager runs, so a question that is asked once is answered
     soonest without it.
     """
-    graph = tf.function(function, autograph=False, reduce_retracing=True)
+
+    def stateless(*args: Any) -> Any:
+        with keras.StatelessScope():
+            return function(*args)
+
+    graph = tf.function(stateless, autograph=False, reduce_retracing=True)
     asked = False
     last: tuple[Any, Callable] = (None, graph)
 
@@ -62,7 +72,7 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
         nonlocal asked, last
         if not asked:
             asked = True
-            return function(*args)
+            return stateless(*args)
         # Calling the traced function itself spares tf.function's look-up, which takes as long as
         # everything else here.
         signature = [(x.shape, x.dtype) for x in tf.nest.flatten(args) if x is not None]
@@ -75,6 +85,7 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
     return run
 
 
-def dry_run(function: Callable) -> None:
+def dry_run(function: Callable, model: keras.Model) -> None:
     """Run ``function`` eagerly: on TensorFlow that is sooner done than tracing it."""
-    function()
+    with keras.StatelessScope() if is_built(model) else nullcontext():
+        function()

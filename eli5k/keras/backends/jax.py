@@ -1,0 +1,134 @@
+"""JAX: a pull-back through zeros added at the tapped tensors, inside one ``jax.jit``."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+from jax.extend import core
+
+from eli5k.keras.backends import is_built
+
+# What JAX raises where a model needs the numbers of a tensor, such as an if or numpy.
+UNTRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
+
+def differentiate(forward: Callable) -> tuple[Any, list, list]:
+    """Run ``forward`` and differentiate its scores with respect to what it taps.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(tap) -> (scores, rest)`` with scores ``(batch, targets)``. It passes each tensor
+        of interest through ``tap`` and goes on with what ``tap`` returns. It is traced twice.
+
+    Returns
+    -------
+    results : tuple
+        ``(scores, rest)`` as ``forward`` returned them.
+    tapped : list of tensors
+        Each ``(batch, ...)``, in the order of the calls of ``tap``.
+    gradients : list of tensors or None
+        Each ``(targets, batch, ...)``; None where no score depends on the tensor.
+    """
+
+    def shifted(shifts: list[jax.Array]) -> tuple[jax.Array, Any]:
+        tapped: list[jax.Array] = []
+
+        def tap(tensor: jax.Array) -> jax.Array:
+            tapped.append(tensor + shifts[len(tapped)])
+            return tapped[-1]
+
+        scores, rest = forward(tap)
+        # Samples do not mix at inference: the gradient of the sum is each sample's own gradient.
+        return jnp.sum(scores, axis=0), ((scores, rest), tapped)
+
+    zeros = [jnp.zeros(tap.shape, tap.dtype) for tap in _taps(forward)]
+    totals, pull_back, (results, tapped) = jax.vjp(shifted, zeros, has_aux=True)
+    return results, tapped, _gradients(pull_back, totals)
+
+
+def _taps(forward: Callable) -> list[jax.ShapeDtypeStruct]:
+    """Shapes of the tensors that ``forward`` taps."""
+
+    def tapped() -> list[jax.Array]:
+        tensors: list[jax.Array] = []
+
+        def tap(tensor: jax.Array) -> jax.Array:
+            tensors.append(tensor)
+            return tensor
+
+        forward(tap)
+        return tensors
+
+    return _traced_or_run(partial(jax.eval_shape, tapped), tapped)
+
+
+def _traced_or_run(traced: Callable, run: Callable) -> Any:
+    """Call ``traced`` or, where the model needs numbers and a trace has only shapes, ``run``."""
+    try:
+        return traced()
+    except Exception as error:
+        # Keras puts its own error in the place of some that JAX raises.
+        cause: BaseException | None = error
+        while not isinstance(cause, UNTRACEABLE):
+            if cause is None:
+                raise
+            cause = cause.__context__
+    return run()
+
+
+def _gradients(pull_back: Callable, totals: jax.Array) -> list[jax.Array | None]:
+    """Gradients ``(targets, batch, ...)`` of the totals with respect to each tapped tensor."""
+    backward = jax.make_jaxpr(pull_back)(totals)
+    gradients = jax.vmap(core.jaxpr_as_fun(backward))(jnp.eye(len(totals), dtype=totals.dtype))
+    # JAX fills in zeros where nothing flows: these do not come from the gradient of the totals.
+    reached = set(backward.jaxpr.invars)
+    for equation in backward.jaxpr.eqns:
+        if any(isinstance(x, core.Var) and x in reached for x in equation.invars):
+            reached.update(equation.outvars)
+    connected = [isinstance(x, core.Var) and x in reached for x in backward.jaxpr.outvars]
+    return [gradient if flows else None for gradient, flows in zip(gradients, connected)]
+
+
+def compiled(function: Callable, model: keras.Model) -> Callable:
+    """Compile ``function``, with the model's weights as arguments; it holds the model weakly."""
+    reference = weakref.ref(model)
+
+    def eager(*args: Any) -> Any:
+        with keras.StatelessScope():
+            return function(*args)
+
+    @jax.jit
+    def graph(weights: list[jax.Array], *args: Any) -> Any:
+        with keras.StatelessScope(list(zip(reference().variables, weights))):
+            return function(*args)
+
+    def run(*args: Any) -> Any:
+        weights = [variable.value for variable in reference().variables]
+        return _traced_or_run(lambda: graph(weights, *args), lambda: eager(*args))
+
+    return run
+
+
+def dry_run(function: Callable, model: keras.Model) -> None:
+    """Trace ``function``: on JAX that is sooner done than running it.
+
+    A model that has yet to make its variables is run: made in a trace, they would be of no use.
+    """
+    if not is_built(model):
+        function()
+        return
+    with keras.StatelessScope():
+        # In a function of its own, since JAX does not trace again what it has traced before.
+        _traced_or_run(lambda: jax.eval_shape(lambda: function()), function)

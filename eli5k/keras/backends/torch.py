@@ -1,0 +1,139 @@
+"""PyTorch: eager, without gradients up to the first tapped tensor, with autograd from there on."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import keras
+import torch
+
+from eli5k.keras.backends import is_built
+
+_flags_lock = threading.Lock()
+# How many runs a wrapped module is in, and which of its parts its user had in training mode.
+_running: dict[torch.nn.Module, tuple[int, dict[torch.nn.Module, bool]]] = {}
+
+
+def differentiate(forward: Callable) -> tuple[Any, list, list]:
+    """Run ``forward`` and differentiate its scores with respect to what it taps.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(tap) -> (scores, rest)`` with scores ``(batch, targets)``. It passes each tensor
+        of interest through ``tap`` and goes on with what ``tap`` returns.
+
+    Returns
+    -------
+    results : tuple
+        ``(scores, rest)`` as ``forward`` returned them, detached.
+    tapped : list of tensors
+        Each ``(batch, ...)``, in the order of the calls of ``tap``, detached.
+    gradients : list of tensors or None
+        Each ``(targets, batch, ...)``; None where no score depends on the tensor.
+    """
+    tapped: list[torch.Tensor] = []
+
+    def tap(tensor: torch.Tensor) -> torch.Tensor:
+        torch.set_grad_enabled(True)
+        # What follows an earlier tap must stay connected to it.
+        point = tensor.view_as(tensor) if tensor.requires_grad else _leaf(tensor)
+        tapped.append(point)
+        # The model may go on in place, which would change the point and, on a leaf, is an error.
+        return point.clone()
+
+    with torch.inference_mode(False), torch.no_grad():
+        scores, rest = forward(tap)
+        with torch.enable_grad():
+            # Samples do not mix at inference: the gradient of the sum is each sample's own.
+            totals = scores.sum(dim=0)
+        gradients = _gradients(totals, tapped)
+    results, tapped = keras.tree.map_structure(_detached, ((scores, rest), tapped))
+    return results, tapped, gradients
+
+
+def _leaf(tensor: torch.Tensor) -> torch.Tensor:
+    return _usable(tensor).detach().requires_grad_()
+
+
+def _usable(value: Any) -> Any:
+    """Copy a tensor that was made in inference mode: autograd refuses to work with it."""
+    return value.clone() if isinstance(value, torch.Tensor) and value.is_inference() else value
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, torch.Tensor) else value
+
+
+def _gradients(totals: torch.Tensor, tapped: list[torch.Tensor]) -> list[torch.Tensor | None]:
+    """Gradients ``(targets, batch, ...)`` of the totals with respect to each tapped tensor."""
+    if not tapped or not totals.requires_grad:
+        return [None] * len(tapped)
+    if len(totals) == 1:
+        gradients = torch.autograd.grad(totals[0], tapped, allow_unused=True)
+        return [None if gradient is None else gradient[None] for gradient in gradients]
+    each = torch.eye(len(totals), dtype=totals.dtype, device=totals.device)
+    again = {"retain_graph": True, "allow_unused": True}
+    try:
+        return list(torch.autograd.grad(totals, tapped, each, is_grads_batched=True, **again))
+    except RuntimeError:  # Some operation has no rule for several gradients at once.
+        rows = [torch.autograd.grad(totals, tapped, one, **again) for one in each]
+        return [None if column[0] is None else torch.stack(column) for column in zip(*rows)]
+
+
+def compiled(function: Callable, model: keras.Model) -> Callable:
+    """The same function, eager, whatever mode the user has set; it holds the model weakly."""
+    reference = weakref.ref(model)
+
+    def run(*args: Any) -> Any:
+        with _untouched(reference()):
+            return function(*keras.tree.map_structure(_usable, args))
+
+    return run
+
+
+def dry_run(function: Callable, model: keras.Model) -> None:
+    """Run ``function`` eagerly."""
+    with _untouched(model):
+        function()
+
+
+@contextmanager
+def _untouched(model: keras.Model) -> Iterator[None]:
+    """Let the model run at inference, and change neither it nor the modes of its user."""
+    layers = model._flatten_layers()
+    wrapped = [layer for layer in layers if isinstance(layer, keras.layers.TorchModuleWrapper)]
+    with torch.inference_mode(False), torch.no_grad(), _state_kept(model), _flags_kept(wrapped):
+        yield
+
+
+def _state_kept(model: keras.Model) -> AbstractContextManager:
+    """Keep what the model assigns to its variables, such as the state of a seed, out of them."""
+    if not is_built(model):
+        return nullcontext()
+    inference = [v for v in model.variables if v._value.is_inference()]
+    return keras.StatelessScope([(variable, variable.value.clone()) for variable in inference])
+
+
+@contextmanager
+def _flags_kept(wrapped: list[torch.nn.Module]) -> Iterator[None]:
+    """Switch wrapped modules back: Keras switches them to evaluation when it calls them so."""
+    with _flags_lock:
+        for module in wrapped:
+            runs, flags = _running.get(module) or (0, {m: m.training for m in module.modules()})
+            _running[module] = runs + 1, flags
+    try:
+        yield
+    finally:
+        with _flags_lock:
+            for module in wrapped:
+                runs, flags = _running.pop(module)
+                if runs > 1:
+                    _running[module] = runs - 1, flags
+                    continue
+                for part, training in flags.items():
+                    part.training = training
