@@ -68,6 +68,12 @@ def test_without_a_picture_it_is_shown_as_html():
     )
 
 
+def test_html_shows_the_targets_alone_unless_asked_for_more():
+    data = show_prediction(Model(image=None), "doc").data
+    assert "y=cat" in data
+    assert "Explained as" not in data
+
+
 def test_an_error_is_shown_as_html():
     assert (
         "Error: not &lt;supported&gt;"

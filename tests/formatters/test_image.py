@@ -156,6 +156,8 @@ def test_the_data_of_an_explanation_is_not_changed():
 def test_the_image_must_be_a_picture(image):
     with pytest.raises(TypeError, match=r"must be a Pillow image. Received"):
         format_as_image(explanation(np.ones((2, 2)), image))
+    with pytest.raises(TypeError, match=r"must be a Pillow image. Received"):
+        format_as_image(Explanation("net", image=image))
 
 
 @pytest.mark.parametrize(
