@@ -59,8 +59,8 @@ def draw_sheet(
     picture = fit(image, longest=min(LONGEST, SHEET // columns))
     width = max(picture.width, SHORTEST)
     size = max(13, width // 24)
-    captions = _captions(targets, width - size, size)
     gap = size // 2
+    captions = _captions(targets, width - gap, size)
     line = 3 * size // 2
     height = picture.height + gap + line * max(len(caption) for caption in captions)
     rows = math.ceil(len(targets) / columns)

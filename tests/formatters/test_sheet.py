@@ -85,6 +85,12 @@ def test_a_caption_without_numbers_is_the_name(written):
     assert [text for text, _ in written] == ["y=a", "y=b"]
 
 
+def test_the_usual_numbers_take_one_line_at_the_usual_size(written):
+    usual = TargetExplanation(0, score=0.9201, proba=0.9201)
+    format_as_image(explain(picture(224, 224), [usual, usual]))
+    assert [text for text, _ in written] == ["y=0", "score 0.9201, probability 0.9201"] * 2
+
+
 def test_numbers_that_are_wider_than_a_panel_take_a_line_each(written):
     wide = TargetExplanation("a", score=-1.234e-10, proba=1.234e-10)
     slim = TargetExplanation("b", score=0.5, proba=0.5)
