@@ -228,10 +228,13 @@ class TargetNames:
             if known == name:
                 return index
         known_names = list(self.by_class.values())
+        if not known_names:
+            # As eli5, which has no names: a string is no class.
+            raise TypeError(
+                f"targets has the name {name!r}: pass target_names to use names of classes."
+            )
         raise ValueError(
             f"targets has the name {name!r}, which is not among target_names: {known_names[:20]}"
-            if known_names
-            else f"targets has the name {name!r}: pass target_names to use names of classes."
         )
 
 
