@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import sys
+import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +35,29 @@ class BlankMapWarning(ExplanationWarning):
 
 class AmbiguousOutputWarning(ExplanationWarning):
     """The model has several outputs and none was asked for: the first one is explained."""
+
+
+def warn(message: str, category: type[ExplanationWarning]) -> None:
+    """Warn at the line of the user's code that led here, however deep in this package it is.
+
+    Parameters
+    ----------
+    message : str
+    category : type of ExplanationWarning
+
+    Examples
+    --------
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warn("The map is blank.", BlankMapWarning)
+    >>> caught[0].category.__name__
+    'BlankMapWarning'
+    """
+    own = str(Path(__file__).parent)
+    level, frame = 1, sys._getframe()
+    # functools dispatches explain_prediction.
+    while frame.f_back and frame.f_code.co_filename.startswith((own, functools.__file__)):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 @dataclass(slots=True)

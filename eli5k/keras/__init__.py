@@ -10,8 +10,8 @@ except ImportError as error:
 
 from eli5k.keras.attribution import attribute
 from eli5k.keras.explain_prediction import explain_prediction_keras
-from eli5k.keras.explain_predictions import explain_predictions
 from eli5k.keras.gradcam import gradcam, gradcam_backend
+from eli5k.keras.stream import explain_predictions
 
 __all__ = [
     "attribute",

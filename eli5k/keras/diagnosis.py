@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from eli5k.base import BlankMapWarning
+from eli5k.base import BlankMapWarning, warn
 from eli5k.keras.methods.evidence import Evidence
 from eli5k.keras.run import Answer, Run
 
@@ -46,7 +45,7 @@ def warn_of_blank_maps(run: Run, answer: Answer) -> None:
             reason = "The map is not finite: " + _reason_for_not_finite(run)
         else:
             reason = "The map is blank: " + _reason_for_zero(peaks, answer, target, row)
-        warnings.warn(reason, BlankMapWarning, stacklevel=5)
+        warn(reason, BlankMapWarning)
 
 
 def _reason_for_not_finite(run: Run) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from eli5k.base import AmbiguousOutputWarning, Explanation, TargetExplanation
+from eli5k.base import AmbiguousOutputWarning, Explanation, TargetExplanation, warn
 from eli5k.explain import explain_prediction
 from eli5k.keras.diagnosis import warn_of_blank_maps
 from eli5k.keras.gradcam import heatmap_of
@@ -176,7 +176,7 @@ def explain_batch(
         seen,
         inputs,
         selection,
-        classes=None if classes is None else np.tile(np.int32(classes), (len(batch), 1)),
+        classes=None if classes is None else np.tile(np.array(classes, np.int32), (len(batch), 1)),
         layer=request.layer,
     )
     answer = method.explain(run)
@@ -240,11 +240,10 @@ def _stack(batches: Sequence[Any]) -> Any:
 
 def _warn_of_several_outputs(seen: Survey) -> None:
     names = [head.name for head in seen.heads]
-    warnings.warn(
+    warn(
         f"The model has the outputs {names}, and the first one is explained. "
         "Pass output= a name or an index to choose.",
         AmbiguousOutputWarning,
-        stacklevel=5,
     )
 
 
@@ -271,7 +270,8 @@ def not_supported(model: keras.Model) -> Explanation:
 
 def check_keywords(keywords: Iterable[str]) -> None:
     """Accept eli5's keywords for other estimators, and refuse any other with a suggestion."""
-    known = [*explain_prediction_keras.__annotations__, *IGNORED_KEYWORDS]
+    parameters = inspect.signature(explain_prediction_keras).parameters
+    known = [*list(parameters)[2:-1], *IGNORED_KEYWORDS]
     for keyword in keywords:
         if keyword not in IGNORED_KEYWORDS:
             near = difflib.get_close_matches(keyword, known, n=1)

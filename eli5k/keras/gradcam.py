@@ -132,8 +132,8 @@ def gradcam_backend(
     selection, classes = choose_targets(
         head, targets, None, TargetNames(None, None), selection=Selection()
     )
-    classes = None if classes is None else np.array([classes])
-    run = Run(model, seen, inputs, selection, classes=classes, layer=activation_layer)
+    rows = None if classes is None else np.array([classes])
+    run = Run(model, seen, inputs, selection, classes=rows, layer=activation_layer)
     answer = run.at_layer(_parts)
     weights, activations, gradients = answer.maps
     score = answer.scores

@@ -310,6 +310,9 @@ def _picture_to_array(
         raise ValueError(
             f"doc is a picture, but the model's input has shape {tuple(shape)}. Pass an array."
         )
+    height: int | None
+    width: int | None
+    channels: int | None
     if len(shape) == 3:
         (height, width), channels = shape[1:], 1
     elif channels_first:

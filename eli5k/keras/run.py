@@ -347,7 +347,7 @@ def _scaled_channels(
     model: keras.Model, question: _Question, factors: Any = None
 ) -> AbstractContextManager:
     """Multiply the channels of the question's layer, while the context is open."""
-    if factors is None:
+    if factors is None or question.layer is None:
         return nullcontext()
 
     def fn(output: Any) -> Any:

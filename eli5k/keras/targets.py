@@ -33,7 +33,7 @@ class Selection(NamedTuple):
     logits: bool = False
     binary: bool = False
     best: int = 1
-    functions: tuple[weakref.ref, ...] = ()
+    functions: tuple[Callable[[], Callable], ...] = ()
 
 
 class Scores(NamedTuple):
@@ -288,7 +288,7 @@ def choose_targets(
     if targets is not None and not targets:
         raise ValueError("targets must name at least one class. Received an empty list.")
     if targets and all(map(callable, targets)):
-        return selection._replace(functions=tuple(map(weakref.ref, targets))), None
+        return selection._replace(functions=tuple(weakref.ref(each) for each in targets)), None
 
     count = class_count(head)
     if count is None:
