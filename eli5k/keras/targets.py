@@ -33,7 +33,7 @@ class Selection(NamedTuple):
     logits: bool = False
     binary: bool = False
     best: int = 1
-    functions: tuple[Callable[[], Callable], ...] = ()
+    functions: tuple[Callable[[], Any], ...] = ()
 
 
 class Scores(NamedTuple):
