@@ -153,11 +153,12 @@ def measure(name: str, runs: int, with_eli5: bool) -> dict[str, float]:
     return ratios
 
 
-def rst_table(results: dict[str, dict[str, float]]) -> str:
-    """The results as a reStructuredText list-table, a row for each figure."""
+def rst_table(results: dict[str, dict[str, object]]) -> str:
+    """The results, by column and row, as a reStructuredText list-table."""
     rows = [["", *results]]
-    for figure in next(iter(results.values())):
-        rows.append([figure, *(f"{ratios[figure]:.2f}" for ratios in results.values())])
+    for name in next(iter(results.values())):
+        cells = [column[name] for column in results.values()]
+        rows.append([name, *(f"{c:.2f}" if isinstance(c, float) else str(c) for c in cells)])
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in rows:
         lines += [f"   {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(row)]

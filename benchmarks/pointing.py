@@ -1,0 +1,75 @@
+"""Play the pointing game with every method, on the demo's held-out scenes of two digits.
+
+    python benchmarks/pointing.py --rst docs/benchmarks/pointing.rst
+
+Each method explains both digits of each scene with ``logits=True``; the figure is the share of maps
+whose maximum lies in the asked digit's box and not in the other's. Chance is the mean share of the
+scene that a digit's box covers. Needs scikit-learn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+from run import rst_table
+
+import eli5k
+from eli5k.demo.samples import load_model
+from eli5k.demo.scenes import make_scenes, pointing_game
+from eli5k.keras.methods import METHODS
+
+
+def play(scenes: list, method: str) -> tuple[float, float]:
+    """Share of maps that point at their digit, and milliseconds for a scene, compiled."""
+    model = load_model()
+    images = np.stack([scene.image for scene in scenes]).astype("float32")
+    targets = [list(scene.labels) for scene in scenes]
+    boxes = np.array([scene.boxes for scene in scenes])
+    # Run eagerly and then compiled before the clock starts.
+    for _ in range(2):
+        eli5k.keras.attribute(model, images[:1], targets[:1], method=method, logits=True)
+    maps = []
+    start = time.perf_counter()
+    for image, of_scene in zip(images, targets):
+        _, found = eli5k.keras.attribute(
+            model, image[np.newaxis], [of_scene], method=method, logits=True
+        )
+        maps.extend(found[0])
+    seconds = time.perf_counter() - start
+    share = pointing_game(maps, boxes.reshape(-1, 4), boxes[:, ::-1].reshape(-1, 4))
+    return share, 1000 * seconds / len(scenes)
+
+
+def main() -> None:
+    """Play, print a line for each method, and write the table for the docs where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--slow-scenes", type=int, default=25, help="for methods of many runs")
+    parser.add_argument("--rst", help="file to write the table to")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore", eli5k.ExplanationWarning)
+    scenes = make_scenes(arguments.scenes, digits=2, split="test", seed=3)
+    sides = np.array([box for scene in scenes for box in scene.boxes])
+    chance = np.mean((sides[:, 2:] - sides[:, :2]).prod(axis=1)) / 96**2
+    print(f"chance {chance:.1%}")
+    columns: dict[str, dict[str, object]] = {"pointing": {}, "ms a scene": {}, "model runs": {}}
+    for name in arguments.methods:
+        method = METHODS[name]
+        is_slow = method.family == "trying" or name == "integrated-gradients" or "50" in method.cost
+        count = min(arguments.slow_scenes, len(scenes)) if is_slow else len(scenes)
+        share, milliseconds = play(scenes[:count], name)
+        print(f"{name:22} {share:6.1%} {milliseconds:9.1f} ms   {count} scenes", flush=True)
+        columns["pointing"][name] = f"{share:.1%} of {2 * count}"
+        columns["ms a scene"][name] = f"{milliseconds:.0f}"
+        columns["model runs"][name] = method.cost
+    if arguments.rst:
+        with open(arguments.rst, "w") as file:
+            file.write(f"Chance is {chance:.1%}.\n\n" + rst_table(columns))
+
+
+if __name__ == "__main__":
+    main()
