@@ -227,7 +227,7 @@ def _as_array(part: Any) -> np.ndarray:
 
 def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> np.ndarray:
     """Check a shape, add a missing batch axis where one sample is asked for, and cast to float."""
-    expected = (batch, *spec.shape[1:])
+    expected, received = (batch, *spec.shape[1:]), array.shape
     if batch == 1 and array.ndim == len(expected) - 1:
         array = array[np.newaxis]
     fits = array.ndim == len(expected) and all(
@@ -237,7 +237,7 @@ def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> n
         raise ValueError(
             f"doc must be of shape {expected}"
             + (" (one sample; the batch axis may be left out)" if batch == 1 else "")
-            + f". Received: {array.shape}"
+            + f". Received: {received}"
         )
     takes_floats = keras.backend.is_float_dtype(spec.dtype)
     return array.astype("float32", copy=False) if takes_floats else array
