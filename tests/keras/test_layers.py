@@ -1,0 +1,297 @@
+"""Finding a layer in any model, and choosing one where none is named."""
+
+from __future__ import annotations
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from keras import applications, layers
+
+from eli5k import explain_prediction
+from eli5k.keras.layers import (
+    candidate_calls,
+    find_call,
+    grid_of,
+    has_channels_first,
+    layer_at,
+    walk,
+)
+from eli5k.keras.survey import Call, survey
+from tests.zoo import (
+    SHAPE,
+    STRUCTURES,
+    Subclassed,
+    backbone_and_head,
+    net_layers,
+    noise,
+    sequential_of_list,
+    settle,
+    two_levels_deep,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
+
+DOC = noise(1, *SHAPE, seed=1)
+
+
+def seen(model, doc=DOC):
+    return survey(model, doc)
+
+
+class TestWalk:
+    @pytest.mark.parametrize("structure", STRUCTURES)
+    def test_finds_each_layer_once_and_by_a_path_that_leads_back(self, structure):
+        model = STRUCTURES[structure](net_layers())
+        paths, found = zip(*walk(model))
+        assert len(set(paths)) == len(paths)
+        assert all(layer_at(model, path) is layer for path, layer in zip(paths, found))
+        names = {path.split("/")[-1] for path in paths}
+        assert {"stem", "norm", "relu", "pool", "top", "gap", "head"} <= names
+        # Keras' own list, without the model and what only holds a place.
+        everything = [
+            layer
+            for layer in model._flatten_layers(include_self=False)
+            if not isinstance(layer, layers.InputLayer)
+        ]
+        assert {id(layer) for layer in everything} == {id(layer) for layer in found}
+
+    def test_paths_of_nested_models(self):
+        model = two_levels_deep(net_layers())
+        inner = model.layers[0].layers[0].name
+        assert [path for path, _ in walk(model)] == [
+            "outer",
+            f"outer/{inner}",
+            *(f"outer/{inner}/{name}" for name in ("stem", "norm", "relu", "pool", "top")),
+            "gap",
+            "head",
+        ]
+
+    def test_siblings_of_one_name_are_told_apart(self):
+        twins = [layers.Dense(2, name="twin") for _ in range(3)]
+        paths = dict(walk(Subclassed(twins)))
+        assert list(paths) == ["twin", "twin:1", "twin:2"]
+        assert list(paths.values()) == twins
+
+
+class TestFindCall:
+    def find(self, model, layer, doc=DOC):
+        survey_of_model = seen(model, doc)
+        return find_call(model, survey_of_model.calls, layer, survey_of_model.rank)
+
+    def test_name_path_index_and_instance_agree(self):
+        model = backbone_and_head(net_layers())
+        backbone = model.layers[0]
+        expected = self.find(model, "top")
+        assert expected.path == "mobile_1.00_12/top"
+        assert self.find(model, "mobile_1.00_12/top") == expected
+        assert self.find(model, backbone.get_layer("top")) == expected
+        for layer in (0, -3, np.int64(0), backbone, "mobile_1.00_12"):
+            assert self.find(model, layer).path == "mobile_1.00_12"
+
+    def test_every_index_is_that_of_model_layers(self):
+        model = sequential_of_list(net_layers())
+        for index, layer in enumerate(model.layers[:5]):
+            for given in (index, index - len(model.layers)):
+                assert self.find(model, given).path == layer.name
+
+    @pytest.mark.parametrize(
+        ("layer", "error", "message"),
+        [
+            ("tpo", ValueError, "layer 'tpo' is not.*Did you mean.*'mobile_1.00_12/top'"),
+            ("", ValueError, "layer ''"),
+            ("mobile_1.00_12/gap", ValueError, "layer 'mobile_1.00_12/gap'"),
+            (3, ValueError, r"layer index must be in \[-3, 3\). Received: 3"),
+            (-4, ValueError, r"layer index.*Received: -4"),
+            (1.0, TypeError, "layer must be.*Received: 1.0 of type float"),
+            (["top"], TypeError, "layer must be.*list"),
+            (layers.Conv2D, TypeError, "layer must be"),
+            ("gap", ValueError, r"layer 'gap' has no grid.*\(1, 6\).*rank 4"),
+            (-1, ValueError, r"layer 'head' has no grid.*\(1, 3\)"),
+            (layers.Conv2D(1, 1, name="foreign"), ValueError, "layer 'foreign' is not called"),
+        ],
+    )
+    def test_what_cannot_be_explained_is_named(self, layer, error, message):
+        with pytest.raises(error, match=f"(?s){message}"):
+            explain_prediction(backbone_and_head(net_layers()), DOC, layer=layer)
+
+    def test_name_of_several_layers_lists_their_paths(self):
+        one = keras.Sequential(net_layers()[:5], name="one")
+        two = keras.Sequential(net_layers()[:5], name="two")
+        inputs = keras.Input(SHAPE)
+        joined = layers.Concatenate()([one(inputs), two(inputs)])
+        model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(joined)))
+        with pytest.raises(
+            ValueError, match=r"'top' is the name of 2 layers.*'one/top', 'two/top'"
+        ):
+            explain_prediction(model, DOC, layer="top")
+        maps = [
+            explain_prediction(model, DOC, targets=[0], layer=path)
+            for path in ("one/top", "two/top")
+        ]
+        assert [explanation.layer for explanation in maps] == ["one/top", "two/top"]
+
+    def test_own_name_goes_before_a_nested_one(self):
+        inner = keras.Sequential(net_layers()[:5], name="inner")
+        top = layers.Conv2D(2, 1, name="top")
+        model = keras.Sequential([keras.Input(SHAPE), inner, top, layers.Flatten()])
+        assert self.find(model, "top").layer_id == id(top)
+        assert self.find(model, "inner/top").layer_id == id(inner.get_layer("top"))
+
+    def test_layer_that_the_model_never_calls(self):
+        class Lazy(Subclassed):
+            def __init__(self, net):
+                super().__init__(net)
+                self.spare = layers.Conv2D(2, 3, name="spare")
+
+        model = Lazy(net_layers())
+        for layer in ("spare", model.spare):
+            with pytest.raises(ValueError, match="'spare' is not"):
+                explain_prediction(model, DOC, layer=layer)
+
+    def test_layer_whose_output_is_no_tensor(self):
+        class Pair(layers.Layer):
+            def call(self, x):
+                return x, x
+
+        class Model(Subclassed):
+            def __init__(self, net):
+                super().__init__(net)
+                self.pair = Pair(name="pair")
+
+            def call(self, x):
+                return super().call(self.pair(x)[0])
+
+        with pytest.raises(ValueError, match=r"layer 'pair' has no grid.*not one tensor"):
+            explain_prediction(Model(net_layers()), DOC, layer="pair")
+
+
+class TestChoice:
+    def chosen(self, net, shape=SHAPE, **kwargs):
+        model = keras.Sequential([keras.Input(shape), *net])
+        return explain_prediction(model, noise(1, *shape), targets=[0], **kwargs).layer
+
+    def test_last_layer_with_a_grid_even_without_weights(self):
+        """As eli5: also an activation, a dropout or a pooling."""
+        net = [
+            layers.Conv2D(2, 3, name="conv"),
+            layers.ReLU(name="relu"),
+            layers.MaxPooling2D(name="pool"),
+            layers.Dropout(0.5, name="drop"),
+            layers.Flatten(),
+            layers.Dense(2),
+        ]
+        assert self.chosen(net) == "drop"
+
+    def test_convolutions_of_one_pixel_after_the_pooling_are_passed_over(self):
+        """As MobileNet and MobileNetV3 end."""
+        net = [
+            layers.Conv2D(2, 3, activation="relu", name="conv"),
+            layers.GlobalAveragePooling2D(keepdims=True),
+            layers.Conv2D(3, 1, name="as_dense"),
+            layers.Dropout(0.1),
+            layers.Flatten(),
+            layers.Activation("softmax"),
+        ]
+        assert self.chosen(net) == "conv"
+
+    def test_a_grid_of_one_row_is_a_grid(self):
+        net = [layers.Conv2D(2, (12, 3), name="conv"), layers.Flatten(), layers.Dense(2)]
+        assert self.chosen(net) == "conv"
+
+    def test_layer_on_which_the_score_does_not_depend_is_passed_over(self):
+        inputs = keras.Input(SHAPE)
+        used = layers.Conv2D(2, 3, name="used")(inputs)
+        aside = layers.Conv2D(2, 3, name="aside")(used)
+        scores = layers.Dense(2, name="scores")(layers.GlobalAveragePooling2D()(used))
+        model = keras.Model(inputs, [scores, aside])
+        for _ in range(2):
+            assert explain_prediction(model, DOC, targets=[0], output=0).layer == "used"
+
+    def test_model_without_any_grid(self):
+        net = [layers.Flatten(), layers.Reshape((1, 1, 432)), layers.Flatten(), layers.Dense(2)]
+        net.insert(1, layers.Dense(432))
+        model = keras.Sequential([keras.Input(SHAPE), *net])
+        with pytest.raises(ValueError, match=r"(?s)No layer.*grid of more than one pixel.*flatten"):
+            explain_prediction(model, DOC, targets=[0], image=keras.utils.array_to_img(DOC[0]))
+
+    def test_order(self):
+        """eli5's choice, then from the last call to the first, and preparation last."""
+        calls = [
+            Call("rescaling", 1, (1, 8, 8, 3), False),
+            Call("backbone/conv1", 2, (1, 8, 8, 4), True),
+            Call("backbone/conv2", 3, (1, 4, 4, 4), True),
+            Call("backbone", 4, (1, 4, 4, 4), True),
+            Call("one pixel", 5, (1, 1, 1, 4), False),
+            Call("dense", 6, (1, 2), True),
+        ]
+
+        class Model:
+            layers = [type("Layer", (), {})() for _ in range(4)]
+
+        top_level = [1, 4, 5, 6]
+        model = Model()
+        calls = [
+            call._replace(layer_id=id(model.layers[top_level.index(call.layer_id)]))
+            if call.layer_id in top_level
+            else call
+            for call in calls
+        ]
+        order = [call.path for call in candidate_calls(model, calls, 4, False)]
+        assert order == ["backbone", "backbone/conv2", "backbone/conv1", "rescaling"]
+        assert candidate_calls(model, calls[-2:], 4, False) == []
+
+
+class TestChannels:
+    @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+    def test_first_layer_with_a_format_decides(self, data_format):
+        net = [layers.Rescaling(1.0), layers.MaxPooling2D(data_format=data_format)]
+        assert has_channels_first(keras.Sequential(net)) == (data_format == "channels_first")
+
+    def test_without_any_it_is_the_setting_of_keras(self):
+        model = keras.Sequential([layers.Rescaling(1.0)])
+        assert not has_channels_first(model)
+        keras.config.set_image_data_format("channels_first")
+        try:
+            assert has_channels_first(model)
+        finally:
+            keras.config.set_image_data_format("channels_last")
+
+    @pytest.mark.parametrize("shape", [(1, 5, 2), (1, 5, 6, 2), (1, 5, 6, 7, 2)])
+    def test_grid(self, shape):
+        turned = (shape[0], shape[-1], *shape[1:-1])
+        assert grid_of(shape, False) == grid_of(turned, True) == shape[1:-1]
+
+
+# The functions of keras.applications, each with the smallest picture that leaves it a grid.
+APPLICATIONS = sorted(
+    name
+    for name, function in vars(applications).items()
+    if inspect.isfunction(function) and not name.startswith("_")
+)
+SIDES = {"Inception": 107, "Xception": 96, "NASNet": 96}
+
+
+def test_there_are_forty_applications():
+    assert len(APPLICATIONS) == 40
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_every_application_has_a_map_of_more_than_one_pixel(name):
+    side = next((side for start, side in SIDES.items() if name.startswith(start)), 64)
+    keras.utils.set_random_seed(1)
+    model = getattr(applications, name)(weights=None, input_shape=(side, side, 3), classes=7)
+    settle(model, noise(2, side, side, 3, seed=2, low=0, high=255))
+    doc = noise(1, side, side, 3, seed=3, low=0, high=255)
+    explanation = explain_prediction(model, doc, targets=[4], logits=True)
+    [target] = explanation.targets
+    assert target.heatmap.ndim == 2
+    assert target.heatmap.size > 1
+    assert np.isfinite(target.attribution).all()
+    assert np.ptp(target.attribution) > 0
+    score = keras.ops.convert_to_numpy(model(doc))[0, 4]
+    assert target.proba == pytest.approx(float(score), abs=1e-5)
+    # Nothing of forty nets is kept.
+    del model
+    keras.backend.clear_session(free_memory=True)
