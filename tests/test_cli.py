@@ -127,6 +127,12 @@ class TestExplain:
         assert run("explain", models / "colours.h5", "red.png", "--out", "out") == 0
         assert Path("out/red.png").exists()
 
+    def test_the_loss_that_a_model_was_trained_with_is_not_needed(self, models, here):
+        model = colours_model()
+        model.compile(loss=lambda y_true, y_pred: y_pred)
+        model.save(models / "trained.keras")
+        assert run("explain", models / "trained.keras", "red.png", "--out", "out") == 0
+
     def test_warning_is_one_line(self, models, here, capsys):
         colours_model(scale=1e4).save(models / "saturated.keras")
         assert run("explain", models / "saturated.keras", "red.png", "--out", "out") == 0
@@ -140,15 +146,16 @@ class TestNames:
         "text",
         [
             "red\ngreen\nblue\n",
+            "\ufeffred\r\ngreen\r\nblue\r\n\r\n",
             json.dumps(COLOURS),
             json.dumps(dict(enumerate(COLOURS))),
             json.dumps({str(i): [f"n0{i}", name] for i, name in enumerate(COLOURS)}),
             json.dumps({name: i for i, name in enumerate(COLOURS)}),
         ],
-        ids=["lines", "list", "dict", "imagenet", "class_indices"],
+        ids=["lines", "windows", "list", "dict", "imagenet", "class_indices"],
     )
     def test_formats(self, colours, here, capsys, text):
-        Path("names").write_text(text, encoding="utf-8")
+        Path("names").write_text(text, encoding="utf-8", newline="")
         arguments = ["--names", "names", "--targets", "blue", "0", "--out", "out"]
         assert run("explain", colours, "red.png", *arguments) == 0
         lines = capsys.readouterr().out.splitlines()
