@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from math import ceil
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from eli5k.keras.methods.cam import grad_cam
 from eli5k.keras.methods.evidence import Evidence
 from eli5k.keras.methods.resize import resize
+from eli5k.keras.methods.tries import ask_again, chunks, settle
 
 if TYPE_CHECKING:
     from eli5k.keras.run import Answer, Run
-    from eli5k.keras.targets import Scores
 
 
 def gradient(evidence: Evidence) -> Any:
@@ -115,24 +113,21 @@ class IntegratedGradients:
 
     def __call__(self, run: Run) -> Answer:
         """Return signed maps ``(targets, batch, *grid)``, of the input's size."""
-        scores = run.scores()
-        classes = _classes_of(run, scores)
-        image = run.image.astype("float32")
+        answer = run.at_output()
+        run = settle(run, answer.scores)
+        image = run.image
         baseline = self._baseline_of(image)
         path = image - baseline
         nodes, shares = np.polynomial.legendre.leggauss(self.steps)
-        integral = np.zeros((scores.values.shape[1], *image.shape), "float32")
-        for rows, is_new in _chunks(len(image) * self.steps, run.batch_size, run.progress):
-            samples, steps = rows // self.steps, rows % self.steps
-            points = baseline[samples] + _as_column(nodes[steps] / 2 + 0.5, path) * path[samples]
-            answer = run.on(
-                points, samples, None if classes is None else classes[samples]
-            ).at_input(_gradients)
-            parts = answer.maps * _as_column(shares[steps] / 2 * is_new, path)
-            # Rows of one sample stand side by side: each such group is summed.
-            found, starts = np.unique(samples, return_index=True)
-            integral[:, found] += np.add.reduceat(parts, starts, axis=1)
-        return answer._replace(scores=scores, maps=(integral * path).sum(axis=-1))
+        integral = np.zeros((len(image), answer.scores.values.shape[1], *path.shape[1:]), "float32")
+        for chunk in chunks(run, self.steps):
+            at = (nodes[chunk.tries] / 2 + 0.5).astype("float32")
+            at = at.reshape(-1, *(1,) * (path.ndim - 1))
+            points = baseline[chunk.samples] + at * path[chunk.samples]
+            gradients = ask_again(run, chunk, points).at_input(_gradients).maps
+            weights = (chunk.share * shares[chunk.tries] / 2).astype("float32")
+            integral += np.tensordot(weights, gradients, (1, 1))
+        return answer._replace(maps=(np.moveaxis(integral, 1, 0) * path).sum(axis=-1))
 
     def _baseline_of(self, image: np.ndarray) -> np.ndarray:
         """Baselines as many and as large as the images."""
@@ -148,30 +143,6 @@ class IntegratedGradients:
 
 def _gradients(evidence: Evidence) -> Any:
     return evidence.gradients
-
-
-def _as_column(numbers: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """One number for each row of ``like``, float32."""
-    return numbers.astype("float32").reshape(-1, *(1,) * (like.ndim - 1))
-
-
-def _chunks(count: int, size: int, progress: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield indices below ``count``, ``size`` at a time, and which of them are no filling.
-
-    All chunks are of one size, the last filled up with its last index: each new shape would be
-    compiled anew.
-    """
-    size = ceil(count / ceil(count / size))
-    for start in tqdm(range(0, count, size), disable=not progress):
-        rows = np.arange(start, start + size)
-        yield np.minimum(rows, count - 1), rows < count
-
-
-def _classes_of(run: Run, scores: Scores) -> np.ndarray | None:
-    """Classes that are explained at other inputs as well, also where they were the best ones."""
-    if run.classes is not None or run.selection.functions:
-        return run.classes
-    return scores.classes
 
 
 def full_gradient(run: Run) -> Answer:
@@ -265,6 +236,5 @@ class GuidedGradCAM:
     def __call__(self, run: Run) -> Answer:
         """Return maps ``(targets, batch, *grid)`` of the input's size, not negative."""
         coarse = run.at_layer(grad_cam)
-        same = replace(run, classes=_classes_of(run, coarse.scores))
-        fine = same.at_input(gradient, guided=True).maps
+        fine = settle(run, coarse.scores).at_input(gradient, guided=True).maps
         return coarse._replace(maps=fine * resize(np.maximum(coarse.maps, 0), fine.shape[2:]))

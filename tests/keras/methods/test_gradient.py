@@ -135,7 +135,7 @@ class TestIntegratedGradients:
         assert rows == [3, 21]
         rows.clear()
         _, chunked = attribute(model, DOCS[:2], 1, method=method, batch_size=4)
-        assert rows == [2, 4, 4, 4, 4]
+        assert rows == [2, 4, 4, 4, 4]  # The last has two rows that only fill it up.
         np.testing.assert_allclose(chunked, whole[:2], atol=1e-6)
 
     def test_best_class_stays_the_one_of_the_input(self):

@@ -1,0 +1,275 @@
+"""The registry, and every method in it on every structure of model."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from eli5k import explain_prediction
+from eli5k.keras import attribute
+from eli5k.keras.methods import (
+    METHODS,
+    RISE,
+    AtInput,
+    AtLayer,
+    IntegratedGradients,
+    Smooth,
+    find_method,
+)
+from eli5k.keras.methods.gradient import gradient
+from tests.zoo import CLASSES, SHAPE, STRUCTURES, functional, net_layers, noise
+
+FAMILIES = ["layer", "input", "trying", "meta"]
+DOCS = noise(2, *SHAPE, seed=1)
+# The last layer of the net that has a grid: each structure of it gives it another path.
+LAYER = "top"
+# Each way of putting layers together once: all of STRUCTURES are tested with Grad-CAM and CAM.
+SOME_STRUCTURES = [
+    "sequential by add",
+    "functional from .keras",
+    "nested from .keras",
+    "two levels deep",
+    "subclassed of blocks",
+    "subclassed around functional",
+    "frozen",
+    "compiled",
+]
+
+
+class TestRegistry:
+    @pytest.mark.parametrize("name", METHODS)
+    def test_lines_are_complete(self, name):
+        method = METHODS[name]
+        assert method.family in FAMILIES
+        assert all(method)
+        assert method.what.endswith(".")
+        assert method.when.endswith(".")
+        assert "http" in method.paper
+
+    def test_names_of_the_field(self):
+        assert list(METHODS)[:14] == [
+            "cam",
+            "grad-cam",
+            "grad-cam++",
+            "hires-cam",
+            "layer-cam",
+            "xgrad-cam",
+            "eigen-cam",
+            "eigen-grad-cam",
+            "gradient",
+            "gradient-x-input",
+            "integrated-gradients",
+            "full-gradient",
+            "guided-backprop",
+            "guided-grad-cam",
+        ]
+        order = [FAMILIES.index(method.family) for method in METHODS.values()]
+        assert order == sorted(order)
+
+    def test_unknown_name_lists_the_names(self):
+        with pytest.raises(ValueError, match=r"cam, grad-cam, .*'gradcam'.*mean 'grad-cam'"):
+            find_method("gradcam")
+        with pytest.raises(ValueError, match="method must be one of"):
+            explain_prediction(functional(net_layers()), DOCS[:1], method=None)
+
+    @pytest.mark.parametrize("name", METHODS)
+    def test_object_has_the_line_of_its_name(self, name):
+        assert find_method(METHODS[name].explain) == METHODS[name]
+
+    def test_object_with_parameters_has_the_line_of_its_type(self):
+        method = IntegratedGradients(steps=3)
+        assert find_method(method) == METHODS["integrated-gradients"]._replace(explain=method)
+
+    @pytest.mark.parametrize("name", METHODS)
+    def test_objects_are_hashable_by_value(self, name):
+        explain = METHODS[name].explain
+        assert hash(explain) == hash(explain)
+        assert hash(IntegratedGradients(steps=3)) == hash(IntegratedGradients(3, baseline=0.0))
+        assert IntegratedGradients(steps=3) != IntegratedGradients(steps=4)
+
+    def test_method_of_ones_own(self):
+        def mine(evidence):
+            return evidence.gradients[..., 0]
+
+        def whole(run):
+            return run.at_input(mine)
+
+        for method, title, needs_layer in [
+            (AtLayer(mine), "mine", True),
+            (AtInput(mine), "mine", False),
+            (whole, "whole", False),
+        ]:
+            found = find_method(method)
+            assert (found.title, found.needs_layer) == (title, needs_layer)
+            explanation = explain_prediction(functional(net_layers()), DOCS[:1], method=method)
+            assert explanation.method == title
+        assert find_method(AtInput(gradient, guided=True)).title == "Guided backpropagation"
+
+    def test_which_methods_need_a_layer(self):
+        need_one = {name for name, method in METHODS.items() if method.needs_layer}
+        assert {"cam", "grad-cam", "guided-grad-cam"} <= need_one
+        assert not {"gradient", "integrated-gradients", "full-gradient"} & need_one
+
+
+# Fewer tries than by default: what is tested here does not depend on how many there are.
+QUICK = {
+    "integrated-gradients": IntegratedGradients(steps=4),
+    "rise": RISE(masks=60),
+    "smooth": Smooth(samples=4),
+    "square-grad": Smooth(samples=4, kind="square"),
+    "var-grad": Smooth(samples=4, kind="variance"),
+}
+
+
+def ask(model, name, docs=DOCS, targets=1, **kwargs):
+    """Scores and maps of a method, at the layer ``top`` where it needs one."""
+    return attribute(model, docs, targets, method=QUICK.get(name, name), layer=LAYER, **kwargs)
+
+
+@functools.cache
+def model_of(structure):
+    return STRUCTURES[structure](net_layers())
+
+
+@functools.cache
+def expected_of(name):
+    """What a method gives on the functional model."""
+    return ask(model_of("functional"), name)
+
+
+def assert_same(answer, expected, tolerance=1e-4):
+    for got, wanted in zip(answer, expected):
+        assert got.shape == wanted.shape
+        np.testing.assert_allclose(got, wanted, atol=tolerance * np.abs(wanted).max())
+
+
+@functools.cache
+def with_two_inputs():
+    """The net, and a second input with a weight of zero."""
+    net = net_layers()
+    photo, facts = keras.Input(SHAPE, name="photo"), keras.Input((5,), name="facts")
+    x = photo
+    for layer in net[:6]:
+        x = layer(x)
+    head = layers.Dense(CLASSES, activation="softmax")
+    model = keras.Model(
+        [photo, facts], head(layers.Concatenate()([x, layers.Dense(4, name="of_facts")(facts)]))
+    )
+    kernel, bias = net[-1].get_weights()
+    head.set_weights([np.concatenate([kernel, np.zeros((4, CLASSES))]), bias])
+    return model
+
+
+@functools.cache
+def with_two_outputs():
+    """The net, and another output before its own."""
+    net = net_layers()
+    inputs = x = keras.Input(SHAPE)
+    for layer in net[:6]:
+        x = layer(x)
+    return keras.Model(inputs, [layers.Dense(4, name="other")(x), net[6](x)])
+
+
+@functools.cache
+def in_half_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        return functional(net_layers())
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@functools.cache
+def of_axes(axes):
+    """A net of signals or of volumes, and the grid of its input."""
+    conv, pool = {
+        1: (layers.Conv1D, layers.GlobalAveragePooling1D),
+        3: (layers.Conv3D, layers.GlobalAveragePooling3D),
+    }[axes]
+    grid = (9, 7, 6)[:axes]
+    net = [
+        keras.Input((*grid, 2)),
+        conv(4, 3, padding="same", activation="relu"),
+        conv(5, 3, activation="relu", name=LAYER),
+        pool(),
+        layers.Dense(2),
+    ]
+    return keras.Sequential(net), grid
+
+
+@pytest.mark.parametrize("name", METHODS)
+class TestEveryMethod:
+    def test_maps_are_of_the_layer_or_of_the_input(self, name):
+        scores, maps = expected_of(name)
+        assert scores.dtype == maps.dtype == "float32"
+        assert scores.shape == (2,)
+        assert maps.shape in [(2, 4, 4), (2, *SHAPE[:2])]
+        assert np.isfinite(maps).all()
+        assert np.ptp(maps) > 0
+        explanation = explain_prediction(
+            model_of("functional"), DOCS[:1], [1], method=QUICK.get(name, name), layer=LAYER
+        )
+        assert explanation.method == METHODS[name].title
+        assert explanation.targets[0].attribution.shape == maps.shape[1:]
+        if not METHODS[name].needs_layer:
+            assert maps.shape[1:] == SHAPE[:2]
+            assert explanation.layer is None
+
+    @pytest.mark.parametrize("structure", SOME_STRUCTURES)
+    def test_structure_does_not_matter(self, name, structure):
+        assert_same(ask(model_of(structure), name), expected_of(name))
+
+    def test_second_run_is_like_the_first(self, name):
+        """The first answer comes from an eager run, later ones from a compiled one."""
+        assert_same(ask(model_of("functional"), name), expected_of(name))
+
+    def test_picture_beside_another_input(self, name):
+        assert_same(ask(with_two_inputs(), name, [DOCS, noise(2, 5)]), expected_of(name))
+
+    def test_second_of_two_outputs(self, name):
+        assert_same(ask(with_two_outputs(), name, output="head"), expected_of(name))
+
+    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+    def test_half_precision(self, name, policy):
+        scores, maps = ask(in_half_precision(policy), name)
+        expected_scores, expected = expected_of(name)
+        assert maps.dtype == "float32"
+        np.testing.assert_allclose(scores, expected_scores, atol=0.02)
+        assert np.corrcoef(maps.ravel(), expected.ravel())[0, 1] > 0.97
+
+    def test_batch_is_like_single_samples(self, name):
+        rows = [ask(model_of("functional"), name, doc[None]) for doc in DOCS]
+        assert_same([np.concatenate(parts) for parts in zip(*rows)], expected_of(name))
+
+    def test_several_targets_are_like_single_ones(self, name):
+        model = model_of("functional")
+        scores, maps = ask(model, name, targets=np.array([[1, 0], [1, 2]]))
+        assert_same((scores[:, 0], maps[:, 0]), expected_of(name))
+        assert_same((scores[1:, 1], maps[1:, 1]), ask(model, name, DOCS[1:], targets=2))
+
+    @pytest.mark.parametrize("axes", [1, 3])
+    def test_signals_and_volumes(self, name, axes):
+        model, grid = of_axes(axes)
+        _, maps = ask(model, name, noise(2, *grid, 2), targets=0)
+        assert maps.shape in [(2, *grid), (2, *(length - 2 for length in grid))]
+        assert np.isfinite(maps).all()
+
+    def test_model_is_left_as_it_was(self, name):
+        model = model_of("functional")
+        before = fingerprint(model)
+        ask(model, name)
+        assert fingerprint(model) == before
+
+
+def fingerprint(model):
+    """Weights and predictions, and what hangs on the layers."""
+    digest = hashlib.sha256()
+    for array in [*model.get_weights(), model.predict(DOCS, verbose=0)]:
+        digest.update(array.tobytes())
+    attributes = [sorted(vars(layer)) for layer in model.layers]
+    return digest.hexdigest(), attributes, [layer.trainable for layer in model.layers]
