@@ -1,0 +1,201 @@
+"""Make the pictures of the documentation, and the outputs of the tutorial, by running the library.
+
+    python docs/make_pictures.py                # docs/images/*.png
+    python docs/make_pictures.py --notebook     # and the outputs in notebooks/*.ipynb
+
+Run it again after a change of what explanations look like, and commit what changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import io
+import re
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import matplotlib
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont
+
+import eli5k
+from eli5k import cli
+from eli5k.demo.samples import Sample, load_model, load_samples
+from eli5k.keras.methods import METHODS
+
+FOLDER = Path(__file__).parent
+IMAGES = FOLDER / "images"
+NOTEBOOK = FOLDER.parent / "notebooks" / "keras-image-classifiers.ipynb"
+SCALE = 2  # a scene has 96 pixels
+GAP, LINE = 8, 20  # pixels
+FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+
+
+def enlarged(sample: Sample, scale: int = SCALE) -> Image.Image:
+    picture = Image.open(sample.path).convert("RGB")
+    size = (scale * picture.width, scale * picture.height)
+    return picture.resize(size, Image.Resampling.NEAREST)
+
+
+def side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
+    """Pictures of one size in a row, each with its caption below."""
+    width, height = next(iter(pictures.values())).size
+    strip = Image.new("RGB", ((width + GAP) * len(pictures) - GAP, height + LINE), "white")
+    pen = ImageDraw.Draw(strip)
+    font = ImageFont.truetype(FONT, 12)
+    for number, (caption, picture) in enumerate(pictures.items()):
+        left = number * (width + GAP)
+        strip.paste(picture.convert("RGB"), (left, 0))
+        pen.text((left + width // 2, height + LINE // 2), caption, "black", font, anchor="mm")
+    return strip
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    """Reduce the colours to 256; rare ones, such as the hottest, must not be lost."""
+    if picture.mode == "L":
+        return picture
+    return picture.convert("RGB").quantize(
+        256, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE
+    )
+
+
+def save(picture: Image.Image, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _small(picture).save(file, optimize=True)
+    print(f"{file.relative_to(FOLDER)}  {picture.width} x {picture.height}", flush=True)
+
+
+def demo() -> None:
+    """The README's picture: what ``eli5k demo`` writes."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        cli.main(["demo", "--out", folder])
+        sheets = [Image.open(file).convert("RGB") for file in sorted(Path(folder).glob("*.png"))]
+    save(sheets[0], IMAGES / "demo.png")
+
+
+def layers(model: keras.Model, sample: Sample) -> None:
+    pictures = {}
+    for name in ("block1", "block2", "block3"):
+        height, width = model.get_layer(name).output.shape[1:3]
+        pictures[f"{name}, {height} x {width}"] = eli5k.show_prediction(
+            model,
+            sample.path,
+            image=enlarged(sample),
+            layer=name,
+            logits=True,
+            targets=[sample.labels[1]],
+        )
+    save(side_by_side(pictures), IMAGES / "layers.png")
+
+
+def logits(model: keras.Model, sample: Sample) -> None:
+    """The same class with and without the softmax, where another class wins."""
+    pictures = {}
+    for target in sample.labels:
+        for value in (False, True):
+            pictures[f"y={target}, logits={value}"] = eli5k.show_prediction(
+                model, sample.path, image=enlarged(sample), targets=[target], logits=value
+            )
+    save(side_by_side(pictures), IMAGES / "logits.png")
+
+
+def formats(model: keras.Model, sample: Sample) -> None:
+    expl = eli5k.explain_prediction(model, sample.path, image=enlarged(sample), logits=True)
+    options = {
+        "default": {},
+        "BOX": {"resampling_filter": Image.Resampling.BOX},
+        "alpha_limit=1.0": {"alpha_limit": 1.0},
+        "colormap='magma'": {"colormap": "magma"},
+    }
+    save(
+        side_by_side({name: eli5k.format_as_image(expl, **each) for name, each in options.items()}),
+        IMAGES / "formats.png",
+    )
+
+
+def top_targets(model: keras.Model, sample: Sample) -> None:
+    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    question = {"top_targets": 3, "logits": True, "target_names": names}
+    save(eli5k.show_prediction(model, sample.path, **question), IMAGES / "top-targets.png")
+
+
+def method_file(name: str) -> Path:
+    return IMAGES / "methods" / f"{name.replace('+', '-plus')}.png"
+
+
+def method_pictures(names: Sequence[str]) -> None:
+    """One demo picture under each method: both of its digits."""
+    model, sample = load_model(), load_samples(digits=2)[0]
+    # Single pixels are seen better on a dark picture without colours.
+    background = ImageEnhance.Brightness(enlarged(sample).convert("L")).enhance(0.5)
+    for name in names:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", eli5k.ExplanationWarning)
+            expl = eli5k.explain_prediction(
+                model,
+                sample.path,
+                image=background,
+                targets=list(sample.labels),
+                logits=True,
+                method=name,
+            )
+        pictures = {}
+        for target in expl.targets or ():
+            one = eli5k.Explanation("digits", targets=[target], image=expl.image)
+            pictures[f"y={target.target}"] = eli5k.format_as_image(one, alpha_limit=1.0)
+        save(side_by_side(pictures), method_file(name))
+
+
+def execute_notebook() -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=300, record_timing=False).execute()
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            _tidy(output)
+    # Versions and names of this machine's Python are of no interest.
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    nbformat.write(notebook, NOTEBOOK)
+    print(NOTEBOOK.relative_to(FOLDER.parent))
+
+
+def _tidy(output: dict) -> None:
+    """Drop what differs from run to run, and what makes the file large."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        data.pop("image/jpeg", None)
+        picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+        file = io.BytesIO()
+        _small(picture).save(file, "PNG", optimize=True)
+        data["image/png"] = base64.b64encode(file.getvalue()).decode("ascii")
+    for texts, key in ((output, "text"), (data, "text/plain")):
+        if key in texts:
+            texts[key] = re.sub(r" at 0x[0-9A-Fa-f]+", "", texts[key])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--notebook", action="store_true", help="execute the tutorial too")
+    arguments = parser.parse_args()
+    model, sample = load_model(), load_samples(digits=2)[0]
+    demo()
+    layers(model, sample)
+    logits(model, sample)
+    formats(model, sample)
+    top_targets(model, sample)
+    method_pictures(list(METHODS))
+    if arguments.notebook:
+        execute_notebook()
+
+
+if __name__ == "__main__":
+    main()

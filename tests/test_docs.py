@@ -1,0 +1,133 @@
+"""The documentation says what is true: its code runs, and prints what it is said to print."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+import shutil
+import textwrap
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import eli5k
+from eli5k import cli
+from eli5k.demo.samples import MODEL, load_samples
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.rst", ROOT / "CONTRIBUTING.rst", *ROOT.glob("docs/**/*.rst")])
+BLOCK = re.compile(
+    r"^(?P<indent> *)\.\. code-block:: (?P<language>\w+)\n"
+    r"(?P<body>(?:\n|(?P=indent) +.*\n)+)",
+    re.MULTILINE,
+)
+LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+# The numbers of a net vary a little from machine to machine; how many there are does not.
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
+
+
+def blocks(page: Path, *languages: str) -> Iterator[tuple[str, str]]:
+    """Code blocks of a page, in their order: language and code."""
+    for match in BLOCK.finditer(page.read_text(encoding="utf-8") + "\n"):
+        if match["language"] in languages:
+            yield match["language"], textwrap.dedent(match["body"]).strip("\n") + "\n"
+
+
+def pages_with(*languages: str) -> list:
+    return [
+        pytest.param(page, id=page.relative_to(ROOT).as_posix())
+        for page in PAGES
+        if any(blocks(page, *languages))
+    ]
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder with the files that the documentation speaks of."""
+    shutil.copyfile(MODEL, tmp_path / "model.keras")
+    for sample, name in zip(load_samples(), ("photo.png", "other.png")):
+        shutil.copyfile(sample.path, tmp_path / name)
+    names = "zero one two three four five six seven eight nine"
+    (tmp_path / "names.txt").write_text("\n".join(names.split()), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """The registry of methods, to which an example may add."""
+    from eli5k.keras import methods
+
+    monkeypatch.setattr(methods, "METHODS", methods.METHODS)
+    before = dict(methods.METHODS)
+    yield
+    methods.METHODS.clear()
+    methods.METHODS.update(before)
+
+
+@pytest.mark.parametrize("page", pages_with("python", "pycon"))
+def test_python_runs_and_prints_what_the_page_says(page, workplace, registry):
+    namespace: dict = {"__name__": "__main__"}
+    runner = doctest.DocTestRunner(optionflags=LOOSELY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", eli5k.ExplanationWarning)
+        for number, (language, code) in enumerate(blocks(page, "python", "pycon")):
+            name = f"{page.name}, block {number}"
+            if language == "python":
+                exec(compile(code, name, "exec"), namespace)
+            else:
+                test = doctest.DocTestParser().get_doctest(code, namespace, name, name, 0)
+                runner.run(test, clear_globs=False)
+                namespace = test.globs
+    assert runner.summarize(verbose=False).failed == 0
+
+
+@pytest.mark.parametrize("page", pages_with("console"))
+def test_commands_print_what_the_page_says(page, workplace, capsys):
+    for _, code in blocks(page, "console"):
+        for example in re.split(r"^\$ ", code, flags=re.MULTILINE)[1:]:
+            command, _, said = example.partition("\n")
+            program, *arguments = shlex.split(command)
+            assert program == "eli5k"
+            status = cli.main(arguments)
+            printed = "".join(capsys.readouterr())
+            assert status == (2 if "eli5k: " in said else 0), printed
+            if said.strip():
+                want, got = (NUMBER.sub("#", text) for text in (said, printed))
+                assert doctest.OutputChecker().check_output(want, got, LOOSELY), printed
+
+
+def test_each_picture_exists():
+    for page in PAGES:
+        for target in re.findall(r"^ *\.\. image:: (\S+)", page.read_text("utf-8"), re.MULTILINE):
+            assert (page.parent / target).is_file(), f"{page.name}: {target}"
+
+
+def test_reference_has_each_public_name():
+    reference = (ROOT / "docs" / "api" / "index.rst").read_text("utf-8").split()
+    modules = {"keras"}
+    assert set(eli5k.__all__) - set(reference) <= modules
+
+
+def test_method_pictures_are_of_methods_that_exist():
+    from eli5k.keras.methods import METHODS
+
+    pictures = {file.stem for file in (ROOT / "docs" / "images" / "methods").glob("*.png")}
+    assert pictures
+    assert pictures <= {name.replace("+", "-plus") for name in METHODS}
+
+
+@pytest.mark.parametrize("name", ["README.rst", "CONTRIBUTING.rst"])
+def test_page_is_valid_without_sphinx(name):
+    docutils_core = pytest.importorskip("docutils.core")
+    settings = {"report_level": 2, "halt_level": 5, "warning_stream": False}
+    document = docutils_core.publish_doctree(
+        (ROOT / name).read_text("utf-8"), source_path=str(ROOT / name), settings_overrides=settings
+    )
+    from docutils import nodes
+
+    messages = [node.astext() for node in document.findall(nodes.system_message)]
+    assert messages == []
