@@ -69,11 +69,12 @@ class ScoreCAM:
         run = settle(run, answer.scores)
         activations = _most_varied(answer.maps, self.max_channels)
         batch, channels = activations.shape[0], activations.shape[-1]
-        image = run.image
+        image = run.image.astype("float32", copy=False)
         scores = np.empty((batch, channels, answer.scores.values.shape[1]), "float32")
         for chunk in chunks(run, channels):
             masks = resize(activations[chunk.samples, ..., chunk.tries], image.shape[1:-1])
-            masked = image[chunk.samples] * _scale_to_one(masks)[..., np.newaxis]
+            masked = image[chunk.samples]
+            masked *= _scale_to_one(masks)[..., np.newaxis]
             scores[chunk.samples, chunk.tries] = ask_again(run, chunk, masked).scores().values
         return answer._replace(maps=_weighted_sum(activations, _softmax_over_channels(scores)))
 
@@ -252,7 +253,8 @@ class Occlusion:
         for chunk in chunks(run, prod(counts)):
             places = np.unravel_index(chunk.tries, counts)
             hidden = _outer([of_axis[place] for of_axis, place in zip(windows, places)])
-            occluded = np.where(hidden[..., np.newaxis], fill[chunk.samples], image[chunk.samples])
+            occluded = image[chunk.samples]
+            occluded[hidden] = fill[chunk.samples[np.nonzero(hidden)[0]]]
             scores = ask_again(run, chunk, occluded).scores().values
             drops = plain.scores.values[chunk.samples] - scores
             maps = maps + sum_over_tries(chunk, drops, hidden)
@@ -261,8 +263,8 @@ class Occlusion:
 
 
 def _fill_of(image: np.ndarray, fill: float | None) -> np.ndarray:
-    """What hides a point of each sample: ``(batch, 1, ..., channels)``, float32."""
-    mean = image.mean(axis=tuple(range(1, image.ndim - 1)), keepdims=True, dtype="float32")
+    """What hides a point of each sample: ``(batch, channels)``, float32."""
+    mean = image.mean(axis=tuple(range(1, image.ndim - 1)), dtype="float32")
     return mean if fill is None else np.full_like(mean, fill)
 
 
@@ -321,9 +323,9 @@ class RISE:
     each point: enlarged by linear interpolation, to one cell more than the input has room for, and
     cut to it at a random shift.
 
-    Map ``(targets, batch, *grid)`` of the input, in units of the score and with its sign: high
-    everywhere where the score is, so only differences within a map mean something. Runs the model
-    forward once, and once for each mask.
+    Map ``(targets, batch, *grid)`` of the input, in units of the score and signed as it is. All of
+    the map is about as high as the mean score: only differences within it mean something. Runs
+    the model forward once, and once for each mask.
 
     Parameters
     ----------
@@ -368,8 +370,9 @@ class RISE:
         plain = run.at_output()
         run = settle(run, plain.scores)
         image = run.image
-        fill = _fill_of(image, self.fill)
         grid = image.shape[1:-1]
+        fill = np.expand_dims(_fill_of(image, self.fill), tuple(range(1, 1 + len(grid))))
+        shown = image - fill
         cell = [ceil(size / self.cells) for size in grid]
         random = np.random.default_rng(self.seed)
         # A byte for each cell: the masks themselves are made as they are needed.
@@ -378,9 +381,10 @@ class RISE:
         maps: Any = 0
         for chunk in chunks(run, self.masks):
             masks = _shifted(is_open[chunk.tries], shifts[chunk.tries], cell, grid)
-            masked = image[chunk.samples] - fill[chunk.samples]
+            masked = shown[chunk.samples]
             masked *= masks[..., np.newaxis]
-            masked += fill[chunk.samples]
+            if self.fill != 0:
+                masked += fill[chunk.samples]
             weights = ask_again(run, chunk, masked).scores().values
             maps = maps + sum_over_tries(chunk, weights, masks)
         return plain._replace(maps=maps / np.float32(self.masks * self.probability))
