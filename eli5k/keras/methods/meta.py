@@ -291,31 +291,31 @@ class Fuse:
             resize(answer.maps / np.where(peak > 0, peak, 1), grid)
             for answer, peak in zip(answers, peaks)
         ]
-        combine = {"mean": np.mean, "max": np.max}[self.combine]
-        maps = combine(scaled, axis=0) * np.mean(peaks, axis=0)
+        fused = np.mean(scaled, axis=0) if self.combine == "mean" else np.max(scaled, axis=0)
+        maps = fused * np.mean(peaks, axis=0)
         deepest = min(answers, key=lambda answer: prod(answer.maps.shape[2:]))
         return deepest._replace(maps=maps)
 
     def _answers(self, run: Run) -> Iterator[Answer]:
         explain = _explain_by(self.method)
-        if isinstance(run.layer, list | tuple):
-            if not run.layer:
-                raise ValueError("layer must name at least one layer. Received an empty list.")
-            for layer in run.layer:
-                yield explain(replace(run, layer=layer))
-            return
-        answer = explain(run)
-        yield answer
+        layers = run.layer if isinstance(run.layer, list | tuple) else [run.layer]
+        if not layers:
+            raise ValueError("layer must name at least one layer. Received an empty list.")
+        for layer in layers:
+            answer = explain(replace(run, layer=layer))
+            run = settle(run, answer.scores)
+            yield answer
         if run.layer is None:
-            yield from self._larger(run, explain, answer)
+            yield from self._larger(run, explain, answer.maps.shape[2:])
 
-    def _larger(self, run: Run, explain: Callable, answer: Answer) -> Iterator[Answer]:
+    def _larger(
+        self, run: Run, explain: Callable[[Run], Answer], grid: Sequence[int]
+    ) -> Iterator[Answer]:
         """Explain layers before the default one, each with a grid of twice the size or more."""
         seen = run.seen
         levels = 1
-        grid = answer.maps.shape[2:]
         for call in candidate_calls(run.model, seen.calls, seen.rank, seen.channels_first):
-            of_call = grid_of(call.shape, seen.channels_first)
+            of_call = grid_of(call.shape or (), seen.channels_first)
             if levels == self.levels or any(new < 2 * old for new, old in zip(of_call, grid)):
                 continue
             try:

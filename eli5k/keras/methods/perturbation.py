@@ -148,7 +148,7 @@ class AblationCAM:
         run = settle(run, answer.scores)
         drops = np.stack(
             [
-                _drops(_only(run, sample), answer.layer, answer.maps.shape[-1])
+                _drops(_only(run, sample), str(answer.layer), answer.maps.shape[-1])
                 for sample in range(len(answer.maps))
             ]
         )
