@@ -149,12 +149,11 @@ def _map_inputs(model: keras.Model, doc: Any, read: Callable) -> Any:
     """Apply ``read(part, spec)`` to each input, in the structure that the model takes."""
     specs = _input_specs(model)
     if specs is None:
-        unknown = keras.KerasTensor((None,) * 4)
         if isinstance(doc, Mapping):
-            return {name: read(part, unknown) for name, part in doc.items()}
+            return {name: read(part, _any_shape_like(part)) for name, part in doc.items()}
         if isinstance(doc, list | tuple):
-            return [read(part, unknown) for part in doc]
-        return read(doc, unknown)
+            return [read(part, _any_shape_like(part)) for part in doc]
+        return read(doc, keras.KerasTensor((None,) * 4))
 
     names = list(specs)
     if isinstance(doc, Mapping):
@@ -180,6 +179,13 @@ def _map_inputs(model: keras.Model, doc: Any, read: Callable) -> Any:
     if isinstance(structure, dict) or len(arrays) > 1:
         return keras.tree.pack_sequence_as(structure, arrays)
     return arrays[0]
+
+
+def _any_shape_like(part: Any) -> keras.KerasTensor:
+    """What a model that declares no inputs may take: images, and other arrays beside them."""
+    rank = len(getattr(part, "shape", ()))
+    # Three axes are an image without its batch axis.
+    return keras.KerasTensor((None,) * (4 if rank in (0, 3) else rank))
 
 
 def _input_specs(model: keras.Model) -> dict[str, keras.KerasTensor] | None:
