@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import keras
 from jax.extend import core
+from keras.src.backend.common.stateless_scope import get_stateless_scope
 
 from eli5k.keras.backends import is_built
 
@@ -54,7 +55,8 @@ def differentiate(forward: Callable) -> tuple[Any, list, list]:
         return jnp.sum(scores, axis=0), ((scores, rest), tapped)
 
     zeros = [jnp.zeros(tap.shape, tap.dtype) for tap in _taps(forward)]
-    totals, pull_back, (results, tapped) = jax.vjp(shifted, zeros, has_aux=True)
+    with _assignments_forgotten():
+        totals, pull_back, (results, tapped) = jax.vjp(shifted, zeros, has_aux=True)
     return results, tapped, _gradients(pull_back, totals)
 
 
@@ -77,7 +79,8 @@ def _taps(forward: Callable) -> list[jax.ShapeDtypeStruct]:
 def _traced_or_run(traced: Callable, run: Callable) -> Any:
     """Call ``traced`` or, where the model needs numbers and a trace has only shapes, ``run``."""
     try:
-        return traced()
+        with _assignments_forgotten():
+            return traced()
     except Exception as error:
         # Keras puts its own error in the place of some that JAX raises.
         cause: BaseException | None = error
@@ -85,7 +88,16 @@ def _traced_or_run(traced: Callable, run: Callable) -> Any:
             if cause is None:
                 raise
             cause = cause.__context__
-    return run()
+    with _assignments_forgotten():
+        return run()
+
+
+def _assignments_forgotten() -> keras.StatelessScope:
+    """Go on with the variables as they are, and drop what a trace assigns to them: tracers."""
+    scope, outer = keras.StatelessScope(), get_stateless_scope()
+    if outer is not None:
+        scope.state_mapping.update(outer.state_mapping)
+    return scope
 
 
 def _gradients(pull_back: Callable, totals: jax.Array) -> list[jax.Array | None]:
@@ -105,10 +117,6 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
     """Compile ``function``, with the model's weights as arguments; it holds the model weakly."""
     reference = weakref.ref(model)
 
-    def eager(*args: Any) -> Any:
-        with keras.StatelessScope():
-            return function(*args)
-
     @jax.jit
     def graph(weights: list[jax.Array], *args: Any) -> Any:
         with keras.StatelessScope(list(zip(reference().variables, weights))):
@@ -116,7 +124,7 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
 
     def run(*args: Any) -> Any:
         weights = [variable.value for variable in reference().variables]
-        return _traced_or_run(lambda: graph(weights, *args), lambda: eager(*args))
+        return _traced_or_run(partial(graph, weights, *args), partial(function, *args))
 
     return run
 
@@ -129,6 +137,5 @@ def dry_run(function: Callable, model: keras.Model) -> None:
     if not is_built(model):
         function()
         return
-    with keras.StatelessScope():
-        # In a function of its own, since JAX does not trace again what it has traced before.
-        _traced_or_run(lambda: jax.eval_shape(lambda: function()), function)
+    # In a function of its own, since JAX does not trace again what it has traced before.
+    _traced_or_run(lambda: jax.eval_shape(lambda: function()), function)
