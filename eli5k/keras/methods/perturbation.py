@@ -36,7 +36,7 @@ class ScoreCAM:
     Map ``(targets, batch, *grid)`` of the layer, signed as its activations are. Runs the model
     once forward and backward, and once forward for each channel.
 
-    Parameters
+    Attributes
     ----------
     max_channels : int or None
         Try only so many channels, those of which the activation varies most (Faster Score-CAM);
@@ -169,8 +169,9 @@ def _drops(run: Run, layer: str, channels: int) -> np.ndarray:
     scores = []
     # Nothing is left out at the first try: a score to compare with that is rounded alike.
     for chunk in chunks(run, 1 + channels):
-        factors = 1 - np.eye(1 + channels, channels, k=-1, dtype="float32")[chunk.tries]
-        scores.append(_scores_without(run, layer, factors, alone)[chunk.share[0] > 0])
+        factors = chunk.tries[:, np.newaxis] != 1 + np.arange(channels)
+        found = _scores_without(run, layer, factors.astype("float32"), alone)
+        scores.append(found[chunk.share[0] > 0])
     of_all, *without = np.concatenate(scores)
     return of_all - np.stack(without)
 
@@ -212,7 +213,7 @@ class Occlusion:
     Map ``(targets, batch, *grid)`` of the input, signed, in units of the score. Runs the model
     forward once, and once for each window.
 
-    Parameters
+    Attributes
     ----------
     window, stride : int, tuple of int or None
         For all axes or for each: size of the window, None for an eighth of the axis; and how far
@@ -327,7 +328,7 @@ class RISE:
     the map is about as high as the mean score: only differences within it mean something. Runs
     the model forward once, and once for each mask.
 
-    Parameters
+    Attributes
     ----------
     masks : int
         How many are tried; all samples have the same.

@@ -80,7 +80,10 @@ def ask_again(run: Run, chunk: Chunk, image: np.ndarray) -> Run:
         ``(rows, *grid, channels)``
     """
     classes = None if run.classes is None else run.classes[chunk.samples]
-    image = image.astype(run.image.dtype, copy=False)
+    dtype = run.image.dtype
+    if dtype.kind in "iu":
+        image = np.clip(np.rint(image), np.iinfo(dtype).min, np.iinfo(dtype).max)
+    image = image.astype(dtype, copy=False)
     # One bar is enough where a method that tries is tried itself.
     return replace(run.on(image, chunk.samples, classes), progress=False)
 

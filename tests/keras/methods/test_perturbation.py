@@ -15,7 +15,7 @@ from eli5k.keras import attribute
 from eli5k.keras.hooks import forward_hook
 from eli5k.keras.methods import RISE, AblationCAM, Occlusion, ScoreCAM
 from eli5k.keras.methods.perturbation import _shifted
-from eli5k.keras.methods.tries import chunks
+from eli5k.keras.methods.tries import ask_again, chunks
 from eli5k.keras.run import Run
 from eli5k.keras.survey import survey
 from eli5k.keras.targets import Selection
@@ -414,6 +414,15 @@ class TestChunks:
         assert len(set(sizes)) == 1
         assert sizes[0] <= batch_size
         assert sum(sizes) - batch * tries < len(sizes)
+
+
+    def test_whole_numbers_are_rounded_and_do_not_run_over(self):
+        run = Run(None, FakeSurvey, np.zeros((1, 2, 2, 1), "uint8"), Selection())
+        [chunk] = chunks(run, 1)
+        noisy = np.array([-3, 300, 7.6, 255.4], "float32").reshape(1, 2, 2, 1)
+        image = ask_again(run, chunk, noisy).image
+        assert image.dtype == "uint8"
+        assert image.ravel().tolist() == [0, 255, 8, 255]
 
 
 class FakeSurvey:
