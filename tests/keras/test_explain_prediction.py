@@ -546,3 +546,32 @@ class TestPrecision:
             last = functional(net)
             same_picture = explain_prediction(last, DOC, targets=[1]).image
             assert explanation.image.tobytes() == same_picture.tobytes()
+
+    def test_channels_first_on_any_machine(self):
+        """TensorFlow has no such convolution on a CPU; a layer of one's own may turn the axes."""
+
+        class Turned(layers.Layer):
+            data_format = "channels_first"
+
+            def __init__(self, net):
+                super().__init__(name="turned")
+                self.net = net
+
+            def call(self, x):
+                x = keras.ops.moveaxis(x, 1, -1)
+                for layer in self.net:
+                    x = layer(x)
+                return keras.ops.moveaxis(x, -1, 1)
+
+        net = net_layers()
+        pool = layers.GlobalAveragePooling2D(data_format="channels_first")
+        model = keras.Sequential([keras.Input((3, 12, 12)), Turned(net[:5]), pool, net[6]])
+        doc = np.moveaxis(DOC, -1, 1)
+        same_picture = explain_prediction(functional(net_layers()), DOC, targets=[1]).image
+        for given in (doc, doc[0]):
+            for explanation in explain_twice(model, given, targets=[1]):
+                assert explanation.layer == "turned"
+                np.testing.assert_allclose(
+                    maps(explanation)[0], closed_form(net, DOC, 1), atol=1e-6
+                )
+                assert explanation.image.tobytes() == same_picture.tobytes()

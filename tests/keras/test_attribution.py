@@ -1,0 +1,210 @@
+"""Many samples at once: each gets the scores and the map that it gets alone."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from eli5k import explain_prediction
+from eli5k.keras import attribute
+from tests.zoo import (
+    CLASSES,
+    SHAPE,
+    STRUCTURES,
+    closed_form,
+    from_differences,
+    functional,
+    net_layers,
+    noise,
+    run_in_numpy,
+)
+
+DOCS = noise(7, *SHAPE, seed=1)
+
+
+def expected_maps(net, docs, targets):
+    """Of one class for each document."""
+    return np.stack(
+        [closed_form(net, doc[np.newaxis], target) for doc, target in zip(docs, targets)]
+    )
+
+
+def assert_maps(maps, expected):
+    np.testing.assert_allclose(maps, expected, atol=1e-5 * np.abs(expected).max())
+
+
+class TestValues:
+    @pytest.mark.parametrize("structure", STRUCTURES)
+    def test_any_structure(self, structure):
+        net = net_layers()
+        scores, maps = attribute(STRUCTURES[structure](net_layers()), DOCS, 1)
+        assert (scores.dtype, maps.dtype) == (np.float32, np.float32)
+        np.testing.assert_allclose(scores, run_in_numpy(net, DOCS)[:, 1], atol=1e-6)
+        assert_maps(maps, expected_maps(net, DOCS, [1] * len(DOCS)))
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100])
+    def test_any_size_of_chunks(self, batch_size):
+        net = net_layers()
+        targets = [0, 1, 2, 0, 1, 2, 0]
+        scores, maps = attribute(functional(net), DOCS, targets, batch_size=batch_size)
+        np.testing.assert_allclose(
+            scores, run_in_numpy(net, DOCS)[np.arange(7), targets], atol=1e-6
+        )
+        assert_maps(maps, expected_maps(net, DOCS, targets))
+
+    def test_is_what_each_sample_gets_alone(self):
+        model = functional(net_layers())
+        scores, maps = attribute(model, DOCS, batch_size=3)
+        for doc, score, map_ in zip(DOCS, scores, maps):
+            [target] = explain_prediction(functional(net_layers()), doc).targets
+            np.testing.assert_allclose(map_, target.attribution, atol=1e-6)
+            assert score == pytest.approx(target.score, abs=1e-6)
+
+    def test_samples_do_not_touch_each_other(self):
+        model = functional(net_layers())
+        _, alone = attribute(model, DOCS[:1], 2)
+        for _ in range(2):
+            _, together = attribute(model, np.concatenate([DOCS[:1], 100 * DOCS[1:]]), 2)
+            np.testing.assert_allclose(together[0], alone[0], atol=1e-6)
+
+    def test_one_sample_that_is_not_finite_spoils_no_other(self):
+        model = functional(net_layers())
+        docs = DOCS.copy()
+        docs[3] = np.nan
+        clean, spoilt = attribute(model, DOCS, 2), attribute(model, docs, 2)
+        others = [0, 1, 2, 4, 5, 6]
+        for one, other in zip(clean, spoilt):
+            np.testing.assert_allclose(one[others], other[others], atol=1e-6)
+
+
+class TestTargets:
+    def test_best_of_each_sample(self):
+        net = net_layers()
+        docs = DOCS + noise(7, 1, 1, 3, seed=3, low=-3, high=3)
+        best = run_in_numpy(net, docs).argmax(axis=1)
+        scores, maps = attribute(functional(net), docs)
+        np.testing.assert_allclose(scores, run_in_numpy(net, docs).max(axis=1), atol=1e-6)
+        assert_maps(maps, expected_maps(net, docs, best))
+
+    @pytest.mark.parametrize("kind", [list, tuple, np.array, np.int64])
+    def test_one_class_a_sample(self, kind):
+        net = net_layers()
+        targets = 2 if kind is np.int64 else [2, 1, 0, 2, 1, 0, 2]
+        _, maps = attribute(functional(net), DOCS, kind(targets))
+        assert maps.shape == (7, 4, 4)
+        assert_maps(maps, expected_maps(net, DOCS, np.broadcast_to(targets, 7)))
+
+    def test_several_classes_a_sample(self):
+        net = net_layers()
+        targets = np.array([[0, 1], [1, 2], [2, 2], [0, 2], [1, 0], [2, 1], [0, 0]])
+        scores, maps = attribute(functional(net), DOCS, targets, batch_size=3)
+        assert (scores.shape, maps.shape) == ((7, 2), (7, 2, 4, 4))
+        for column in range(2):
+            assert_maps(maps[:, column], expected_maps(net, DOCS, targets[:, column]))
+        one = attribute(functional(net), DOCS, targets[:, :1])
+        assert (one[0].shape, one[1].shape) == ((7, 1), (7, 1, 4, 4))
+
+    def test_callable(self):
+        net = net_layers(activation=None)
+
+        def rather(outputs):
+            return outputs[:, 1] - outputs[:, 2]
+
+        _, maps = attribute(functional(net), DOCS, rather, batch_size=3)
+        one, two = (expected_maps(net, DOCS, [target] * 7) for target in (1, 2))
+        assert_maps(maps, one - two)
+
+    @pytest.mark.parametrize(
+        ("targets", "error", "message"),
+        [
+            (3, ValueError, r"targets must be in \[0, 3\).*3"),
+            ([0, 1, 2, 0, 1, 2, -1], ValueError, r"targets must be in \[0, 3\).*-1"),
+            ([0, 1], ValueError, "targets.*7 samples.*2 rows"),
+            (np.zeros((2, 7), int), ValueError, "targets.*7 samples.*2 rows"),
+            (np.zeros((7, 1, 1), int), TypeError, "targets must be"),
+            ([], TypeError, "targets must be"),
+            (np.zeros((7, 0), int), TypeError, "targets must be"),
+            (1.0, TypeError, "targets must be.*1.0"),
+            (["cat"] * 7, TypeError, "targets must be"),
+        ],
+    )
+    def test_bad_targets_are_named(self, targets, error, message):
+        with pytest.raises(error, match=f"(?s){message}"):
+            attribute(functional(net_layers()), DOCS, targets)
+
+
+class TestArguments:
+    def test_layer_and_logits(self):
+        linear = net_layers(activation=None)
+        scores, maps = attribute(functional(net_layers()), DOCS[:3], 1, layer="pool", logits=True)
+        np.testing.assert_allclose(scores, run_in_numpy(linear, DOCS[:3])[:, 1], atol=1e-5)
+        for doc, map_ in zip(DOCS, maps):
+            assert_maps(map_, from_differences(linear, "pool", doc[np.newaxis], 1))
+
+    def test_output(self):
+        net = net_layers()
+        inputs = x = keras.Input(SHAPE)
+        for layer in net[:6]:
+            x = layer(x)
+        model = keras.Model(inputs, {"a": layers.Dense(4)(x), "b": net[6](x)})
+        _, maps = attribute(model, DOCS, 1, output="b")
+        assert_maps(maps, expected_maps(net, DOCS, [1] * 7))
+
+    def test_several_inputs(self):
+        net = net_layers(activation=None)
+        photo, facts = keras.Input(SHAPE, name="photo"), keras.Input((2,), name="facts")
+        x = photo
+        for layer in net[:6]:
+            x = layer(x)
+        joined = layers.Concatenate()([x, facts])
+        model = keras.Model([photo, facts], layers.Dense(CLASSES, name="joint")(joined))
+        kernel, bias = model.get_layer("joint").get_weights()
+        net[-1].set_weights([kernel[:6], bias])
+        numbers = noise(7, 2, seed=4)
+        for docs in ([DOCS, numbers], {"facts": numbers, "photo": DOCS}):
+            scores, maps = attribute(model, docs, 1, batch_size=4)
+            assert_maps(maps, expected_maps(net, DOCS, [1] * 7))
+            expected = run_in_numpy(net, DOCS)[:, 1] + numbers @ kernel[6:, 1]
+            np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+    def test_tensor_and_bytes(self):
+        docs = (noise(4, *SHAPE, seed=5, low=0, high=255)).astype("uint8")
+        model = functional(net_layers())
+        expected = attribute(model, docs.astype("float32"), 1)
+        for given in (docs, keras.ops.convert_to_tensor(docs)):
+            for one, other in zip(attribute(model, given, 1), expected):
+                np.testing.assert_array_equal(one, other)
+
+    def test_progress_bar(self, capsys):
+        attribute(functional(net_layers()), DOCS, 1, batch_size=2)
+        assert capsys.readouterr().err == ""
+        attribute(functional(net_layers()), DOCS, 1, batch_size=2, progress=True)
+        assert "4/4" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("docs", "kwargs", "message"),
+        [
+            (DOCS[0], {}, r"doc must be of shape \(None, 12, 12, 3\).*Received: \(12, 12, 3\)"),
+            (DOCS[:0], {}, "samples"),
+            (DOCS, {"batch_size": 0}, "batch_size must be at least 1. Received: 0"),
+            (DOCS, {"method": "grad-kam"}, "method.*'grad-kam'.*'grad-cam'"),
+            (DOCS, {"layer": "tpo"}, "layer 'tpo'.*'top'"),
+            (DOCS, {"output": 1}, "output.*Received: 1"),
+        ],
+    )
+    def test_bad_arguments_are_named(self, docs, kwargs, message):
+        with pytest.raises(ValueError, match=f"(?s){message}"):
+            attribute(functional(net_layers()), docs, **kwargs)
+
+
+def test_arrays_of_the_user_stay_as_they_are():
+    docs, targets = DOCS.copy(), np.array([0, 1, 2, 0, 1, 2, 0])
+    before = targets.copy()
+    docs.flags.writeable = targets.flags.writeable = False
+    scores, maps = attribute(functional(net_layers()), docs, targets, batch_size=4)
+    np.testing.assert_array_equal(docs, DOCS)
+    np.testing.assert_array_equal(targets, before)
+    scores += 1  # What comes back is the user's own.
+    maps += 1
