@@ -295,6 +295,8 @@ def map_sizes(name: str) -> dict[str, tuple[int, ...] | str]:
     sizes: dict[str, tuple[int, ...] | str] = {}
     keras.utils.set_random_seed(0)
     model = getattr(keras.applications, name)(weights=None)
+    if None in model.input_shape[1:]:  # eli5 takes no such model at all.
+        model = getattr(keras.applications, name)(weights=None, input_shape=(224, 224, 3))
     doc = noise(1, *model.input_shape[1:])
     for library_name, library in ROOT.items():
         try:
