@@ -51,9 +51,9 @@ def remember(model: keras.Model, key: Hashable, find_out: Callable[[], Any]) -> 
 
 
 def _structure(model: keras.Model) -> tuple:
-    """Change with the layers of a model, their activations and their precision."""
+    """Change with the layers of a model at any depth, their activations and their precision."""
     # Instance dictionaries, not attributes: this runs at each explanation, over all layers.
-    attributes = [vars(layer) for layer in model.layers]
+    attributes = [vars(layer) for layer in model._flatten_layers(include_self=False)]
     return tuple(
         (id(of_layer), id(of_layer.get("activation")), id(of_layer.get("_dtype_policy")))
         for of_layer in attributes
