@@ -25,6 +25,7 @@ def attribute(
     layer: str | int | keras.Layer | None = None,
     logits: bool = False,
     output: str | int | None = None,
+    reshape: Callable | None = None,
     batch_size: int = 32,
     progress: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +39,7 @@ def attribute(
     targets : None, int, callable or array-like of int
         None for the best class of each sample; a class, or a callable from the model's outputs to
         ``(batch,)``, for all; ``(batch,)`` for one class a sample, ``(batch, targets)`` for more.
-    method, layer, logits, output
+    method, layer, logits, output, reshape
         As :func:`eli5k.explain_prediction_keras` has them.
     batch_size : int
         How many samples go through the model at a time.
@@ -87,6 +88,7 @@ def attribute(
             selection,
             classes=None if classes is None else classes[rows],
             layer=layer,
+            reshape=reshape,
             batch_size=batch_size,
         )
         answer = explain(run)

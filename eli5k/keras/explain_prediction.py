@@ -47,6 +47,7 @@ def explain_prediction_keras(
     top_targets: int | None = None,
     target_names: Sequence[str] | Mapping[int, str] | None = None,
     preprocess: Callable | None = None,
+    reshape: Callable | None = None,
     **ignored: Any,
 ) -> Explanation:
     """Explain what a Keras image model predicts for one document.
@@ -81,6 +82,10 @@ def explain_prediction_keras(
         Names of the classes. Two names for a single unit make it a binary classifier.
     preprocess : callable, optional
         Applied to the image array before the model; the picture is made before.
+    reshape : callable, optional
+        From the output of ``layer`` to ``(batch, *grid, channels)``, where that cannot be guessed.
+        The tokens of a vision transformer need none where they are its patches, after class or
+        register tokens if there are any.
 
     Returns
     -------
@@ -111,7 +116,7 @@ def explain_prediction_keras(
     check_keywords(ignored)
     if image is None and not is_about_images(model, doc, method):
         return not_supported(model)
-    request = Request(method, layer, logits, output, targets, top_targets, target_names)
+    request = Request(method, layer, logits, output, targets, top_targets, target_names, reshape)
     document = read_document(model, doc, image=image, preprocess=preprocess)
     [explanation] = explain_batch(model, [document], request)
     return explanation
@@ -127,6 +132,7 @@ class Request(NamedTuple):
     targets: list | Callable | None = None
     top_targets: int | None = None
     target_names: Sequence[str] | Mapping[int, str] | None = None
+    reshape: Callable | None = None
 
 
 def explain_batch(
@@ -178,6 +184,7 @@ def explain_batch(
         selection,
         classes=None if classes is None else np.tile(np.array(classes, np.int32), (len(batch), 1)),
         layer=request.layer,
+        reshape=request.reshape,
     )
     answer = method.explain(run)
     warn_of_blank_maps(run, answer)

@@ -65,6 +65,13 @@ def grid_of(shape: Sequence[int], channels_first: bool) -> tuple[int, ...]:
     return tuple(shape[2:] if channels_first else shape[1:-1])
 
 
+def map_grid(call: Call, rank: int, channels_first: bool) -> tuple[int, ...]:
+    """Grid of a map of a call's output; empty where it has none."""
+    if call.shape is not None and len(call.shape) == rank:
+        return grid_of(call.shape, channels_first)
+    return call.tokens or ()
+
+
 def has_channels_first(model: keras.Model) -> bool:
     """Tell whether the model's outputs are ``(batch, channels, *grid)``.
 
@@ -82,7 +89,7 @@ def has_channels_first(model: keras.Model) -> bool:
 
 
 def find_call(
-    model: keras.Model, calls: Sequence[Call], layer: str | int | keras.Layer, rank: int
+    model: keras.Model, calls: Sequence[Call], layer: str | int | keras.Layer, rank: int | None
 ) -> Call:
     """Find the call of the layer that a user means.
 
@@ -94,8 +101,9 @@ def find_call(
     layer : str, int or keras.Layer
         A name (at any depth, where it is unique), a path, an index into ``model.layers``, or an
         instance.
-    rank : int
-        Rank that the layer's output must have: the rank of the model's image input.
+    rank : int or None
+        Rank that the layer's output must have, unless it is known to hold tokens of patches: the
+        rank of the model's image input. None for any.
 
     Raises
     ------
@@ -117,11 +125,13 @@ def find_call(
             "layer must be a name or path (str), an index (int), a keras.Layer or None. "
             f"Received: {layer!r} of type {type(layer).__name__}"
         )
-    if call.shape is None or len(call.shape) != rank:
+    fits = rank is None or call.tokens or (call.shape is not None and len(call.shape) == rank)
+    if not fits:
         raise ValueError(
             f"layer {call.path!r} has no grid to make a map of: its output is "
             f"{'not one tensor' if call.shape is None else call.shape}, and a map needs "
-            f"rank {rank}. Pass a layer before the pooling, or None to have one chosen."
+            f"rank {rank}. Pass a layer before the pooling, None to have one chosen, or reshape= a "
+            "callable that makes (batch, *grid, channels) of it."
         )
     return call
 
@@ -169,10 +179,10 @@ def candidate_calls(
 ) -> list[Call]:
     """Order the calls by how well a map of them would serve: the first that the score depends on.
 
-    eli5's choice comes first: the last of ``model.layers`` whose output has the rank of the input.
-    Then every layer at any depth, from the last called to the first. A layer without a grid, or
-    with one of a single pixel, is left out; layers that only prepare the picture (augmentation,
-    rescaling: called before the first kernel) come last.
+    eli5's choice comes first: the last of ``model.layers`` whose output has the rank of the input,
+    or else the tokens of its patches. Then every layer at any depth, from the last called to the
+    first. A layer without a grid, or with one of a single pixel, is left out; layers that only
+    prepare the picture (augmentation, rescaling: called before the first kernel) come last.
 
     Parameters
     ----------
@@ -190,9 +200,7 @@ def candidate_calls(
     usable = [
         call
         for call in calls
-        if call.shape is not None
-        and len(call.shape) == rank
-        and prod(grid_of(call.shape, channels_first)) > 1
+        if not call.in_attention and prod(map_grid(call, rank, channels_first)) > 1
     ]
     first_kernel = next((i for i, call in enumerate(calls) if call.has_kernel), len(calls))
     preparing = {call.path for call in calls[:first_kernel]}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from typing import Any, NamedTuple
 
 import keras
@@ -19,7 +20,7 @@ from eli5k.keras.layers import candidate_calls, find_call, layer_at
 from eli5k.keras.memory import remember
 from eli5k.keras.methods import names_without_layer
 from eli5k.keras.methods.evidence import Evidence
-from eli5k.keras.survey import Head, Survey, run_model
+from eli5k.keras.survey import Call, Head, Survey, run_model
 from eli5k.keras.targets import Scores, Selection, select_scores
 
 NO_GRADIENT_AT_INPUT = (
@@ -74,6 +75,8 @@ class Run:
         What is explained is a sum of so many consecutive targets, with these weights: ``(1,)`` for
         each target itself, ``(-1,)`` for what speaks against it, ``(1, -1)`` for the first target
         against the second, the third against the fourth, and so on.
+    reshape : callable or None
+        From the layer's output to ``(batch, *grid, channels)``, where that cannot be guessed.
     """
 
     model: keras.Model
@@ -85,6 +88,7 @@ class Run:
     batch_size: int = 32
     progress: bool = False
     mix: tuple[float, ...] = (1.0,)
+    reshape: Callable | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -168,38 +172,59 @@ class Run:
         ValueError
             If no layer has a grid on which the score depends, or the named one has not.
         """
-        for path in self._layers_to_try():
+        for call in self._calls_to_try():
             try:
-                answer = self._ask(self._question(path, function))
+                answer = self._ask(self._question_at(call, function))
             except DisconnectedError:
                 if self.layer is not None:
                     raise
             else:
                 if self.layer is None and not self.selection.functions:
-                    self.seen.default_layers[self.selection.head] = path
-                return Answer(path, *answer)
+                    self.seen.default_layers[self.selection.head] = call.path
+                return Answer(call.path, *answer)
         raise ValueError(
             "No layer of the model has a grid of more than one pixel on which the score depends. "
             f"It calls: {', '.join(dict.fromkeys(call.path for call in self.seen.calls))}. "
             f"Methods that need none: {', '.join(names_without_layer())}"
         )
 
-    def _layers_to_try(self) -> list[str]:
+    def _calls_to_try(self) -> Iterator[Call]:
         seen = self.seen
-        if self.layer is not None:
-            return [find_call(self.model, seen.calls, self.layer, seen.rank).path]
-        if self.selection.head in seen.default_layers:
-            return [seen.default_layers[self.selection.head]]
+        default = seen.default_layers.get(self.selection.head)
+        layer = default if self.layer is None else self.layer
+        if self.reshape is not None and self.layer is None:
+            raise ValueError("reshape is for one layer's output: pass layer= too. Received: None")
+        if layer is not None:
+            rank = seen.rank if self.reshape is None else None
+            yield find_call(self.model, seen.calls, layer, rank)
+            return
         calls = candidate_calls(self.model, seen.calls, seen.rank, seen.channels_first)
-        return [call.path for call in calls]
+        yield from (call for call in calls if not call.tokens or self._depends_on_patches(call))
+        yield from (call for call in calls if call.tokens)
+
+    def _depends_on_patches(self, call: Call) -> bool:
+        """Tell whether more than the class token goes on from a layer of a transformer."""
+        logits = replace(self, selection=self.selection._replace(logits=True))
+        try:
+            _, peak = logits._ask(logits._question_at(call, _largest_gradient))
+        except DisconnectedError:
+            return False
+        return bool(peak != 0)
+
+    def _question_at(self, call: Call, function: Callable) -> _Question:
+        reshape = None if self.reshape is None else weakref.ref(self.reshape)
+        return self._question(call.path, function, tokens=call.tokens, reshape=reshape)
 
     def _question(
-        self, layer: str | None = None, function: Callable | None = None, **options: bool
+        self, layer: str | None = None, function: Callable | None = None, **options: Any
     ) -> _Question:
         return _Question(layer, self.seen, self.selection, self.mix, function, **options)
 
     def _ask(self, question: _Question, *operands: np.ndarray) -> tuple[Scores, Any]:
-        answer = remember(self.model, question.key, partial(_compile, self.model, question))
+        # A graph for each number of targets: of a variable number it could not unroll them.
+        count = None if self.classes is None else self.classes.shape[1]
+        key = (*question.key, count)
+        answer = remember(self.model, key, partial(_compile, self.model, question))
         inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, self.inputs)
         classes = self.classes
         if classes is not None:
@@ -223,6 +248,8 @@ class _Question(NamedTuple):
     guided: bool = False
     scaled: bool = False
     biases: bool = False
+    tokens: tuple[int, ...] | None = None
+    reshape: weakref.ref[Callable] | None = None
 
     @property
     def key(self) -> tuple:
@@ -238,6 +265,8 @@ class _Question(NamedTuple):
             self.guided,
             self.scaled,
             self.biases,
+            self.tokens,
+            self.reshape,
         )
 
 
@@ -286,10 +315,25 @@ def _run_with_gradients(
         )
     # A layer that is called several times is explained at the call nearest to the output.
     activation, gradient = connected[-1]
-    if question.seen.channels_first:
-        activation = keras.ops.moveaxis(activation, 1, -1)
-        gradient = keras.ops.moveaxis(gradient, 2, -1)
-    return scores, Evidence(activation, gradient)
+    return scores, Evidence(_on_grid(activation, 1, question), _on_grid(gradient, 2, question))
+
+
+def _on_grid(tensor: Any, leading: int, question: _Question) -> Any:
+    """Bring what was tapped to ``(..., *grid, channels)``; the first ``leading`` axes stay."""
+    ops = keras.ops
+    shape = ops.shape(tensor)
+    if question.reshape is not None:
+        to_grid: Any = question.reshape()
+        rows = to_grid(ops.reshape(tensor, (-1, *shape[leading:])))
+        return ops.reshape(rows, (*shape[:leading], *ops.shape(rows)[1:]))
+    if question.tokens:
+        patches = tensor[..., -prod(question.tokens) :, :]
+        return ops.reshape(patches, (*shape[:leading], *question.tokens, shape[-1]))
+    return ops.moveaxis(tensor, leading, -1) if question.seen.channels_first else tensor
+
+
+def _largest_gradient(evidence: Evidence) -> Any:
+    return keras.ops.max(keras.ops.abs(evidence.gradients))
 
 
 def _run_with_biases(
@@ -352,7 +396,7 @@ def _scaled_channels(
 
     def fn(output: Any) -> Any:
         ones = (1,) * (len(output.shape) - 2)
-        channels_first = question.seen.channels_first
+        channels_first = question.seen.channels_first and len(output.shape) == question.seen.rank
         shape = (-1, factors.shape[1], *ones) if channels_first else (-1, *ones, factors.shape[1])
         return output * keras.ops.cast(keras.ops.reshape(factors, shape), output.dtype)
 

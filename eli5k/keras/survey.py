@@ -9,17 +9,26 @@ import keras
 
 from eli5k.keras.backends import active_backend
 from eli5k.keras.hooks import activation_hook, forward_hook
-from eli5k.keras.layers import has_channels_first, walk
+from eli5k.keras.layers import grid_of, has_channels_first, walk
 from eli5k.keras.memory import remember
+from eli5k.keras.tokens import with_token_grids
+
+ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 
 
 class Call(NamedTuple):
-    """One call of one layer, in the order in which the calls return."""
+    """One call of one layer, in the order in which the calls return.
+
+    ``tokens`` is the grid of the patches where the output is ``(batch, tokens, channels)``. Inside
+    of an attention layer the axes are heads and tokens, whatever their number.
+    """
 
     path: str
     layer_id: int
     shape: tuple[int, ...] | None
     has_kernel: bool
+    tokens: tuple[int, ...] | None = None
+    in_attention: bool = False
 
 
 class Head(NamedTuple):
@@ -134,27 +143,39 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
     calls: list[Call] = []
     heads: list[Head] = []
     one = keras.tree.map_structure(lambda x: keras.ops.convert_to_tensor(x[:1]), inputs)
+    layers = list(walk(model))
+    attention = tuple(path + "/" for path, layer in layers if isinstance(layer, ATTENTION))
 
     def look() -> None:
         calls.clear()
         with ExitStack() as hooks:
-            for path, layer in walk(model):
-                hooks.enter_context(forward_hook(layer, _recorder(calls, path, layer)))
+            for path, layer in layers:
+                inside = path.startswith(attention)
+                hooks.enter_context(forward_hook(layer, _recorder(calls, path, layer, inside)))
             _, seen = run_model(model, one)
         heads[:] = [head._replace(output=_shape(head.output), logits=None) for head in seen]
 
     active_backend().dry_run(look, model)
-    ranks = [len(x.shape) for x in keras.tree.flatten(one)]
-    rank = max(ranks)
+    shapes = [tuple(x.shape) for x in keras.tree.flatten(one)]
+    rank = max(map(len, shapes))
+    image_index = [len(shape) for shape in shapes].index(rank)
+    channels_first = has_channels_first(model)
+    image_grid = grid_of(shapes[image_index], channels_first)
     return Survey(
-        tuple(calls), tuple(heads), rank, ranks.index(rank), has_channels_first(model), {}
+        tuple(with_token_grids(calls, rank, image_grid, channels_first)),
+        tuple(heads),
+        rank,
+        image_index,
+        channels_first,
+        {},
     )
 
 
-def _recorder(calls: list[Call], path: str, layer: keras.Layer) -> Any:
+def _recorder(calls: list[Call], path: str, layer: keras.Layer, in_attention: bool) -> Any:
     def record(output: Any) -> Any:
         has_kernel = any(len(weight.shape) > 1 for weight in layer.weights)
-        calls.append(Call(path, id(layer), _shape(output), has_kernel))
+        call = Call(path, id(layer), _shape(output), has_kernel, in_attention=in_attention)
+        calls.append(call)
         return output
 
     return record

@@ -4,11 +4,12 @@
     Runs ``forward(tap)`` and returns its results with the tapped tensors and the gradients of the
     scores with respect to what ``tap`` returned.
 ``compiled(function, model)``
-    The same function of tensors, as fast as the framework can run it. What it assigns to the
-    model's variables is forgotten.
+    The same function of tensors, as fast as the framework can run it, of a model that is built.
+    What it assigns to the model's variables is forgotten.
 ``dry_run(function, model)``
     Runs ``function``, which calls the model, for the sake of its side effects, shapes and dtypes;
-    the numbers that it computes are thrown away. It may be run twice, and builds the model.
+    the numbers that it computes are thrown away. Where the model is not built yet, ``function``
+    runs once to build it, and again.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def _gradients(pull_back: Callable, totals: jax.Array) -> list[jax.Array | None]
 
 def compiled(function: Callable, model: keras.Model) -> Callable:
     """Compile ``function``, with the model's weights as arguments; it holds the model weakly."""
-    reference = weakref.ref(model)
+    reference: Callable[[], Any] = weakref.ref(model)
 
     @jax.jit
     def graph(weights: list[jax.Array], *args: Any) -> Any:
@@ -130,12 +130,8 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
 
 
 def dry_run(function: Callable, model: keras.Model) -> None:
-    """Trace ``function``: on JAX that is sooner done than running it.
-
-    A model that has yet to make its variables is run: made in a trace, they would be of no use.
-    """
+    """Trace ``function``: on JAX that is sooner done than running it."""
     if not is_built(model):
-        function()
-        return
+        function()  # Variables that are made while a model is traced would be of no use.
     # In a function of its own, since JAX does not trace again what it has traced before.
     _traced_or_run(lambda: jax.eval_shape(lambda: function()), function)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -31,7 +30,7 @@ def differentiate(forward: Callable) -> tuple[Any, list, list]:
         Each ``(targets, batch, ...)``; None where no score depends on the tensor.
     """
     tapped: list[tf.Tensor] = []
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
+    with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
 
         def tap(tensor: tf.Tensor) -> tf.Tensor:
             # A tensor of its own: what else uses the tensor, or taps it, is not asked about.
@@ -42,15 +41,19 @@ def differentiate(forward: Callable) -> tuple[Any, list, list]:
 
         scores, rest = forward(tap)
         # Samples do not mix at inference: the gradient of the sum is each sample's own gradient.
-        totals = tf.reduce_sum(scores, axis=0)
-        if scores.shape[1] == 1:
-            total = totals[0]
-    if scores.shape[1] == 1:
-        gradients = tape.gradient(total, tapped)
-        gradients = [None if g is None else g[tf.newaxis] for g in gradients]
-    else:
-        gradients = tape.jacobian(totals, tapped)
+        totals = tf.unstack(tf.reduce_sum(scores, axis=0))
+    # One backward pass a target: on a CPU, products of a vector with a large dense kernel are so
+    # much faster than those of a small matrix that all at once (tape.jacobian) takes longer.
+    by_target = [tape.gradient(total, tapped) for total in totals]
+    gradients = [_stacked(*of_tap) for of_tap in zip(tapped, zip(*by_target))]
     return (scores, rest), tapped, gradients
+
+
+def _stacked(tensor: tf.Tensor, gradients: tuple[tf.Tensor | None, ...]) -> tf.Tensor | None:
+    """Stack the gradients of all targets, some of which may not depend on the tensor."""
+    if all(gradient is None for gradient in gradients):
+        return None
+    return tf.stack([tf.zeros_like(tensor) if g is None else g for g in gradients])
 
 
 def compiled(function: Callable, model: keras.Model) -> Callable:
@@ -87,5 +90,7 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
 
 def dry_run(function: Callable, model: keras.Model) -> None:
     """Run ``function`` eagerly: on TensorFlow that is sooner done than tracing it."""
-    with keras.StatelessScope() if is_built(model) else nullcontext():
+    if not is_built(model):
+        function()
+    with keras.StatelessScope():
         function()

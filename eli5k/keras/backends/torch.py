@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -90,7 +90,8 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
     reference = weakref.ref(model)
 
     def run(*args: Any) -> Any:
-        with _untouched(reference()):
+        living = reference()
+        with _at_inference(living), _assignments_forgotten(living):
             return function(*keras.tree.map_structure(_usable, args))
 
     return run
@@ -98,25 +99,26 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
 
 def dry_run(function: Callable, model: keras.Model) -> None:
     """Run ``function`` eagerly."""
-    with _untouched(model):
-        function()
+    with _at_inference(model):
+        if not is_built(model):
+            function()
+        with _assignments_forgotten(model):
+            function()
+
+
+def _assignments_forgotten(model: keras.Model) -> keras.StatelessScope:
+    """Keep what is assigned to variables, such as the next state of a seed, out of them."""
+    inference = [variable for variable in model.variables if variable._value.is_inference()]
+    return keras.StatelessScope([(variable, variable.value.clone()) for variable in inference])
 
 
 @contextmanager
-def _untouched(model: keras.Model) -> Iterator[None]:
-    """Let the model run at inference, and change neither it nor the modes of its user."""
+def _at_inference(model: keras.Model) -> Iterator[None]:
+    """Run eagerly in whatever mode the user's code is, and leave every mode as it was."""
     layers = model._flatten_layers()
     wrapped = [layer for layer in layers if isinstance(layer, keras.layers.TorchModuleWrapper)]
-    with torch.inference_mode(False), torch.no_grad(), _state_kept(model), _flags_kept(wrapped):
+    with torch.inference_mode(False), torch.no_grad(), _flags_kept(wrapped):
         yield
-
-
-def _state_kept(model: keras.Model) -> AbstractContextManager:
-    """Keep what the model assigns to its variables, such as the state of a seed, out of them."""
-    if not is_built(model):
-        return nullcontext()
-    inference = [v for v in model.variables if v._value.is_inference()]
-    return keras.StatelessScope([(variable, variable.value.clone()) for variable in inference])
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from eli5k.keras import methods
-from eli5k.keras.layers import candidate_calls, grid_of
+from eli5k.keras.layers import candidate_calls, map_grid
 from eli5k.keras.methods.gradient import gradient
 from eli5k.keras.methods.resize import resize
 from eli5k.keras.methods.tries import Chunk, ask_again, chunks, settle
@@ -315,7 +315,7 @@ class Fuse:
         seen = run.seen
         levels = 1
         for call in candidate_calls(run.model, seen.calls, seen.rank, seen.channels_first):
-            of_call = grid_of(call.shape or (), seen.channels_first)
+            of_call = map_grid(call, seen.rank, seen.channels_first)
             if levels == self.levels or any(new < 2 * old for new, old in zip(of_call, grid)):
                 continue
             try:

@@ -415,7 +415,6 @@ class TestChunks:
         assert sizes[0] <= batch_size
         assert sum(sizes) - batch * tries < len(sizes)
 
-
     def test_whole_numbers_are_rounded_and_do_not_run_over(self):
         run = Run(None, FakeSurvey, np.zeros((1, 2, 2, 1), "uint8"), Selection())
         [chunk] = chunks(run, 1)

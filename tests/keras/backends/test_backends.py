@@ -1,0 +1,58 @@
+"""The seam itself: which backends there are, and what each must offer."""
+
+from __future__ import annotations
+
+import inspect
+
+import keras
+import pytest
+
+from eli5k.keras import backends
+from eli5k.keras.backends import active_backend, is_built
+
+
+class TestActiveBackend:
+    def test_is_the_one_that_keras_runs_on(self):
+        assert active_backend().__name__ == f"eli5k.keras.backends.{keras.config.backend()}"
+
+    @pytest.mark.parametrize("name", ["numpy", "openvino"])
+    def test_backend_without_gradients_is_named_in_the_error(self, monkeypatch, name):
+        monkeypatch.setattr(keras.config, "backend", lambda: name)
+        with pytest.raises(RuntimeError, match=rf"'{name}'.*tensorflow, torch, jax.*KERAS_BACKEND"):
+            active_backend()
+
+    @pytest.mark.parametrize(
+        ("function", "parameters"),
+        [
+            ("differentiate", ["forward"]),
+            ("compiled", ["function", "model"]),
+            ("dry_run", ["function", "model"]),
+        ],
+    )
+    def test_offers_the_functions_of_the_seam(self, function, parameters):
+        assert list(inspect.signature(getattr(active_backend(), function)).parameters) == parameters
+        assert f"``{function}({', '.join(parameters)})``" in backends.__doc__
+
+
+class TestIsBuilt:
+    def test_model_without_variables_yet(self):
+        model = keras.Sequential([keras.layers.Dense(2)])
+        assert not is_built(model)
+        model.build((1, 3))
+        assert is_built(model)
+
+    def test_one_layer_deep_inside_is_enough(self):
+        class Outer(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+                self.late = keras.Sequential([keras.layers.Dense(2)])
+
+            def build(self, shape):
+                self.built = True
+
+        model = Outer()
+        model.build((1, 3))
+        assert not is_built(model)
+        model.late.build((1, 2))
+        assert is_built(model)

@@ -1,0 +1,178 @@
+"""Through the whole library: errors, training and threads leave the model and its maps right."""
+
+from __future__ import annotations
+
+import threading
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import eli5k
+from tests.keras.backends.models import DOCS, MonteCarlo, state, stateful
+
+pytestmark = pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
+DOC = DOCS[:1]
+
+
+class OwnError(Exception):
+    pass
+
+
+class Fragile(layers.Layer):
+    """An identity that raises an error when it is told to."""
+
+    broken = False
+
+    def call(self, x):
+        if self.broken:
+            raise OwnError("mine")
+        return x
+
+
+def attribution(model, doc=DOC, **kwargs):
+    return eli5k.explain_prediction(model, doc, **{"targets": [1], **kwargs}).targets[0].attribution
+
+
+def fail_in_target(model):
+    def target(outputs):
+        raise OwnError("mine")
+
+    attribution(model, targets=target)
+
+
+def fail_in_layer(model):
+    [layer] = [layer for layer in model.layers if isinstance(layer, Fragile)]
+    layer.broken = True
+    try:
+        attribution(model, targets=[0, 2])
+    finally:
+        layer.broken = False
+
+
+def fail_in_hook(model):
+    from eli5k.keras.hooks import forward_hook
+
+    def hook(output):
+        raise OwnError("mine")
+
+    with forward_hook(model.get_layer("last"), hook):
+        attribution(model, targets=[0, 2])
+
+
+def fail_in_method(model):
+    def method(run):
+        def function(evidence):
+            raise OwnError("mine")
+
+        return run.at_layer(function)
+
+    attribution(model, method=method)
+
+
+FAILURES = [fail_in_target, fail_in_layer, fail_in_hook, fail_in_method]
+
+
+class TestErrors:
+    @pytest.mark.parametrize("explained_before", [False, True])
+    @pytest.mark.parametrize("fail", FAILURES)
+    def test_leave_the_model_able_to_predict_explain_and_train(self, fail, explained_before):
+        model = stateful(Fragile())
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        expected = attribution(stateful(Fragile()))
+        before, prediction = state(model), model.predict(DOCS, verbose=0)
+        if explained_before:
+            attribution(model)
+
+        with pytest.raises(OwnError):
+            fail(model)
+
+        assert state(model) == before
+        assert not any("call" in vars(layer) for layer in model.layers)
+        np.testing.assert_allclose(model.predict(DOCS, verbose=0), prediction, rtol=1e-6)
+        np.testing.assert_allclose(attribution(model), expected, atol=1e-7)
+        history = model.fit(DOCS, np.zeros(len(DOCS)), verbose=0).history
+        assert np.isfinite(history["loss"][0])
+        trained = [variable.path for variable in model.trainable_variables]
+        changed = {key for key, value in state(model).items() if value != before[key]}
+        assert all(any(path in key for key in changed) for path in trained)
+
+
+class TestTraining:
+    def test_between_explanations(self):
+        """What was compiled before the training explains the model as it is after it."""
+        model = stateful()
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        for _ in range(2):
+            before = attribution(model)
+        model.fit(DOCS, np.zeros(len(DOCS)), verbose=0)
+        after = attribution(model)
+        assert np.abs(after - before).max() > 1e-5
+        fresh = stateful()
+        fresh.set_weights(model.get_weights())
+        np.testing.assert_allclose(after, attribution(fresh), atol=1e-7)
+
+
+class TestRandomLayers:
+    def test_their_seeds_stay_and_each_explanation_is_the_same(self):
+        model = stateful(MonteCarlo())
+        before = state(model)
+        first = attribution(model)
+        for _ in range(2):
+            np.testing.assert_allclose(attribution(model), first, atol=1e-7)
+        assert state(model) == before
+
+
+class TestThreads:
+    def test_eight_with_one_model_get_the_maps_of_one(self):
+        model = stateful()
+        alone = stateful()
+        expected = [attribution(alone, DOCS[row : row + 1]) for row in range(len(DOCS))]
+        before = state(model)
+        found, errors = [], []
+
+        def work(thread):
+            try:
+                for step in range(len(DOCS)):
+                    row = (thread + 5 * step) % len(DOCS)
+                    found.append((row, attribution(model, DOCS[row : row + 1])))
+            except Exception as error:
+                errors.append(error)
+
+        def predict():
+            try:
+                while len(found) < 8 * len(DOCS) and not errors:
+                    output = ops.convert_to_numpy(model(DOCS, training=False))
+                    np.testing.assert_allclose(output, prediction, rtol=1e-5)
+            except Exception as error:
+                errors.append(error)
+
+        prediction = ops.convert_to_numpy(model(DOCS, training=False))
+        threads = [threading.Thread(target=work, args=(thread,)) for thread in range(8)]
+        threads.append(threading.Thread(target=predict))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not errors
+        assert len(found) == 8 * len(DOCS)
+        for row, attributions in found:
+            np.testing.assert_allclose(attributions, expected[row], atol=1e-7)
+        assert state(model) == before
+
+
+class TestFreed:
+    def test_model_that_was_explained(self):
+        import gc
+        import weakref
+
+        model = stateful()
+        for targets in ([0], [0, 1]):
+            for _ in range(2):
+                eli5k.explain_prediction(model, DOC, targets=targets)
+        reference = weakref.ref(model)
+        del model
+        keras.backend.clear_session()
+        gc.collect()
+        assert reference() is None

@@ -1,0 +1,236 @@
+"""Vision transformers: maps on the grid of patches that their tokens stand for."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from eli5k import explain_prediction, explain_predictions
+from eli5k.keras import attribute
+from eli5k.keras.methods import METHODS, RISE, Occlusion, Smooth
+from eli5k.keras.survey import survey
+from eli5k.keras.tokens import square_patches, token_grid
+from tests.zoo import noise, run_layers
+
+SHAPE = (16, 24, 3)
+GRID = (4, 6)
+DOCS = noise(2, *SHAPE, seed=1)
+
+
+@keras.saving.register_keras_serializable()
+class ExtraTokens(layers.Layer):
+    """Put tokens of its own before the patches."""
+
+    def __init__(self, count, **kwargs):
+        super().__init__(**kwargs)
+        self.count = count
+
+    def build(self, shape):
+        self.tokens = self.add_weight((1, self.count, shape[-1]), "random_normal")
+
+    def call(self, x):
+        tokens = keras.ops.broadcast_to(
+            self.tokens, (keras.ops.shape(x)[0], self.count, x.shape[-1])
+        )
+        return keras.ops.concatenate([tokens, x], axis=1)
+
+
+@keras.saving.register_keras_serializable()
+class FirstToken(layers.Layer):
+    def call(self, x):
+        return x[:, 0]
+
+
+@keras.saving.register_keras_serializable()
+class Patches(layers.Layer):
+    """Cut the picture up without a convolution."""
+
+    def call(self, x):
+        patches = keras.ops.image.extract_patches(x, 4)
+        return keras.ops.reshape(patches, (-1, 24, 48))
+
+
+def transformer(extra=1, pooling=None, embed=None):
+    """A vision transformer of one block with ``extra`` tokens before its patches."""
+    inputs = x = keras.Input(SHAPE)
+    if embed == "by hand":
+        x = layers.Dense(8, name="embed")(Patches(name="patches")(x))
+    else:
+        x = layers.Conv2D(8, 4, strides=4, name="embed")(x)
+        x = layers.Reshape((-1, 8), name="patches")(x)
+    if extra:
+        x = ExtraTokens(extra, name="extra")(x)
+    y = layers.LayerNormalization(name="norm1")(x)
+    y = layers.MultiHeadAttention(2, 4, name="attention")(y, y)
+    x = layers.Add(name="add1")([x, y])
+    y = layers.LayerNormalization(name="norm2")(x)
+    y = layers.Dense(8, activation="gelu", name="mlp")(y)
+    x = layers.Add(name="add2")([x, y])
+    x = (pooling or FirstToken)(name="pooled")(x)
+    return keras.Model(inputs, layers.Dense(3, activation="softmax", name="head")(x))
+
+
+class TestGrids:
+    @pytest.mark.parametrize(
+        ("tokens", "image", "grid"),
+        [
+            (196, (224, 224), (14, 14)),
+            (197, (224, 224), (14, 14)),
+            (198, (224, 224), (14, 14)),
+            (261, (224, 224), (16, 16)),
+            (50, (224, 224), (7, 7)),
+            (24, (16, 24), (4, 6)),
+            (29, (16, 24), (4, 6)),
+            (5, (32, 32), (2, 2)),
+            (2, (32, 32), None),
+            (220, (224, 224), None),
+            (12, (8, 8, 8), None),
+        ],
+    )
+    def test_patches_of_a_picture(self, tokens, image, grid):
+        assert token_grid(tokens, square_patches(image)) == grid
+
+    def test_grid_of_an_earlier_layer_is_likelier(self):
+        assert token_grid(16, [(2, 8), (4, 4)]) == (2, 8)
+        assert token_grid(17, [(2, 8), (4, 4)]) == (2, 8)
+        assert token_grid(17, [(2, 7), (4, 4)]) == (4, 4)
+
+    @pytest.mark.parametrize("extra", [0, 1, 5])
+    @pytest.mark.parametrize("embed", ["convolution", "by hand"])
+    def test_calls_of_a_transformer(self, extra, embed):
+        seen = survey(transformer(extra, embed=embed), DOCS)
+        tokens = {call.path: call.tokens for call in seen.calls}
+        assert tokens["norm1"] == tokens["add2"] == GRID
+        assert tokens["pooled"] is None
+        inside = [call.path for call in seen.calls if call.in_attention]
+        assert inside
+        assert all(path.startswith("attention/") for path in inside)
+
+
+class TestMaps:
+    @pytest.mark.parametrize("extra", [1, 2, 5])
+    def test_default_layer_is_the_last_on_whose_patches_the_score_depends(self, extra):
+        model = transformer(extra)
+        explanation = explain_prediction(model, DOCS[:1], targets=[0])
+        # Of what follows the attention, the first token alone goes on.
+        assert explanation.layer == "norm1"
+        assert explanation.targets[0].attribution.shape == GRID
+        again = explain_prediction(model, DOCS[:1], targets=[0])
+        np.testing.assert_allclose(
+            again.targets[0].attribution, explanation.targets[0].attribution, atol=1e-6
+        )
+
+    def test_last_layer_where_tokens_are_pooled(self):
+        model = transformer(0, pooling=layers.GlobalAveragePooling1D)
+        assert explain_prediction(model, DOCS[:1]).layer == "add2"
+
+    def test_saturated_output_does_not_change_the_layer(self):
+        model = transformer()
+        head = model.get_layer("head")
+        kernel, bias = head.get_weights()
+        head.set_weights([kernel * 1e4, bias])
+        with pytest.warns(UserWarning, match="saturated"):
+            assert explain_prediction(model, DOCS[:1]).layer == "norm1"
+
+    def test_closed_form(self):
+        """CAM of pooled tokens: their order is that of the pixels."""
+        model = transformer(0, pooling=layers.GlobalAveragePooling1D)
+        _, maps = attribute(model, DOCS, 1, method="cam")
+        tokens = keras.Model(model.input, model.get_layer("add2").output)(DOCS)
+        kernel = model.get_layer("head").get_weights()[0]
+        expected = keras.ops.convert_to_numpy(tokens) @ kernel[:, 1]
+        np.testing.assert_allclose(maps, expected.reshape(2, *GRID), atol=1e-5)
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_every_method(self, method):
+        if method == "cam":
+            pytest.skip("needs global average pooling")
+        quick = {
+            "rise": RISE(masks=20),
+            "occlusion": Occlusion(window=8, stride=8),
+            "smooth": Smooth(samples=2),
+            "square-grad": Smooth(samples=2, kind="square"),
+            "var-grad": Smooth(samples=2, kind="variance"),
+        }
+        for _ in range(2):
+            _, maps = attribute(
+                transformer(), DOCS, np.array([[0, 1], [2, 1]]), method=quick.get(method, method)
+            )
+            assert maps.shape[2:] in (GRID, SHAPE[:2])
+            assert np.isfinite(maps).all()
+            assert np.ptp(maps) > 0
+
+    def test_patch_that_matters_is_found(self):
+        """The score is the brightness of one patch: the map shows that patch alone."""
+        inputs = keras.Input(SHAPE)
+        x = layers.Conv2D(2, 4, strides=4, kernel_initializer="ones", name="embed")(inputs)
+        x = layers.Reshape((-1, 2))(x)
+        x = ExtraTokens(2, name="extra")(x)
+        weights = np.zeros((1, 26, 1), "float32")
+        weights[0, 2 + 3 * 6 + 4] = 1
+        x = layers.Flatten()(x * weights)
+        model = keras.Model(inputs, layers.Dense(1, kernel_initializer="ones")(x))
+        _, maps = attribute(model, np.abs(DOCS), 0, method="hires-cam", layer="extra")
+        bright = np.zeros(GRID, bool)
+        bright[3, 4] = True
+        assert (maps[:, bright] > 1).all()
+        np.testing.assert_array_equal(maps[:, ~bright], 0)
+
+
+class TestReshape:
+    def test_callable_for_what_cannot_be_guessed(self):
+        """Patches in columns, and a token behind them."""
+        inputs = keras.Input(SHAPE)
+        x = layers.Conv2D(8, 4, strides=4, activation="relu", name="embed")(inputs)
+        x = layers.Permute((2, 1, 3))(x)
+        x = layers.Reshape((-1, 8))(x)
+        x = layers.ZeroPadding1D((0, 1), name="padded")(x)
+        model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+
+        def to_grid(tokens):
+            columns = keras.ops.reshape(tokens[:, :-1], (-1, 6, 4, 8))
+            return keras.ops.transpose(columns, (0, 2, 1, 3))
+
+        targets = np.array([[0, 1], [2, 1]])
+        for _ in range(2):
+            _, maps = attribute(
+                model, DOCS, targets, method="hires-cam", layer="padded", reshape=to_grid
+            )
+            _, expected = attribute(model, DOCS, targets, method="hires-cam", layer="embed")
+            np.testing.assert_allclose(maps, expected, atol=1e-6)
+        explanation = explain_prediction(
+            model, DOCS[:1], [0], layer="padded", reshape=to_grid, method="hires-cam"
+        )
+        np.testing.assert_allclose(explanation.targets[0].attribution, maps[0, 0], atol=1e-6)
+        [streamed] = explain_predictions(
+            model, DOCS[:1], targets=[0], layer="padded", reshape=to_grid, method="hires-cam"
+        )
+        np.testing.assert_allclose(streamed.targets[0].attribution, maps[0, 0], atol=1e-6)
+
+    def test_needs_a_layer(self):
+        with pytest.raises(ValueError, match=r"reshape.*layer="):
+            attribute(transformer(), DOCS, 0, reshape=lambda tokens: tokens)
+
+    def test_is_named_where_tokens_fit_no_grid(self):
+        inputs = keras.Input(SHAPE)
+        x = layers.Reshape((-1, 16), name="odd")(layers.Conv2D(8, 4, strides=4)(inputs))
+        x = layers.Dense(2)(layers.Flatten()(x))
+        model = keras.Model(inputs, x)
+        with pytest.raises(ValueError, match=r"layer 'odd' has no grid.*reshape="):
+            attribute(model, DOCS, 0, layer="odd")
+
+
+def test_networks_of_convolutions_have_no_tokens():
+    """Also where something has three axes: a film's frames, columns of text."""
+    film = keras.Sequential(
+        [
+            keras.Input((5, 8, 8, 1)),
+            layers.TimeDistributed(layers.Conv2D(4, 3, name="conv")),
+            layers.TimeDistributed(layers.GlobalAveragePooling2D(), name="frames"),
+            layers.GlobalAveragePooling1D(),
+        ]
+    )
+    assert not any(call.tokens for call in survey(film, noise(1, 5, 8, 8, 1)).calls)
+    assert run_layers(film.layers, noise(1, 5, 8, 8, 1)).shape == (1, 4)
