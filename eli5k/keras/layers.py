@@ -149,7 +149,10 @@ def _find_path(calls: Sequence[Call], name: str) -> str:
             f"layer {name!r} is the name of {len(matches)} layers. Pass one of their paths: "
             + ", ".join(map(repr, matches))
         )
-    near = difflib.get_close_matches(name, paths, n=3) or paths[-3:]
+    # A path is compared as a whole and by its last name.
+    ends = {path.rsplit("/", 1)[-1]: path for path in paths} | {path: path for path in paths}
+    close = (ends[end] for end in difflib.get_close_matches(name, ends, n=3))
+    near = list(dict.fromkeys(close)) or paths[-3:]
     raise ValueError(
         f"layer {name!r} is not among the layers that the model calls. "
         f"Did you mean one of: {', '.join(map(repr, near))}?"
