@@ -200,6 +200,18 @@ class TestChoice:
         net = [layers.Conv2D(2, (12, 3), name="conv"), layers.Flatten(), layers.Dense(2)]
         assert self.chosen(net) == "conv"
 
+    def test_preparation_before_a_nested_classifier_is_passed_over(self):
+        """eli5 would take the rescaling: nothing else at the top level has a grid."""
+        model = keras.Sequential(
+            [
+                keras.Input(SHAPE),
+                layers.RandomFlip(),
+                layers.Rescaling(0.5),
+                sequential_of_list(net_layers()),
+            ]
+        )
+        assert explain_prediction(model, DOC, targets=[0]).layer.endswith("/top")
+
     def test_layer_on_which_the_score_does_not_depend_is_passed_over(self):
         inputs = keras.Input(SHAPE)
         used = layers.Conv2D(2, 3, name="used")(inputs)
