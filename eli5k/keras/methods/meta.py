@@ -37,7 +37,7 @@ class Smooth:
     Map ``(targets, batch, *grid)`` as the method's: with ``kind="mean"`` signed as it is, with the
     others never negative. Runs the method once, and once for each sample of the noise.
 
-    Parameters
+    Attributes
     ----------
     method : str or callable
     samples : int
@@ -147,7 +147,7 @@ class TTA:
     Map ``(targets, batch, *grid)`` and signed as the method's. Runs the model forward once, and
     the method once for each view.
 
-    Parameters
+    Attributes
     ----------
     method : str or callable
     flips : tuple of int
@@ -244,7 +244,7 @@ class Fuse:
     Map ``(targets, batch, *grid)`` of the largest grid, signed as the method's. Runs the method
     once for each layer. The answer names the layer with the smallest grid.
 
-    Parameters
+    Attributes
     ----------
     method : str or callable
         One that looks at a layer.
@@ -339,7 +339,7 @@ class Contrast:
     Map ``(targets, batch, *grid)`` and signed as the method's; the scores are those of the classes.
     Runs the model twice forward, and the method once.
 
-    Parameters
+    Attributes
     ----------
     method : str or callable
     similar : int
@@ -416,7 +416,7 @@ class Counterfactual:
     Map ``(targets, batch, *grid)`` as the method's; the scores are those of the classes. Costs
     what the method costs.
 
-    Parameters
+    Attributes
     ----------
     method : str or callable
 
