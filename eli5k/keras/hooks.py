@@ -126,7 +126,7 @@ def activation_hook(name: str, fn: Callable[[Any, Any], Any]) -> Iterator[None]:
     --------
     >>> import keras
     >>> with activation_hook("relu", lambda input, output: input):
-    ...     float(keras.layers.ReLU()(-3.0))
+    ...     float(keras.activations.relu(keras.ops.convert_to_tensor(-3.0)))
     -3.0
     """
 

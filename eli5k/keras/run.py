@@ -382,7 +382,7 @@ def _scores(outputs: Any, heads: list[Head], question: _Question, classes: Any) 
         return scores
     size = len(question.mix)
     weights = keras.ops.convert_to_tensor(question.mix, "float32")
-    groups = keras.ops.reshape(scores.values, (keras.ops.shape(scores.values)[0], -1, size))
+    groups = keras.ops.reshape(scores.values, (-1, scores.values.shape[1] // size, size))
     first = Scores(*(None if part is None else part[:, ::size] for part in scores))
     return first._replace(values=keras.ops.sum(groups * weights, axis=-1))
 

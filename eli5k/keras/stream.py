@@ -65,6 +65,7 @@ def explain_predictions(
 
     Examples
     --------
+    >>> import numpy as np
     >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)]
     >>> layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
     >>> model = keras.Sequential(layers)

@@ -159,7 +159,8 @@ class Wrapped(keras.Model):
 
 
 def training_flags(model):
-    return {name: module.training for name, module in model.named_modules()}
+    modules = dict(model.named_modules()).items()
+    return {name: module.training for name, module in modules if "torch_params" not in name}
 
 
 class TestModules:
