@@ -13,7 +13,7 @@ from keras import layers
 
 from eli5k.keras import attribute
 from eli5k.keras.hooks import forward_hook
-from eli5k.keras.methods import RISE, AblationCAM, Occlusion, ScoreCAM
+from eli5k.keras.methods import RISE, TTA, AblationCAM, Occlusion, ScoreCAM, Smooth
 from eli5k.keras.methods.perturbation import _shifted
 from eli5k.keras.methods.tries import ask_again, chunks
 from eli5k.keras.run import Run
@@ -395,6 +395,37 @@ class TestEachMethodThatTries:
         np.testing.assert_allclose(scores, run_layers(net, docs / np.float32(255))[:, 1], atol=1e-5)
         assert np.isfinite(maps).all()
         assert np.ptp(maps) > 0
+
+
+class Turned(keras.layers.Layer):
+    """Layers that have their channels last, in a model that has them first."""
+
+    data_format = "channels_first"
+
+    def __init__(self, net):
+        super().__init__(name="turned")
+        self.net = net
+
+    def call(self, x):
+        return keras.ops.moveaxis(run_in_model(self.net, keras.ops.moveaxis(x, 1, -1)), -1, 1)
+
+
+def run_in_model(net, x):
+    for layer in net:
+        x = layer(x)
+    return x
+
+
+@pytest.mark.parametrize(
+    "method", [*FEW_TRIES.values(), Smooth(samples=3), TTA()], ids=[*FEW_TRIES, "smooth", "tta"]
+)
+def test_channels_first(method):
+    net = net_layers()
+    pool = layers.GlobalAveragePooling2D(data_format="channels_first")
+    model = keras.Sequential([keras.Input((3, 12, 12)), Turned(net[:5]), pool, net[6]])
+    _, maps = attribute(model, np.moveaxis(DOCS, -1, 1), 1, method=method)
+    _, expected = attribute(functional(net_layers()), DOCS, 1, method=method, layer="top")
+    np.testing.assert_allclose(maps, expected, atol=1e-5 * np.abs(expected).max())
 
 
 class TestChunks:
