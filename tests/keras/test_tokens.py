@@ -108,6 +108,17 @@ class TestGrids:
         assert inside
         assert all(path.startswith("attention/") for path in inside)
 
+    def test_patches_that_are_no_squares(self):
+        inputs = keras.Input(SHAPE)
+        x = layers.Conv2D(8, (4, 2), strides=(4, 2), name="embed")(inputs)
+        x = layers.Reshape((-1, 8), name="patches")(x)
+        model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+        seen = survey(model, DOCS)
+        assert {call.path: call.tokens for call in seen.calls}["patches"] == (4, 12)
+        _, maps = attribute(model, DOCS, 1, layer="patches")
+        _, expected = attribute(model, DOCS, 1, layer="embed")
+        np.testing.assert_allclose(maps, expected, atol=1e-6)
+
 
 class TestMaps:
     @pytest.mark.parametrize("extra", [1, 2, 5])
@@ -181,16 +192,16 @@ class TestMaps:
 
 class TestReshape:
     def test_callable_for_what_cannot_be_guessed(self):
-        """Patches in columns, and a token behind them."""
+        """Patches in columns, and more tokens behind them than there ever are."""
         inputs = keras.Input(SHAPE)
         x = layers.Conv2D(8, 4, strides=4, activation="relu", name="embed")(inputs)
         x = layers.Permute((2, 1, 3))(x)
         x = layers.Reshape((-1, 8))(x)
-        x = layers.ZeroPadding1D((0, 1), name="padded")(x)
+        x = layers.ZeroPadding1D((0, 20), name="padded")(x)
         model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
 
         def to_grid(tokens):
-            columns = keras.ops.reshape(tokens[:, :-1], (-1, 6, 4, 8))
+            columns = keras.ops.reshape(tokens[:, :24], (-1, 6, 4, 8))
             return keras.ops.transpose(columns, (0, 2, 1, 3))
 
         targets = np.array([[0, 1], [2, 1]])
