@@ -71,7 +71,7 @@ def _detached(value: Any) -> Any:
 
 def _gradients(totals: torch.Tensor, tapped: list[torch.Tensor]) -> list[torch.Tensor | None]:
     """Gradients ``(targets, batch, ...)`` of the totals with respect to each tapped tensor."""
-    if not tapped or not totals.requires_grad:
+    if not totals.requires_grad:
         return [None] * len(tapped)
     if len(totals) == 1:
         gradients = torch.autograd.grad(totals[0], tapped, allow_unused=True)

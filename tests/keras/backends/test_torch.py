@@ -44,6 +44,13 @@ class TestModes:
             assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == modes
         assert torch.is_grad_enabled()
 
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+    def test_do_not_matter_where_a_function_is_differentiated(self, mode):
+        x = torch.tensor([[1.0, 2.0]])
+        with mode():
+            _, _, [gradient] = differentiate(lambda tap: (tap(x) ** 2, None))
+        np.testing.assert_array_equal(gradient, [[[2, 0]], [[0, 4]]])
+
     def test_are_kept_after_an_error(self):
         def fail(outputs):
             raise KeyError("mine")
