@@ -309,13 +309,18 @@ def map_sizes(name: str) -> dict[str, tuple[int, ...] | str]:
     return sizes
 
 
-def count_applications() -> str:
+def measure_applications() -> dict[str, dict[str, tuple[int, ...] | str]]:
     found = {}
     for name in applications():
         found[name] = map_sizes(name)
         print(f"{name:22} {found[name]}", flush=True)
         keras.backend.clear_session()
         gc.collect()
+    return found
+
+
+def count(found: dict[str, dict[str, tuple[int, ...] | str]]) -> str:
+    """Say for how many models a map of more than one pixel came out."""
     lines = []
     for library in ROOT:
         failed = {
@@ -325,10 +330,15 @@ def count_applications() -> str:
         }
         line = f"* {library}: {len(found) - len(failed)} of {len(found)}"
         if failed:
-            names = ", ".join(f"``{name}``" for name in failed)
-            line += f" (a single pixel, or none: {names})"
-        lines.append(line)
+            cells = ", ".join(f"``{name}``" for name in failed)
+            line += f"; a single pixel, or none, for {cells}"
+        lines.append("\n  ".join(textwrap.wrap(line, 98)))
     return "\n".join(lines) + "\n"
+
+
+def save_count(found: dict[str, dict[str, tuple[int, ...] | str]]) -> None:
+    text = ".. Made by docs/eli5_facts.py --all: do not edit.\n\n" + count(found)
+    (FOLDER / "eli5-applications.rst").write_text(text, encoding="utf-8")
 
 
 def table() -> str:
@@ -357,7 +367,9 @@ def main() -> None:
     arguments = parser.parse_args()
     (FOLDER / "eli5-facts.rst").write_text(table(), encoding="utf-8")
     if arguments.all:
-        text = ".. Made by docs/eli5_facts.py --all: do not edit.\n\n" + count_applications()
+        text = ".. Made by docs/eli5_facts.py --all: do not edit.\n\n" + count(
+            measure_applications()
+        )
         (FOLDER / "eli5-applications.rst").write_text(text, encoding="utf-8")
 
 
