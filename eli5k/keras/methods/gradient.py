@@ -125,8 +125,9 @@ class IntegratedGradients:
             at = at.reshape(-1, *(1,) * (path.ndim - 1))
             points = baseline[chunk.samples] + at * path[chunk.samples]
             gradients = ask_again(run, chunk, points).at_input(_gradients).maps
-            weights = (chunk.share * shares[chunk.tries] / 2).astype("float32")
-            integral += np.tensordot(weights, gradients, (1, 1))
+            here = np.unique(chunk.samples)
+            weights = (chunk.share[here] * shares[chunk.tries] / 2).astype("float32")
+            integral[here] += np.tensordot(weights, gradients, (1, 1))
         return answer._replace(maps=(np.moveaxis(integral, 1, 0) * path).sum(axis=-1))
 
     def _baseline_of(self, image: np.ndarray) -> np.ndarray:
