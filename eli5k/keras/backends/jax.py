@@ -42,6 +42,7 @@ def differentiate(forward: Callable) -> tuple[Any, list, list]:
     gradients : list of tensors or None
         Each ``(targets, batch, ...)``; None where no score depends on the tensor.
     """
+    forward = _stateless(forward)
 
     def shifted(shifts: list[jax.Array]) -> tuple[jax.Array, Any]:
         tapped: list[jax.Array] = []
@@ -55,8 +56,7 @@ def differentiate(forward: Callable) -> tuple[Any, list, list]:
         return jnp.sum(scores, axis=0), ((scores, rest), tapped)
 
     zeros = [jnp.zeros(tap.shape, tap.dtype) for tap in _taps(forward)]
-    with _assignments_forgotten():
-        totals, pull_back, (results, tapped) = jax.vjp(shifted, zeros, has_aux=True)
+    totals, pull_back, (results, tapped) = jax.vjp(shifted, zeros, has_aux=True)
     return results, tapped, _gradients(pull_back, totals)
 
 
@@ -79,8 +79,7 @@ def _taps(forward: Callable) -> list[jax.ShapeDtypeStruct]:
 def _traced_or_run(traced: Callable, run: Callable) -> Any:
     """Call ``traced`` or, where the model needs numbers and a trace has only shapes, ``run``."""
     try:
-        with _assignments_forgotten():
-            return traced()
+        return traced()
     except Exception as error:
         # Keras puts its own error in the place of some that JAX raises.
         cause: BaseException | None = error
@@ -88,16 +87,20 @@ def _traced_or_run(traced: Callable, run: Callable) -> Any:
             if cause is None:
                 raise
             cause = cause.__context__
-    with _assignments_forgotten():
-        return run()
+    return run()
 
 
-def _assignments_forgotten() -> keras.StatelessScope:
-    """Go on with the variables as they are, and drop what a trace assigns to them: tracers."""
-    scope, outer = keras.StatelessScope(), get_stateless_scope()
-    if outer is not None:
-        scope.state_mapping.update(outer.state_mapping)
-    return scope
+def _stateless(function: Callable) -> Callable:
+    """Let ``function`` see the variables as they are, and forget what it assigns: tracers."""
+
+    def run(*args: Any) -> Any:
+        scope, outer = keras.StatelessScope(), get_stateless_scope()
+        if outer is not None:
+            scope.state_mapping.update(outer.state_mapping)
+        with scope:
+            return function(*args)
+
+    return run
 
 
 def _gradients(pull_back: Callable, totals: jax.Array) -> list[jax.Array | None]:
@@ -116,6 +119,7 @@ def _gradients(pull_back: Callable, totals: jax.Array) -> list[jax.Array | None]
 def compiled(function: Callable, model: keras.Model) -> Callable:
     """Compile ``function``, with the model's weights as arguments; it holds the model weakly."""
     reference: Callable[[], Any] = weakref.ref(model)
+    eager = _stateless(function)
 
     @jax.jit
     def graph(weights: list[jax.Array], *args: Any) -> Any:
@@ -124,7 +128,7 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
 
     def run(*args: Any) -> Any:
         weights = [variable.value for variable in reference().variables]
-        return _traced_or_run(partial(graph, weights, *args), partial(function, *args))
+        return _traced_or_run(partial(graph, weights, *args), partial(eager, *args))
 
     return run
 
@@ -133,5 +137,6 @@ def dry_run(function: Callable, model: keras.Model) -> None:
     """Trace ``function``: on JAX that is sooner done than running it."""
     if not is_built(model):
         function()  # Variables that are made while a model is traced would be of no use.
-    # In a function of its own, since JAX does not trace again what it has traced before.
-    _traced_or_run(lambda: jax.eval_shape(lambda: function()), function)
+    # Also a function of its own, since JAX does not trace again what it has traced before.
+    function = _stateless(function)
+    _traced_or_run(partial(jax.eval_shape, function), function)

@@ -57,7 +57,11 @@ class TestTraces:
         layer = Traced()
         model = stateful(layer)
         layer.runs = layer.calls = 0
-        dry_run(lambda: model(DOCS, training=False) and None, model)
+
+        def function():
+            model(DOCS, training=False)
+
+        dry_run(function, model)
         assert (layer.calls, layer.runs) == (1, 0)
 
     def test_take_the_weights_as_arguments(self):
