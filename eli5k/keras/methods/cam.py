@@ -243,7 +243,8 @@ def eigen_grad_cam(evidence: Evidence) -> Any:
     .. math:: M^c = X^c v_1, \quad X^c = \frac{\partial y^c}{\partial A} \odot A = U \Sigma V^\top
 
     The component is turned so that the map agrees with HiResCAM, the sum of :math:`X^c` over the
-    channels: what is positive speaks for the target.
+    channels: what is positive speaks for the target. As in Eigen-CAM's paper, and other than in the
+    code below, no mean is taken off before.
 
     Parameters
     ----------
