@@ -26,7 +26,7 @@ from keras import layers
 from torch.nn import functional
 
 from eli5k.keras import attribute
-from eli5k.keras.methods import TTA, Contrast, IntegratedGradients, Occlusion, Smooth
+from eli5k.keras.methods import TTA, Contrast, Fuse, IntegratedGradients, Occlusion, Smooth
 from tests.zoo import noise, settle
 
 try:
@@ -82,7 +82,7 @@ class Net(NamedTuple):
     def layer(self, name: str) -> torch.nn.Module:
         return self.twin.get_submodule(name)
 
-    def ours(self, method: Any, layer: str | None = None) -> np.ndarray:
+    def ours(self, method: Any, layer: str | list[str] | None = None) -> np.ndarray:
         """The maps of eli5k."""
         _, maps = attribute(
             self.model, self.images, self.classes, method=method, layer=layer, logits=self.logits
@@ -289,12 +289,12 @@ class TestGradCAM:
 
 def as_shown(maps: np.ndarray) -> np.ndarray:
     """Scale and enlarge maps as grad-cam does: from the lowest to the highest, before and after."""
-    return scaled_by_grad_cam(enlarged(scaled_by_grad_cam(positive(maps))))
+    return scaled_to_show(enlarged(scaled_to_show(positive(maps))))
 
 
-def scaled_by_grad_cam(maps: np.ndarray) -> np.ndarray:
+def scaled_to_show(maps: np.ndarray, epsilon: float = 1e-7) -> np.ndarray:
     maps = maps - maps.min(axis=(-2, -1), keepdims=True)
-    return maps / (1e-7 + maps.max(axis=(-2, -1), keepdims=True))
+    return maps / (epsilon + maps.max(axis=(-2, -1), keepdims=True))
 
 
 def enlarged(maps: np.ndarray, corners: bool = False) -> np.ndarray:
@@ -344,7 +344,8 @@ class TestGradCAMPlusPlus:
     def test_grad_cam_adds_a_constant(self, net):
         """grad-cam adds 1e-6 to the denominator: no little beside the squares of gradients.
 
-        The paper has no such constant; eli5k divides by what there is, and 0 by 0 is 0.
+        The paper has no such constant; eli5k divides by what there is, and 0 by 0 is 0. Of negative
+        activations the denominator may nearly vanish, which leaves few digits to compare.
         """
         a, g = net.evidence("top")
         ours = net.ours("grad-cam++", "top")
@@ -353,13 +354,14 @@ class TestGradCAMPlusPlus:
         assert_same(theirs, grad_cam_plus_plus(a, g, epsilon=1e-6))
         assert np.abs(ours - theirs).max() > 1e-4 * ours.max()
 
-    def test_torchcam_does_not_divide(self, net):
+    @pytest.mark.parametrize("layer", LAYERS)
+    def test_torchcam_does_not_divide(self, net, layer):
         """torchcam's quotient is lost in a copy, so that its alpha is the square alone."""
-        a, g = net.evidence("top")
+        a, g = net.evidence(layer)
         weights = (g**2 * positive(g)).sum(axis=(2, 3), keepdims=True)
-        theirs = by_torchcam(torchcam.methods.GradCAMpp, net, "top")
+        theirs = by_torchcam(torchcam.methods.GradCAMpp, net, layer)
         assert_same(theirs, positive((weights * a).sum(axis=1)))
-        assert_differ(theirs, net.ours("grad-cam++", "top"))
+        assert_differ(theirs, net.ours("grad-cam++", layer))
 
 
 def first_component(tensor: np.ndarray, centred: bool) -> np.ndarray:
@@ -567,21 +569,19 @@ class UnscaledFullGrad(pytorch_grad_cam.FullGrad):
 
 
 class TestFullGradient:
-    def test_grad_cam_scales_each_channel(self, seed):
+    def test_grad_cam_scales_each_channel(self, net):
         """The paper's own code scales all of a layer at once, as eli5k does."""
-        for head in HEADS:
-            net = build(head, seed, logits=True)
+        ours = net.ours("full-gradient")
+        assert_same(ours, full_gradient(net, scaled_as_one))
+        with UnscaledFullGrad(net.twin, []) as cam:
+            theirs = cam(net.pixels, net.targets)
+        assert_same(theirs, full_gradient(net, scaled_to_show))
+        assert_differ(ours, theirs)
 
-            def scale_layer(part):
-                part = part - part.min(axis=(1, 2, 3), keepdims=True)
-                return part / part.max(axis=(1, 2, 3), keepdims=True)
 
-            ours = net.ours("full-gradient")
-            assert_same(ours, full_gradient(net, scale_layer))
-            with UnscaledFullGrad(net.twin, []) as cam:
-                theirs = cam(net.pixels, net.targets)
-            assert_same(theirs, full_gradient(net, scaled_by_grad_cam))
-            assert_differ(ours, theirs)
+def scaled_as_one(part: np.ndarray) -> np.ndarray:
+    part = part - part.min(axis=(1, 2, 3), keepdims=True)
+    return part / part.max(axis=(1, 2, 3), keepdims=True)
 
 
 def occlusion(net: Net, windows: list[tuple[slice, slice]], fill: float) -> np.ndarray:
@@ -698,6 +698,27 @@ class TestAugmentation:
         shown = (as_shown(views[0]) + as_shown(views[1])[..., ::-1]) / 2
         assert np.abs(theirs - shown).max() <= 1e-5
         assert_differ(theirs, as_shown(ours))
+
+
+class TestFusedLayers:
+    def test_torchcam_brightens(self, net):
+        """Both scale the maps of the layers, enlarge them and take the largest at each point.
+
+        torchcam scales each map from its lowest to its highest value, and brightens it by tanh, as
+        LayerCAM's paper does. eli5k keeps the sign, zero and the strength: it scales each by its
+        peak, and the result by the mean of the peaks.
+        """
+        raw = [by_grad_cam(pytorch_grad_cam.LayerCAM, net, layer) for layer in LAYERS]
+        peaks = [np.abs(maps).max(axis=(1, 2), keepdims=True) for maps in raw]
+        largest = np.max([enlarged(maps / peak) for maps, peak in zip(raw, peaks)], axis=0)
+        ours = net.ours(Fuse("layer-cam", combine="max"), LAYERS)
+        assert_same(ours, largest * np.mean(peaks, axis=0))
+        with torchcam.methods.LayerCAM(net.twin, LAYERS) as cam:
+            maps = cam(net.classes.tolist(), net.twin(net.pixels))
+            theirs = cam.fuse_cams(maps)
+        bright = [np.tanh(2 * scaled_to_show(positive(maps), epsilon=1e-8)) for maps in raw]
+        assert_same(theirs, np.max([enlarged(maps) for maps in bright], axis=0))
+        assert_differ(positive(ours), theirs)
 
 
 class TestFinerCAM:
