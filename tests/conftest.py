@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _same_weights_on_every_backend():
+    """Draw the weights of new layers with NumPy: a seed has other numbers on each backend."""
+    if "keras" not in sys.modules:
+        yield
+        return
+    from keras.src.initializers import random_initializers
+
+    draws = {"normal": _normal, "truncated_normal": _truncated_normal, "uniform": _uniform}
+    numpys = SimpleNamespace(**(vars(random_initializers.random) | draws))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(random_initializers, "random", numpys)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +48,28 @@ def shapes_data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from tests.zoo import draw_shapes
 
     return draw_shapes(100, seed=2)
+
+
+def _uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
+    return _tensor(_generator(seed).uniform(minval, maxval, shape), dtype)
+
+
+def _normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    return _tensor(_generator(seed).normal(mean, stddev, shape), dtype)
+
+
+def _truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    """As in Keras, what is further from the mean than two standard deviations is drawn anew."""
+    generator = _generator(seed)
+    values = generator.standard_normal(shape, "float32")
+    while (far := np.abs(values) > 2).any():
+        values[far] = generator.standard_normal(far.sum(), "float32")
+    return _tensor(mean + stddev * values, dtype)
+
+
+def _generator(seed):
+    return np.random.default_rng(getattr(seed, "_initial_seed", seed))
+
+
+def _tensor(values, dtype):
+    return sys.modules["keras"].ops.convert_to_tensor(values, dtype)

@@ -70,7 +70,8 @@ def net_layers(activation: str | None = "softmax", classes: int = CLASSES) -> li
     run_layers(net, noise(1, *SHAPE))
     key = (keras.config.backend(), classes)
     if key not in _weights:
-        keras.utils.set_random_seed(7)
+        # With this seed every class has evidence for and against it, at each layer.
+        keras.utils.set_random_seed(38)
         original = sequential_of_list(describe_layers(activation, classes))
         settle(original, noise(16, *SHAPE, seed=3))
         # Small logits would make all three classes alike.

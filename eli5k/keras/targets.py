@@ -109,7 +109,7 @@ def _call_functions(outputs: Any, heads: list[Head], selection: Selection) -> Sc
             raise ValueError(
                 "A callable in targets must return one number for each sample: a tensor of shape "
                 f"(batch,). Received from {name_of(function)}: "
-                f"{getattr(column, 'shape', type(column).__name__)}"
+                f"{tuple(column.shape) if hasattr(column, 'shape') else type(column).__name__}"
             )
         columns.append(keras.ops.cast(column, "float32"))
     values = keras.ops.stack(columns, axis=1)

@@ -292,6 +292,8 @@ def test_there_are_forty_applications():
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_every_application_has_a_map_of_more_than_one_pixel(name):
     side = next((side for start, side in SIDES.items() if name.startswith(start)), 64)
+    if name == "NASNetMobile" and keras.config.backend() == "torch":
+        pytest.skip("Keras has no NASNetMobile on PyTorch: it says that of itself")
     keras.utils.set_random_seed(1)
     model = getattr(applications, name)(weights=None, input_shape=(side, side, 3), classes=7)
     settle(model, noise(2, side, side, 3, seed=2, low=0, high=255))

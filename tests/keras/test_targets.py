@@ -234,7 +234,7 @@ class TestCallables:
         mask[[0, 2, 3], [1, 1, 3]] = 1
 
         def where_the_mask_is(outputs):
-            return ops.sum(outputs[..., :1] * mask, axis=(1, 2, 3))
+            return ops.sum(ops.multiply(outputs[..., :1], mask), axis=(1, 2, 3))
 
         expected = activations @ kernel[:, 0] * 3 / 16
         for explanation in twice(model, targets=where_the_mask_is, layer="top"):
@@ -246,10 +246,10 @@ class TestCallables:
         kernel, _ = (array.astype("float64") for array in net[-1].get_weights())
 
         def similarity(outputs):
-            return ops.sum(outputs * reference, axis=1)
+            return ops.sum(ops.multiply(outputs, reference), axis=1)
 
         def cosine(outputs):
-            return ops.sum(ops.normalize(outputs, axis=1) * reference, axis=1)
+            return ops.sum(ops.multiply(ops.normalize(outputs, axis=1), reference), axis=1)
 
         activations = run_in_numpy(net[:5], DOC)[0]
         embedding = run_in_numpy(net, DOC)[0]

@@ -234,13 +234,16 @@ class TestEveryMethod:
     def test_second_of_two_outputs(self, name):
         assert_same(ask(with_two_outputs(), name, output="head"), expected_of(name))
 
-    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-    def test_half_precision(self, name, policy):
+    # bfloat16 has eight binary digits, float16 eleven.
+    @pytest.mark.parametrize(
+        ("policy", "least"), [("mixed_float16", 0.99), ("mixed_bfloat16", 0.9)]
+    )
+    def test_half_precision(self, name, policy, least):
         scores, maps = ask(in_half_precision(policy), name)
         expected_scores, expected = expected_of(name)
         assert maps.dtype == "float32"
         np.testing.assert_allclose(scores, expected_scores, atol=0.02)
-        assert np.corrcoef(maps.ravel(), expected.ravel())[0, 1] > 0.97
+        assert np.corrcoef(maps.ravel(), expected.ravel())[0, 1] > least
 
     def test_batch_is_like_single_samples(self, name):
         rows = [ask(model_of("functional"), name, doc[None]) for doc in DOCS]
