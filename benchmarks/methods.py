@@ -75,10 +75,10 @@ def compiled_gradient(model: keras.Model) -> Callable[[np.ndarray], object]:
 
 def in_chunks(function: Callable, rows: int) -> Callable[[], None]:
     """Run ``function`` as often as ``rows`` rows need it, ``CHUNK`` at a time."""
-    chunk = documents(CHUNK)
+    chunks = [documents(min(CHUNK, rows - start)) for start in range(0, rows, CHUNK)]
 
     def run() -> None:
-        for _ in range(0, rows, CHUNK):
+        for chunk in chunks:
             function(chunk)
 
     return run

@@ -95,9 +95,10 @@ def _most_varied(activations: np.ndarray, count: int | None) -> np.ndarray:
 
 def _scale_to_one(masks: np.ndarray) -> np.ndarray:
     grid_axes = tuple(range(1, masks.ndim))
-    low = masks.min(axis=grid_axes, keepdims=True)
-    span = masks.max(axis=grid_axes, keepdims=True) - low
-    return (masks - low) / np.where(span > 0, span, 1)
+    low, high = (part(masks, axis=grid_axes, keepdims=True) for part in (np.min, np.max))
+    # Enlarged, a constant channel is one no more in its last digit.
+    is_flat = high - low <= 1e-6 * np.maximum(np.abs(low), np.abs(high))
+    return np.where(is_flat, 0, masks - low) / np.where(is_flat, 1, high - low)
 
 
 def _softmax_over_channels(scores: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ class TestScoreCAM:
         for channel in channels:
             mask = keras.ops.image.resize(channel[..., None], SHAPE[:2], "bilinear")
             mask = keras.ops.convert_to_numpy(mask)
-            mask = (mask - mask.min()) / (np.ptp(mask) or 1)
+            mask = (mask - mask.min()) / np.ptp(mask) if np.ptp(channel) else np.zeros_like(mask)
             scores.append(run_layers(net, (doc * mask)[None])[0, target] - baseline)
         weights = np.exp(scores) / np.exp(scores).sum()
         return sum(weight * channel for weight, channel in zip(weights, channels))
