@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from eli5k.keras.backends import active_backend, is_built
+
 SHAPE = (12, 12, 3)
 CLASSES = 3
 
@@ -30,12 +32,29 @@ def settle(model: keras.Model, *inputs: np.ndarray) -> keras.Model:
         layer for layer in model._flatten_layers() if isinstance(layer, layers.BatchNormalization)
     ]
     momenta = [norm.momentum for norm in norms]
+    statistics = [
+        variable for norm in norms for variable in (norm.moving_mean, norm.moving_variance)
+    ]
+
+    def measure(*arrays):
+        model(arrays[0] if len(arrays) == 1 else list(arrays), training=True)
+        return [variable.value for variable in statistics]
+
     for norm in norms:
         norm.momentum = 0.0
-    model(inputs[0] if len(inputs) == 1 else list(inputs), training=True)
+    measured = run_compiled(model, measure, *inputs)
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
+    for variable, value in zip(statistics, measured):
+        variable.assign(value)
     return model
+
+
+def run_compiled(model: keras.Model, function: Callable, *inputs: np.ndarray) -> object:
+    """Run a function of tensors that calls the model; eagerly, JAX would compile each operation."""
+    if not is_built(model):
+        model(inputs[0] if len(inputs) == 1 else list(inputs))
+    return active_backend().compiled(function, model)(*map(keras.ops.convert_to_tensor, inputs))
 
 
 def describe_layers(activation: str | None = "softmax", classes: int = CLASSES) -> list:

@@ -48,8 +48,46 @@ def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Laye
 
 
 def layer_at(model: keras.Model, path: str) -> keras.Layer:
-    """Return the layer at a path that :func:`walk` gave."""
-    return next(layer for found, layer in walk(model) if found == path)
+    """Return the layer at a path that :func:`walk` gave.
+
+    Raises
+    ------
+    ValueError
+        If there is none, as for an input layer.
+    """
+    for found, layer in walk(model):
+        if found == path:
+            return layer
+    raise ValueError(f"layer must be one that the model calls. Received: {path!r}")
+
+
+def input_layer_name(
+    model: keras.Model, layer: str | int | keras.Layer | None, image_index: int
+) -> str | None:
+    """Name of the input layer of the image, where ``layer`` means that one; else None.
+
+    Parameters
+    ----------
+    model : keras.Model
+    layer : str, int, keras.Layer or None
+        As in :func:`find_call`.
+    image_index : int
+        Position of the image among the flat inputs.
+
+    Examples
+    --------
+    >>> import keras
+    >>> x = keras.Input((4, 4, 1), name="photo")
+    >>> model = keras.Model(x, keras.layers.Flatten()(x))
+    >>> input_layer_name(model, "photo", 0), input_layer_name(model, 1, 0)
+    ('photo', None)
+    """
+    for index, part in enumerate(model.layers):
+        is_meant = layer in (part, part.name, index, index - len(model.layers))
+        if is_meant and isinstance(part, keras.layers.InputLayer):
+            image = keras.tree.flatten(model.inputs)[image_index]
+            return part.name if part.output is image else None
+    return None
 
 
 def grid_of(shape: Sequence[int], channels_first: bool) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 from eli5k.keras.backends import active_backend
 from eli5k.keras.biases import bias_hooks
 from eli5k.keras.hooks import activation_hook, forward_hook
-from eli5k.keras.layers import candidate_calls, find_call, layer_at
+from eli5k.keras.layers import candidate_calls, find_call, input_layer_name, layer_at
 from eli5k.keras.memory import remember
 from eli5k.keras.methods import names_without_layer
 from eli5k.keras.methods.evidence import Evidence
@@ -172,6 +172,9 @@ class Run:
         ValueError
             If no layer has a grid on which the score depends, or the named one has not.
         """
+        of_input = input_layer_name(self.model, self.layer, self.seen.image_index)
+        if of_input is not None:
+            return self.at_input(function)._replace(layer=of_input)
         for call in self._calls_to_try():
             try:
                 answer = self._ask(self._question_at(call, function))
