@@ -228,11 +228,8 @@ class Run:
         count = None if self.classes is None else self.classes.shape[1]
         key = (*question.key, count)
         answer = remember(self.model, key, partial(_compile, self.model, question))
-        inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, self.inputs)
-        classes = self.classes
-        if classes is not None:
-            classes = keras.ops.convert_to_tensor(classes, "int32")
-        scores, maps = answer(inputs, classes, *map(keras.ops.convert_to_tensor, operands))
+        classes = None if self.classes is None else self.classes.astype("int32", copy=False)
+        scores, maps = answer(self.inputs, classes, *operands)
         to_numpy = keras.ops.convert_to_numpy
         return (
             Scores(*(None if part is None else to_numpy(part) for part in scores)),

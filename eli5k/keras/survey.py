@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from eli5k.keras.backends import active_backend
+from eli5k.keras.backends import active_backend, to_tensors
 from eli5k.keras.hooks import activation_hook, forward_hook
 from eli5k.keras.layers import grid_of, has_channels_first, walk
 from eli5k.keras.memory import remember
@@ -142,7 +142,7 @@ def survey(model: keras.Model, inputs: Any) -> Survey:
 def _run_survey(model: keras.Model, inputs: Any) -> Survey:
     calls: list[Call] = []
     heads: list[Head] = []
-    one = keras.tree.map_structure(lambda x: keras.ops.convert_to_tensor(x[:1]), inputs)
+    one = keras.tree.map_structure(lambda x: x[:1], inputs)
     layers = list(walk(model))
     attention = tuple(path + "/" for path, layer in layers if isinstance(layer, ATTENTION))
 
@@ -152,7 +152,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
             for path, layer in layers:
                 inside = path.startswith(attention)
                 hooks.enter_context(forward_hook(layer, _recorder(calls, path, layer, inside)))
-            _, seen = run_model(model, one)
+            _, seen = run_model(model, to_tensors(one))
         heads[:] = [head._replace(output=_shape(head.output), logits=None) for head in seen]
 
     active_backend().dry_run(look, model)

@@ -4,8 +4,8 @@
     Runs ``forward(tap)`` and returns its results with the tapped tensors and the gradients of the
     scores with respect to what ``tap`` returned.
 ``compiled(function, model)``
-    The same function of tensors, as fast as the framework can run it, of a model that is built.
-    What it assigns to the model's variables is forgotten.
+    The same function, of tensors or arrays, as fast as the framework can run it, where the model
+    is; it must be built. What it assigns to the model's variables is forgotten.
 ``dry_run(function, model)``
     Runs ``function``, which calls the model, for the sake of its side effects, shapes and dtypes;
     the numbers that it computes are thrown away. Where the model is not built yet, ``function``
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 import keras
 
@@ -42,6 +43,18 @@ def active_backend() -> ModuleType:
             "Set the environment variable KERAS_BACKEND before keras is imported."
         )
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def to_tensors(structure: Any) -> Any:
+    """Make tensors of the arrays in a structure; None stays.
+
+    Examples
+    --------
+    >>> to_tensors({"a": None})
+    {'a': None}
+    """
+    to_tensor = keras.ops.convert_to_tensor
+    return keras.tree.map_structure(lambda x: None if x is None else to_tensor(x), structure)
 
 
 def is_built(model: keras.Model) -> bool:

@@ -13,7 +13,7 @@ import keras
 from jax.extend import core
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 
-from eli5k.keras.backends import is_built
+from eli5k.keras.backends import is_built, to_tensors
 
 # What JAX raises where a model needs the numbers of a tensor, such as an if or numpy.
 UNTRACEABLE = (
@@ -127,6 +127,7 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
             return function(*args)
 
     def run(*args: Any) -> Any:
+        args = to_tensors(args)
         weights = [variable.value for variable in reference().variables]
         return _traced_or_run(partial(graph, weights, *args), partial(eager, *args))
 

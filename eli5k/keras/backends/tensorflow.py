@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from eli5k.keras.backends import is_built
+from eli5k.keras.backends import is_built, to_tensors
 
 
 def differentiate(forward: Callable) -> tuple[Any, list, list]:
@@ -73,6 +73,7 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
 
     def run(*args: Any) -> Any:
         nonlocal asked, last
+        args = to_tensors(args)
         if not asked:
             asked = True
             return stateless(*args)

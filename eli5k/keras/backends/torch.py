@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
 import torch
 
-from eli5k.keras.backends import is_built
+from eli5k.keras.backends import is_built, to_tensors
 
 _flags_lock = threading.Lock()
 # How many runs a wrapped module is in, and which of its parts its user had in training mode.
@@ -92,7 +92,7 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
     def run(*args: Any) -> Any:
         living = reference()
         with _at_inference(living), _assignments_forgotten(living):
-            return function(*keras.tree.map_structure(_usable, args))
+            return function(*keras.tree.map_structure(_usable, to_tensors(args)))
 
     return run
 
@@ -114,10 +114,13 @@ def _assignments_forgotten(model: keras.Model) -> keras.StatelessScope:
 
 @contextmanager
 def _at_inference(model: keras.Model) -> Iterator[None]:
-    """Run eagerly in whatever mode the user's code is, and leave every mode as it was."""
+    """Run where the model is, in whatever mode the user's code is; leave every mode as it was."""
     layers = model._flatten_layers()
     wrapped = [layer for layer in layers if isinstance(layer, keras.layers.TorchModuleWrapper)]
-    with torch.inference_mode(False), torch.no_grad(), _flags_kept(wrapped):
+    device = next((variable._value.device for variable in model.variables), None)
+    # Keras makes new tensors on the device of its own setting.
+    there = nullcontext() if device is None else keras.device(str(device))
+    with torch.inference_mode(False), torch.no_grad(), _flags_kept(wrapped), there:
         yield
 
 

@@ -60,6 +60,15 @@ class TestModes:
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
 
+    @pytest.mark.parametrize("method", ["grad-cam", "gradient", "score-cam", "full-gradient"])
+    def test_model_is_explained_where_it_is(self, method):
+        """As a model on one graphics card, where Keras puts new tensors on another."""
+        model = stateful()
+        expected = attributions(model, method=method)
+        with keras.device("meta"):
+            found = attributions(model, method=method)
+        np.testing.assert_array_equal(found, expected)
+
     @pytest.mark.parametrize("method", ["grad-cam", "gradient"])
     def test_model_that_was_made_in_inference_mode(self, method):
         expected = attributions(stateful(), method=method)
