@@ -99,7 +99,11 @@ def build_parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=_demo)
 
     explain = commands.add_parser(
-        "explain", help="explain what a model sees in images", epilog=LOADING
+        "explain",
+        # --targets takes all that follows it, images too.
+        usage="%(prog)s MODEL IMAGE [IMAGE ...] [options]",
+        help="explain what a model sees in images",
+        epilog=LOADING,
     )
     _add_model_arguments(explain)
     _add_question_arguments(explain)

@@ -15,6 +15,7 @@ from PIL import Image
 
 import eli5k
 from eli5k import cli
+from eli5k.keras.methods import METHODS
 
 COLOURS = ["red", "green", "blue"]
 
@@ -121,6 +122,14 @@ class TestExplain:
             shown = capsys.readouterr()
             assert shown.err == ""
             assert sum("score" in line for line in shown.out.splitlines()) == 3
+
+    @pytest.mark.parametrize("name", METHODS)
+    def test_every_method(self, name, colours, here, capsys):
+        arguments = ["--method", name, "--logits", "--targets", "0", "--out", "out"]
+        assert run("explain", colours, "red.png", *arguments) == 0
+        assert f"({METHODS[name].title})" in capsys.readouterr().out
+        with Image.open("out/red.png") as written:
+            assert written.size == (40, 30)
 
     def test_h5(self, models, here):
         colours_model().save(models / "colours.h5")
