@@ -16,7 +16,12 @@ _facts: weakref.WeakKeyDictionary[keras.Model, OrderedDict] = weakref.WeakKeyDic
 _lock = threading.Lock()
 
 
-def remember(model: keras.Model, key: Hashable, find_out: Callable[[], Any]) -> Any:
+def remember(
+    model: keras.Model,
+    key: Hashable,
+    find_out: Callable[[], Any],
+    structure: tuple | None = None,
+) -> Any:
     """Return what ``find_out()`` returned when it was first asked for this key.
 
     The newest ``FACTS_PER_MODEL`` facts are kept. What ``find_out`` returns must not hold the
@@ -28,6 +33,8 @@ def remember(model: keras.Model, key: Hashable, find_out: Callable[[], Any]) -> 
     key : hashable
     find_out : callable
         Called without arguments where the fact is not known, or the model was rebuilt since.
+    structure : tuple or None
+        What :func:`structure_of` the model is, where that was just found out.
 
     Examples
     --------
@@ -36,7 +43,7 @@ def remember(model: keras.Model, key: Hashable, find_out: Callable[[], Any]) -> 
     >>> remember(model, "answer", lambda: 42), remember(model, "answer", lambda: 43)
     (42, 42)
     """
-    key = (key, _structure(model))
+    key = (key, structure_of(model) if structure is None else structure)
     with _lock:
         known = _facts.setdefault(model, OrderedDict())
         if key in known:
@@ -50,8 +57,18 @@ def remember(model: keras.Model, key: Hashable, find_out: Callable[[], Any]) -> 
     return fact
 
 
-def _structure(model: keras.Model) -> tuple:
-    """Change with the layers of a model at any depth, their activations and their precision."""
+def structure_of(model: keras.Model) -> tuple:
+    """What changes with the layers of a model at any depth, their activations and precision.
+
+    Examples
+    --------
+    >>> import keras
+    >>> model = keras.Sequential([keras.layers.Dense(2)])
+    >>> before = structure_of(model)
+    >>> model.add(keras.layers.Dense(2))
+    >>> structure_of(model) == before
+    False
+    """
     # Instance dictionaries, not attributes: this runs at each explanation, over all layers.
     attributes = [vars(layer) for layer in model._flatten_layers(include_self=False)]
     return tuple(

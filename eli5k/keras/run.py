@@ -227,7 +227,8 @@ class Run:
         # A graph for each number of targets: of a variable number it could not unroll them.
         count = None if self.classes is None else self.classes.shape[1]
         key = (*question.key, count)
-        answer = remember(self.model, key, partial(_compile, self.model, question))
+        compile_it = partial(_compile, self.model, question)
+        answer = remember(self.model, key, compile_it, self.seen.structure)
         classes = None if self.classes is None else self.classes.astype("int32", copy=False)
         scores, maps = answer(self.inputs, classes, *operands)
         to_numpy = keras.ops.convert_to_numpy

@@ -10,7 +10,7 @@ import keras
 from eli5k.keras.backends import active_backend, to_tensors
 from eli5k.keras.hooks import activation_hook, forward_hook
 from eli5k.keras.layers import grid_of, has_channels_first, walk
-from eli5k.keras.memory import remember
+from eli5k.keras.memory import remember, structure_of
 from eli5k.keras.tokens import with_token_grids
 
 ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
@@ -59,6 +59,8 @@ class Survey(NamedTuple):
         Whether tensors are ``(batch, channels, *grid)``.
     default_layers : dict of int to str
         Path of the layer that explains each output by default, once a run has confirmed it.
+    structure : tuple
+        What :func:`~eli5k.keras.memory.structure_of` the model was.
     """
 
     calls: tuple[Call, ...]
@@ -67,6 +69,7 @@ class Survey(NamedTuple):
     image_index: int
     channels_first: bool
     default_layers: dict[int, str]
+    structure: tuple
 
 
 def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
@@ -168,6 +171,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
         image_index,
         channels_first,
         {},
+        structure_of(model),  # Only now: the run may have built it.
     )
 
 
