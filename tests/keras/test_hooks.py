@@ -292,7 +292,11 @@ class TestNothingOfTheModelChanges:
         model = Subclassed([*net[:5], Breaks(name="breaks"), *net[5:]])
         model(DOC)
         expected, state = predict(model), state_of(model)
-        # The survey, the eager run and the tracing are each broken once.
+        if call == 1 and keras.config.backend() == "jax":
+            pytest.skip(
+                "JAX has compiled the question by then, and runs nothing of the model's own"
+            )
+        # The survey, the tracing and the eager run are each broken once.
         for _ in range(call):
             explain_prediction(model, DOC, targets=[1])
         Breaks.broken = True

@@ -75,7 +75,7 @@ class TestClasses:
             calls.clear()
             explain_prediction(model, DOC, targets=targets)
             counts.append(len(calls))
-        assert counts == [1, 1]
+        assert counts[0] == counts[1] > 0
 
     @pytest.mark.parametrize("top_targets", [1, 3, 9, 100, -1, -3, -100])
     def test_best_and_worst(self, top_targets):
