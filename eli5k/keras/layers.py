@@ -82,8 +82,11 @@ def input_layer_name(
     >>> input_layer_name(model, "photo", 0), input_layer_name(model, 1, 0)
     ('photo', None)
     """
-    for index, part in enumerate(model.layers):
-        is_meant = layer in (part, part.name, index, index - len(model.layers))
+    if layer is None:
+        return None
+    layers = model.layers
+    for index, part in enumerate(layers):
+        is_meant = layer in (part, part.name, index, index - len(layers))
         if is_meant and isinstance(part, keras.layers.InputLayer):
             image = keras.tree.flatten(model.inputs)[image_index]
             return part.name if part.output is image else None

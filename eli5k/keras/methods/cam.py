@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from eli5k.keras.layers import layer_at
+from eli5k.keras.memory import remember
 from eli5k.keras.methods.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -329,13 +330,19 @@ def cam(run: Run) -> Answer:
     maps, weights, unevenness = answer.maps
     classes = answer.scores.classes if run.classes is None else run.classes
     tolerance = KERNEL_TOLERANCE * np.abs(weights).max()
-    is_pooled = unevenness.max() <= tolerance
-    is_cam = is_pooled and any(
-        np.allclose(weights, _columns(run, kernel, classes), rtol=0, atol=tolerance)
-        for kernel in _kernels(run, weights.shape[-1])
-    )
-    if np.isfinite(weights).all() and not is_cam:
-        raise ValueError(_no_cam(run, str(answer.layer)))
+
+    def is_kernel() -> bool:
+        return any(
+            np.allclose(weights, _weights_of(run, kernel, classes), rtol=0, atol=tolerance)
+            for kernel in _kernels(run, weights.shape[-1], classes)
+        )
+
+    if np.isfinite(weights).all():
+        is_pooled = unevenness.max() <= tolerance
+        # What the score is made of does not change with the document: it is looked at once.
+        key = ("behind it is a kernel", answer.layer, run.selection)
+        if not (is_pooled and remember(run.model, key, is_kernel, run.seen.structure)):
+            raise ValueError(_no_cam(run, str(answer.layer)))
     return answer._replace(maps=maps, scores=_scores_as_asked(run, answer.scores))
 
 
@@ -360,27 +367,30 @@ def _cam_parts(evidence: Evidence) -> tuple[Any, Any, Any]:
     )
 
 
-def _kernels(run: Run, channels: int) -> Iterator[np.ndarray]:
-    """Kernels ``(channels, units)`` of the dense layers, or 1x1 convolutions, that are called.
+def _kernels(run: Run, channels: int, classes: np.ndarray) -> Iterator[np.ndarray]:
+    """Columns ``(channels, batch * targets)`` of the kernels of dense layers that are called.
 
-    A dense layer may have more inputs than the pooled channels: each run of rows is tried.
+    A 1x1 convolution counts as one. A dense layer may have more inputs than the pooled channels:
+    each run of rows is tried.
     """
     units = run.seen.heads[run.selection.head].output[-1]
-    for path in {call.path for call in run.seen.calls if call.has_kernel}:
+    columns = classes.ravel() * (not run.selection.binary)
+    # From the last one on: that is it, but for models with several outputs.
+    for path in dict.fromkeys(call.path for call in reversed(run.seen.calls) if call.has_kernel):
         kernel = getattr(layer_at(run.model, path), "kernel", None)
-        *window, rows, columns = getattr(kernel, "shape", ()) or (0, 0)
-        if columns == units and set(window) <= {1}:
-            array = ops.convert_to_numpy(ops.cast(kernel, "float32")).reshape(rows, columns)
+        *window, rows, outputs = getattr(kernel, "shape", ()) or (0, 0)
+        if outputs == units and set(window) <= {1}:
+            chosen = ops.take(ops.reshape(kernel, (rows, outputs)), columns, axis=1)
+            array = ops.convert_to_numpy(ops.cast(chosen, "float32"))
             for start in range(rows - channels + 1):
                 yield array[start : start + channels]
 
 
-def _columns(run: Run, kernel: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def _weights_of(run: Run, kernel: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Weights ``(targets, batch, channels)`` that a kernel gives to what is explained."""
+    columns = kernel.T.reshape(*classes.shape, len(kernel))
     if run.selection.binary:
-        columns = np.where(classes[..., np.newaxis] == 1, 1, -1) * kernel[:, 0]
-    else:
-        columns = kernel.T[classes]
+        columns = np.where(classes[..., np.newaxis] == 1, 1, -1) * columns
     groups = columns.reshape(len(columns), -1, len(run.mix), len(kernel))
     return np.einsum("btmc,m->tbc", groups, np.array(run.mix, "float32"))
 
