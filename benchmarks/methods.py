@@ -88,7 +88,7 @@ def one_run(model: keras.Model, runs: int) -> dict[str, dict[str, float]]:
     """Ratios of the layer methods to the forward pass, at batch 1 and 32."""
     forward = compiled_forward(model)
     table: dict[str, dict[str, float]] = {}
-    for batch, count in ((1, runs), (CHUNK, max(3, runs // 8))):
+    for batch, count in ((1, 2 * runs), (CHUNK, max(5, runs // 2))):
         docs = documents(batch)
         functions = {"forward": lambda docs=docs: forward(docs)}
         for name in ONE_RUN:
@@ -132,7 +132,7 @@ def main() -> None:
     warnings.simplefilter("ignore", eli5k.ExplanationWarning)
     model = build("MobileNetV2")
     single = one_run(model, arguments.runs)
-    many = {"of its bare runs": many_runs(model, max(3, arguments.runs // 8))}
+    many = {"of its bare runs": many_runs(model, max(3, arguments.runs // 4))}
     for table in (single, many):
         for column, ratios in table.items():
             print(column)

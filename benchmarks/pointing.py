@@ -22,8 +22,8 @@ from eli5k.demo.scenes import make_scenes, pointing_game
 from eli5k.keras.methods import METHODS
 
 
-def play(scenes: list, method: str) -> tuple[float, float]:
-    """Share of maps that point at their digit, and milliseconds for a scene, compiled."""
+def play(scenes: list, method: str) -> tuple[float, float, float]:
+    """Shares of maps that point at their digit and at the other; milliseconds a scene, compiled."""
     model = load_model()
     images = np.stack([scene.image for scene in scenes]).astype("float32")
     targets = [list(scene.labels) for scene in scenes]
@@ -39,8 +39,9 @@ def play(scenes: list, method: str) -> tuple[float, float]:
         )
         maps.extend(found[0])
     seconds = time.perf_counter() - start
-    share = pointing_game(maps, boxes.reshape(-1, 4), boxes[:, ::-1].reshape(-1, 4))
-    return share, 1000 * seconds / len(scenes)
+    asked, other = boxes.reshape(-1, 4), boxes[:, ::-1].reshape(-1, 4)
+    shares = pointing_game(maps, asked, other), pointing_game(maps, other, asked)
+    return *shares, 1000 * seconds / len(scenes)
 
 
 def main() -> None:
@@ -56,14 +57,19 @@ def main() -> None:
     sides = np.array([box for scene in scenes for box in scene.boxes])
     chance = np.mean((sides[:, 2:] - sides[:, :2]).prod(axis=1)) / 96**2
     print(f"chance {chance:.1%}")
-    columns: dict[str, dict[str, object]] = {"pointing": {}, "ms a scene": {}, "model runs": {}}
+    headings = ("pointing", "at the other digit", "ms a scene", "model runs")
+    columns: dict[str, dict[str, object]] = {heading: {} for heading in headings}
     for name in arguments.methods:
         method = METHODS[name]
         is_slow = method.family == "trying" or name == "integrated-gradients" or "50" in method.cost
         count = min(arguments.slow_scenes, len(scenes)) if is_slow else len(scenes)
-        share, milliseconds = play(scenes[:count], name)
-        print(f"{name:22} {share:6.1%} {milliseconds:9.1f} ms   {count} scenes", flush=True)
+        share, other, milliseconds = play(scenes[:count], name)
+        print(
+            f"{name:22} {share:6.1%} {other:6.1%} {milliseconds:9.1f} ms   {count} scenes",
+            flush=True,
+        )
         columns["pointing"][name] = f"{share:.1%} of {2 * count}"
+        columns["at the other digit"][name] = f"{other:.1%}"
         columns["ms a scene"][name] = f"{milliseconds:.0f}"
         columns["model runs"][name] = method.cost
     if arguments.rst:
