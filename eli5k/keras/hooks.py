@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import update_wrapper
 from typing import Any
 
 import keras
@@ -33,14 +34,16 @@ def _shadow(owner: Any, name: str, replace: Callable[[Callable], Callable]) -> I
             function = replacement if threading.get_ident() == thread else original
             return function(*args, **kwargs)
 
+        # Another thread may save the model meanwhile, and write down what an activation is called.
+        update_wrapper(shadow, original).shadowed = original  # type: ignore[attr-defined]
         attributes = vars(owner)
         before = attributes.get(name)
-        attributes[name] = shadow
         try:
+            attributes[name] = shadow
             yield
         finally:
             if before is None:
-                del attributes[name]
+                attributes.pop(name, None)
             else:
                 attributes[name] = before
 

@@ -13,6 +13,8 @@ import keras
 if TYPE_CHECKING:
     from eli5k.keras.survey import Call
 
+ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+
 
 def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
     """Yield the path and the instance of every layer inside a model, at any depth.
@@ -159,6 +161,11 @@ def find_call(
         call = next(call for call in reversed(calls) if call.path == named)
     elif isinstance(layer, keras.Layer):
         call = _find_instance(calls, layer)
+    elif isinstance(layer, list | tuple):
+        raise TypeError(
+            "layer may be a list for method='fuse' only, which combines the maps of its layers. "
+            f"Received: {layer!r}"
+        )
     elif hasattr(layer, "__index__"):
         call = _find_instance(calls, _layer_at_index(model, int(layer)))
     else:
@@ -218,6 +225,18 @@ def _find_instance(calls: Sequence[Call], layer: keras.Layer) -> Call:
     )
 
 
+def preparing_paths(calls: Sequence[Call]) -> set[str]:
+    """Paths of the layers that only prepare the picture: they are called before the first kernel.
+
+    Parameters
+    ----------
+    calls : sequence of Call
+        Of a model, in order.
+    """
+    first_kernel = next((i for i, call in enumerate(calls) if call.has_kernel), len(calls))
+    return {call.path for call in calls[:first_kernel]}
+
+
 def candidate_calls(
     model: keras.Model, calls: Sequence[Call], rank: int, channels_first: bool
 ) -> list[Call]:
@@ -246,8 +265,7 @@ def candidate_calls(
         for call in calls
         if not call.in_attention and prod(map_grid(call, rank, channels_first)) > 1
     ]
-    first_kernel = next((i for i, call in enumerate(calls) if call.has_kernel), len(calls))
-    preparing = {call.path for call in calls[:first_kernel]}
+    preparing = preparing_paths(calls)
     top_level = {id(layer): index for index, layer in enumerate(model.layers)}
     of_eli5 = sorted(
         (call for call in usable if call.layer_id in top_level),

@@ -11,8 +11,12 @@ from typing import Any
 import keras
 
 FACTS_PER_MODEL = 64
+# Attributes of layers that a compiled run takes for constant: those of which other objects may take
+# the place. The mean of a normalisation changes when it is adapted.
+CONSTANTS = ("activation", "_dtype_policy", "mean", "lora_kernel_a")
 
 _facts: weakref.WeakKeyDictionary[keras.Model, OrderedDict] = weakref.WeakKeyDictionary()
+_structures: weakref.WeakKeyDictionary[keras.Model, tuple] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -20,7 +24,7 @@ def remember(
     model: keras.Model,
     key: Hashable,
     find_out: Callable[[], Any],
-    structure: tuple | None = None,
+    structure: int | None = None,
 ) -> Any:
     """Return what ``find_out()`` returned when it was first asked for this key.
 
@@ -33,7 +37,7 @@ def remember(
     key : hashable
     find_out : callable
         Called without arguments where the fact is not known, or the model was rebuilt since.
-    structure : tuple or None
+    structure : int or None
         What :func:`structure_of` the model is, where that was just found out.
 
     Examples
@@ -57,8 +61,10 @@ def remember(
     return fact
 
 
-def structure_of(model: keras.Model) -> tuple:
-    """What changes with the layers of a model at any depth, their activations and precision.
+def structure_of(model: keras.Model) -> int:
+    """Number that is another one after a change of what a compiled run takes for constant.
+
+    These are the layers of a model at any depth, and their ``CONSTANTS``.
 
     Examples
     --------
@@ -69,9 +75,32 @@ def structure_of(model: keras.Model) -> tuple:
     >>> structure_of(model) == before
     False
     """
-    # Instance dictionaries, not attributes: this runs at each explanation, over all layers.
-    attributes = [vars(layer) for layer in model._flatten_layers(include_self=False)]
-    return tuple(
-        (id(of_layer), id(of_layer.get("activation")), id(of_layer.get("_dtype_policy")))
-        for of_layer in attributes
-    )
+    parts = _constant_parts(model)
+    with _lock:
+        number, references = _structures.get(model, (0, []))
+        if len(references) != len(parts) or not all(
+            reference() is part for reference, part in zip(references, parts)
+        ):
+            number += 1
+            _structures[model] = number, [_reference(part) for part in parts]
+    return number
+
+
+def _constant_parts(model: keras.Model) -> list[Any]:
+    parts: list[Any] = []
+    for layer in model._flatten_layers(include_self=False):
+        # Instance dictionaries, not attributes: this runs at each explanation, over all layers.
+        attributes = vars(layer)
+        parts.append(layer)
+        for name in CONSTANTS:
+            part = attributes.get(name)
+            parts.append(layer if part is None else getattr(part, "shadowed", part))
+    return parts
+
+
+def _reference(part: Any) -> Callable[[], Any]:
+    """Refer to an object without keeping it: its id may be given to another one after its death."""
+    try:
+        return weakref.ref(part)
+    except TypeError:  # A type of the user's that cannot be referred to in this way.
+        return lambda: part

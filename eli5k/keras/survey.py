@@ -9,11 +9,12 @@ import keras
 
 from eli5k.keras.backends import active_backend, to_tensors
 from eli5k.keras.hooks import activation_hook, forward_hook
-from eli5k.keras.layers import grid_of, has_channels_first, walk
+from eli5k.keras.layers import ATTENTION, grid_of, has_channels_first, walk
 from eli5k.keras.memory import remember, structure_of
 from eli5k.keras.tokens import with_token_grids
 
-ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+# What computes a ReLU in Keras' backends.
+RELUS = ("relu", "relu6")
 
 
 class Call(NamedTuple):
@@ -57,9 +58,11 @@ class Survey(NamedTuple):
         Position of the image among the flat inputs: the first of that rank.
     channels_first : bool
         Whether tensors are ``(batch, channels, *grid)``.
+    has_relu : bool
+        Whether a ReLU was computed, as a layer, an activation or an operation.
     default_layers : dict of int to str
         Path of the layer that explains each output by default, once a run has confirmed it.
-    structure : tuple
+    structure : int
         What :func:`~eli5k.keras.memory.structure_of` the model was.
     """
 
@@ -68,8 +71,9 @@ class Survey(NamedTuple):
     rank: int
     image_index: int
     channels_first: bool
+    has_relu: bool
     default_layers: dict[int, str]
-    structure: tuple
+    structure: int
 
 
 def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
@@ -145,6 +149,7 @@ def survey(model: keras.Model, inputs: Any) -> Survey:
 def _run_survey(model: keras.Model, inputs: Any) -> Survey:
     calls: list[Call] = []
     heads: list[Head] = []
+    relus: list[str] = []
     one = keras.tree.map_structure(lambda x: x[:1], inputs)
     layers = list(walk(model))
     attention = tuple(path + "/" for path, layer in layers if isinstance(layer, ATTENTION))
@@ -152,6 +157,8 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
     def look() -> None:
         calls.clear()
         with ExitStack() as hooks:
+            for name in RELUS:
+                hooks.enter_context(activation_hook(name, _counter(relus, name)))
             for path, layer in layers:
                 inside = path.startswith(attention)
                 hooks.enter_context(forward_hook(layer, _recorder(calls, path, layer, inside)))
@@ -170,9 +177,18 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
         rank,
         image_index,
         channels_first,
+        bool(relus),
         {},
         structure_of(model),  # Only now: the run may have built it.
     )
+
+
+def _counter(names: list[str], name: str) -> Any:
+    def count(_: Any, output: Any) -> Any:
+        names.append(name)
+        return output
+
+    return count
 
 
 def _recorder(calls: list[Call], path: str, layer: keras.Layer, in_attention: bool) -> Any:

@@ -76,6 +76,19 @@ class TestRemember:
         change(model)
         assert remember(model, "a", count) == 2
 
+    def test_forgets_an_activation_that_died(self):
+        """Another function may get the address of one that died, and its id."""
+        model = sequential_of_list(net_layers())
+        count = counting()
+        for number in range(1, 20):
+            model.layers[-1].activation = lambda x, number=number: x * number
+            assert remember(model, "a", count) == number
+
+    def test_knows_an_activation_that_it_has_seen(self):
+        model = sequential_of_list(net_layers())
+        count = counting()
+        assert [remember(model, "a", count) for _ in range(3)] == [1, 1, 1]
+
     def test_forgets_when_a_nested_model_is_rebuilt(self):
         inner = sequential_of_list(net_layers())
         model = keras.Sequential([keras.Input(SHAPE), inner])
@@ -83,6 +96,47 @@ class TestRemember:
         remember(model, "a", count)
         inner.layers[-1].activation = keras.activations.linear
         assert remember(model, "a", count) == 2
+
+
+def assert_explained_as_it_is(model, fresh):
+    """Whatever was compiled before: ``fresh`` never was."""
+    for logits in (False, True):
+        found, expected = (
+            explain_prediction(one, DOC, targets=[1], logits=logits).targets[0]
+            for one in (model, fresh)
+        )
+        assert found.score == pytest.approx(expected.score, abs=1e-6)
+        scale = np.abs(expected.attribution).max()
+        np.testing.assert_allclose(found.attribution, expected.attribution, atol=1e-5 * scale)
+
+
+def explained_thrice(model):
+    """What the model is explained by is then compiled."""
+    for logits in (False, True):
+        for _ in range(3):
+            explain_prediction(model, DOC, targets=[1], logits=logits)
+    return model
+
+
+def test_normalization_that_is_adapted_again():
+    def model(normalization):
+        return keras.Sequential([keras.Input(SHAPE), normalization, *net_layers()])
+
+    normalization, other = (layers.Normalization() for _ in range(2))
+    normalization.adapt(DOC)
+    explained = explained_thrice(model(normalization))
+    for one in (normalization, other):
+        one.adapt(3 * DOC + 1)
+    assert_explained_as_it_is(explained, model(other))
+
+
+def test_low_rank_weights_of_a_fine_tuning():
+    explained, fresh = explained_thrice(functional(net_layers())), functional(net_layers())
+    for one in (explained, fresh):
+        one.layers[-1].enable_lora(2)
+        for variable in one.layers[-1].trainable_variables:
+            variable.assign(noise(*variable.shape, seed=7))
+    assert_explained_as_it_is(explained, fresh)
 
 
 @pytest.mark.parametrize("structure", ["functional", "subclassed", "backbone and head"])
