@@ -9,12 +9,13 @@
 ``dry_run(function, model)``
     Runs ``function``, which calls the model, for the sake of its side effects, shapes and dtypes;
     the numbers that it computes are thrown away. Where the model is not built yet, ``function``
-    runs once to build it, and again.
+    runs twice: ``build_by_running``.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -67,3 +68,25 @@ def is_built(model: keras.Model) -> bool:
     (False, None, True)
     """
     return all(layer.built for layer in model._flatten_layers())
+
+
+def build_by_running(function: Callable[[], Any], model: keras.Model) -> None:
+    """Call ``function``, which runs the model, if some layer has not made its variables yet.
+
+    What it assigns to those that there are, such as the next state of a seed, is undone: a layer
+    that the model never calls would make each call the first one.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.layers.Dense(2)])
+    >>> build_by_running(lambda: model(keras.ops.ones((1, 3))), model)
+    >>> build_by_running(lambda: 1 / 0, model)
+    """
+    if is_built(model):
+        return
+    before = [(v, keras.ops.copy(v.value)) for v in model.non_trainable_variables]
+    try:
+        function()
+    finally:
+        for variable, value in before:
+            variable.assign(value)

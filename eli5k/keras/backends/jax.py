@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ import keras
 from jax.extend import core
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 
-from eli5k.keras.backends import is_built, to_tensors
+from eli5k.keras.backends import build_by_running, to_tensors
 
 # What JAX raises where a model needs the numbers of a tensor, such as an if or numpy.
 UNTRACEABLE = (
@@ -73,13 +73,21 @@ def _taps(forward: Callable) -> list[jax.ShapeDtypeStruct]:
         forward(tap)
         return tensors
 
-    return _traced_or_run(partial(jax.eval_shape, tapped), tapped)
+    return _shapes_of(tapped)
 
 
-def _traced_or_run(traced: Callable, run: Callable) -> Any:
-    """Call ``traced`` or, where the model needs numbers and a trace has only shapes, ``run``."""
+def _shapes_of(function: Callable) -> Any:
+    """Trace ``function`` or, where the model needs numbers and a trace has only shapes, run it."""
+    with _untraceable_passed_over():
+        return jax.eval_shape(function)
+    return function()
+
+
+@contextmanager
+def _untraceable_passed_over() -> Iterator[None]:
+    """Go on behind the context where something in it could not be traced."""
     try:
-        return traced()
+        yield
     except Exception as error:
         # Keras puts its own error in the place of some that JAX raises.
         cause: BaseException | None = error
@@ -87,7 +95,6 @@ def _traced_or_run(traced: Callable, run: Callable) -> Any:
             if cause is None:
                 raise
             cause = cause.__context__
-    return run()
 
 
 def _stateless(function: Callable) -> Callable:
@@ -120,6 +127,7 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
     """Compile ``function``, with the model's weights as arguments; it holds the model weakly."""
     reference: Callable[[], Any] = weakref.ref(model)
     eager = _stateless(function)
+    is_traceable = True
 
     @jax.jit
     def graph(weights: list[jax.Array], *args: Any) -> Any:
@@ -127,17 +135,22 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
             return function(*args)
 
     def run(*args: Any) -> Any:
+        nonlocal is_traceable
         args = to_tensors(args)
-        weights = [variable.value for variable in reference().variables]
-        return _traced_or_run(partial(graph, weights, *args), partial(eager, *args))
+        model = reference()
+        model.jax_state_sync()  # In a callback, the weights of the training so far.
+        weights = [variable.value for variable in model.variables]
+        if is_traceable:
+            with _untraceable_passed_over():
+                return graph(weights, *args)
+            is_traceable = False  # Nor will it be at the next call.
+        return eager(*args)
 
     return run
 
 
 def dry_run(function: Callable, model: keras.Model) -> None:
     """Trace ``function``: on JAX that is sooner done than running it."""
-    if not is_built(model):
-        function()  # Variables that are made while a model is traced would be of no use.
-    # Also a function of its own, since JAX does not trace again what it has traced before.
-    function = _stateless(function)
-    _traced_or_run(partial(jax.eval_shape, function), function)
+    build_by_running(function, model)  # Variables made while a model is traced are of no use.
+    # A function of its own, since JAX does not trace again what it has traced before.
+    _shapes_of(_stateless(function))

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from eli5k.keras.backends import is_built, to_tensors
+from eli5k.keras.backends import build_by_running, to_tensors
 
 
 def differentiate(forward: Callable) -> tuple[Any, list, list]:
@@ -91,7 +91,6 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
 
 def dry_run(function: Callable, model: keras.Model) -> None:
     """Run ``function`` eagerly: on TensorFlow that is sooner done than tracing it."""
-    if not is_built(model):
-        function()
+    build_by_running(function, model)
     with keras.StatelessScope():
         function()

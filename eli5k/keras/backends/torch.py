@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import torch
 
-from eli5k.keras.backends import is_built, to_tensors
+from eli5k.keras.backends import build_by_running, to_tensors
 
 _flags_lock = threading.Lock()
 # How many runs a wrapped module is in, and which of its parts its user had in training mode.
@@ -48,6 +48,11 @@ def differentiate(forward: Callable) -> tuple[Any, list, list]:
 
     with torch.inference_mode(False), torch.no_grad():
         scores, rest = forward(tap)
+        if tapped and not torch.is_grad_enabled():
+            # The model turned gradients off itself for a while, and then back to what they were.
+            tapped.clear()
+            with torch.enable_grad():
+                scores, rest = forward(tap)
         with torch.enable_grad():
             # Samples do not mix at inference: the gradient of the sum is each sample's own.
             totals = scores.sum(dim=0)
@@ -100,8 +105,7 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
 def dry_run(function: Callable, model: keras.Model) -> None:
     """Run ``function`` eagerly."""
     with _at_inference(model):
-        if not is_built(model):
-            function()
+        build_by_running(function, model)
         with _assignments_forgotten(model):
             function()
 
@@ -119,9 +123,15 @@ def _at_inference(model: keras.Model) -> Iterator[None]:
     wrapped = [layer for layer in layers if isinstance(layer, keras.layers.TorchModuleWrapper)]
     device = next((variable._value.device for variable in model.variables), None)
     # Keras makes new tensors on the device of its own setting.
-    there = nullcontext() if device is None else keras.device(str(device))
+    there = nullcontext() if device is None else keras.device(_name_of(device))
     with torch.inference_mode(False), torch.no_grad(), _flags_kept(wrapped), there:
         yield
+
+
+def _name_of(device: torch.device) -> str:
+    """Name of a device as Keras compares it: "cuda", without a number where that is the default."""
+    is_default = torch.empty(0, device=device.type).device == device
+    return device.type if is_default else str(device)
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+from pathlib import Path
 
 import keras
 import pytest
 
+import eli5k
 from eli5k.keras import backends
 from eli5k.keras.backends import active_backend, is_built
 
@@ -32,6 +35,27 @@ class TestActiveBackend:
     def test_offers_the_functions_of_the_seam(self, function, parameters):
         assert list(inspect.signature(getattr(active_backend(), function)).parameters) == parameters
         assert f"``{function}({', '.join(parameters)})``" in backends.__doc__
+
+
+class TestSeam:
+    def test_only_the_file_of_a_backend_imports_it_or_asks_for_its_name(self):
+        package = Path(eli5k.__file__).parent
+        for file in package.rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                own = package / "keras" / "backends"
+                for name in imported_by(node):
+                    assert name not in backends.SUPPORTED or file == own / f"{name}.py"
+                asks = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".backend")
+                assert not asks or file == Path(backends.__file__), f"{file}: which backend?"
+
+
+def imported_by(node):
+    """Names of the packages that a statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name.partition(".")[0] for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        return [node.module.partition(".")[0]]
+    return []
 
 
 class TestIsBuilt:

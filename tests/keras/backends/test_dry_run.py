@@ -101,7 +101,28 @@ class Subclassed(keras.Model):
         return self.head(self.last(self.drop(x, training=training)))
 
 
+class WithSpareLayer(keras.Model):
+    """A layer that is never called is never built."""
+
+    def __init__(self):
+        super().__init__()
+        self.spare = layers.Dense(7)
+        self.random = MonteCarlo()
+        self.last = layers.Conv2D(3, 3, name="last")
+
+    def call(self, x):
+        return self.last(self.random(x))
+
+
 class TestUnbuilt:
+    def test_layer_that_is_never_called_lets_no_seed_move(self):
+        model = WithSpareLayer()
+        shapes_of(model, "last")
+        assert not is_built(model)
+        before = state(model)
+        shapes_of(model, "last")
+        assert state(model) == before
+
     @pytest.mark.parametrize(
         "make",
         [

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from keras.src import backend as keras_backend
 
 import eli5k
 from tests.keras.backends.models import DOCS, MonteCarlo, state, stateful
@@ -72,7 +73,37 @@ def fail_in_method(model):
     attribution(model, method=method)
 
 
+def fail_in_backend(model):
+    """An operation of the backend that the model ends in."""
+
+    def softmax(x, axis=-1):
+        raise OwnError("mine")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras_backend.nn, "softmax", softmax)
+        attribution(model, targets=[0, 2])
+
+
+def fail_backward(model):
+    def target(outputs):
+        return without_gradient(outputs[:, 0])
+
+    attribution(model, targets=target)
+
+
+@ops.custom_gradient
+def without_gradient(x):
+    def gradient(*args, upstream=None):
+        raise OwnError("mine")
+
+    return x, gradient
+
+
 FAILURES = [
+    (fail_in_backend, False),
+    (fail_in_backend, True),
+    (fail_backward, False),
+    (fail_backward, True),
     (fail_in_target, False),
     (fail_in_layer, False),
     (fail_in_layer, True),
@@ -105,7 +136,35 @@ class TestErrors:
             np.testing.assert_allclose(found, weight, atol=1e-6)
 
 
+class TestManyExplanations:
+    def test_leave_the_model_bit_identical(self):
+        model = stateful(MonteCarlo())
+        before, first = state(model), attribution(model)
+        for _ in range(1000):
+            last = attribution(model)
+        assert state(model) == before
+        np.testing.assert_allclose(last, first, atol=1e-7)
+
+
 class TestTraining:
+    def test_explained_in_a_callback(self):
+        """The model is then explained as it is trained so far."""
+        model, maps, weights = stateful(), [], []
+
+        class Explain(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                maps.append(attribution(self.model))
+                weights.append(self.model.get_weights())
+
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(DOCS, CLASSES, batch_size=4, verbose=0, callbacks=[Explain()])
+        assert len(maps) == 3
+        for found, at_the_time in zip(maps, weights):
+            fresh = stateful()
+            fresh.set_weights(at_the_time)
+            np.testing.assert_allclose(found, attribution(fresh), atol=1e-6)
+        assert np.abs(maps[2] - maps[0]).max() > 1e-5
+
     def test_between_explanations(self):
         """What was compiled before the training explains the model as it is after it."""
         model = stateful()

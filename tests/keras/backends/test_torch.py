@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import keras
@@ -220,19 +220,13 @@ class TestModules:
         model.train()
         flags = training_flags(model)
         expected = attributions(model, layer="last")
-        different = []
 
-        def work():
-            for _ in range(20):
-                if not np.array_equal(attributions(model, layer="last"), expected):
-                    different.append(1)
+        def work(_):
+            return [attributions(model, layer="last") for _ in range(20)]
 
-        threads = [threading.Thread(target=work) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not different
+        with ThreadPoolExecutor(8) as threads:
+            for found in threads.map(work, range(8)):
+                np.testing.assert_array_equal(found, [expected] * 20)
         assert training_flags(model) == flags
 
     def test_operation_without_a_rule_for_several_gradients(self):
@@ -250,3 +244,28 @@ class TestModules:
         _, _, [gradient, none] = differentiate(lambda tap: (Doubled.apply(tap(x)), tap(x)))
         np.testing.assert_array_equal(gradient, [[[2, 0], [2, 0]], [[0, 2], [0, 2]]])
         assert none is None
+
+
+class TestModelThatTurnsGradientsOff:
+    class Trunk(layers.Layer):
+        """As they are frozen in PyTorch."""
+
+        def __init__(self):
+            super().__init__(name="trunk")
+            self.conv = layers.Conv2D(4, 3, name="conv")
+
+        def call(self, x):
+            with torch.no_grad():
+                return torch.relu(self.conv(x))
+
+    @pytest.mark.parametrize("layer", ["trunk", "trunk/conv", None])
+    def test_is_explained_like_one_that_does_not(self, layer):
+        keras.utils.set_random_seed(3)
+        head = [layers.GlobalAveragePooling2D(), layers.Dense(3)]
+        model = keras.Sequential([keras.Input(DOC.shape[1:]), self.Trunk(), *head])
+        trunk = [layers.Conv2D(4, 3, name="conv"), layers.ReLU(name="trunk")]
+        same = keras.Sequential([keras.Input(DOC.shape[1:]), *trunk, *head])
+        same.layers[0].set_weights(model.layers[0].get_weights())
+        expected = attributions(same, layer=layer and layer.split("/")[-1])
+        np.testing.assert_allclose(attributions(model, layer=layer), expected, atol=1e-6)
+        assert np.ptp(expected) > 0
