@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
+from eli5k.base import AmbiguousOutputWarning, warn
 from eli5k.keras.inputs import check_batch
 from eli5k.keras.methods import find_method
-from eli5k.keras.run import Run
-from eli5k.keras.survey import Survey, survey
-from eli5k.keras.targets import Selection, TargetNames, choose_targets, find_head
+from eli5k.keras.progress import progress_bar
+from eli5k.keras.run import Answer, Run
+from eli5k.keras.survey import Head, survey
+from eli5k.keras.targets import Scores, Selection, TargetNames, choose_targets, find_head
 
 
 def attribute(
@@ -22,12 +24,12 @@ def attribute(
     targets: Any = None,
     *,
     method: str | Callable = "grad-cam",
-    layer: str | int | keras.Layer | None = None,
+    layer: str | int | keras.Layer | list | None = None,
     logits: bool = False,
     output: str | int | None = None,
     reshape: Callable | None = None,
     batch_size: int = 32,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Explain many samples: the scores and the raw maps, one row for each.
 
@@ -43,8 +45,9 @@ def attribute(
         As :func:`eli5k.explain_prediction_keras` has them.
     batch_size : int
         How many samples go through the model at a time.
-    progress : bool
-        Show a progress bar.
+    progress : bool or None
+        Show a progress bar, also of what a method tries; None shows it on a terminal where the run
+        takes long.
 
     Returns
     -------
@@ -60,6 +63,11 @@ def attribute(
         As :func:`eli5k.explain_prediction_keras`; also where ``targets`` is not as long as
         ``docs``.
 
+    Warns
+    -----
+    AmbiguousOutputWarning
+        Where the model has several outputs and ``output`` is None.
+
     Examples
     --------
     >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)]
@@ -68,49 +76,127 @@ def attribute(
     >>> scores.shape, maps.shape
     ((5,), (5, 6, 6))
     """
+    check_batch_size(batch_size)
+    inputs = check_batch(model, docs)
+    run = ask(
+        model,
+        inputs,
+        partial(_targets_of_samples, targets, len(keras.tree.flatten(inputs)[0])),
+        output=output,
+        logits=logits,
+        layer=layer,
+        reshape=reshape,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    answer = explain_samples(run, method)
+    scores = answer.scores.values
+    maps = keras.tree.map_structure(lambda of_all: np.moveaxis(of_all, 0, 1), answer.maps)
+    if run.classes is not None and np.ndim(targets) == 2:
+        return scores, maps
+    return scores[:, 0], keras.tree.map_structure(lambda of_all: of_all[:, 0], maps)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise a ValueError if no sample would go through the model at a time."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
-    inputs = check_batch(model, docs)
-    count = len(keras.tree.flatten(inputs)[0])
+
+
+def ask(
+    model: keras.Model,
+    inputs: Any,
+    choose: Callable[[Head, Selection], tuple[Selection, np.ndarray | None]],
+    *,
+    output: str | int | None,
+    logits: bool,
+    **options: Any,
+) -> Run:
+    """Look at what the model does, and put down what is asked of it.
+
+    Parameters
+    ----------
+    model : keras.Model
+    inputs : numpy.ndarray, or list or dict of them
+        ``(batch, ...)``, as the model takes them.
+    choose : callable
+        ``choose(head, selection)`` completes the selection, and gives the classes
+        ``(batch, targets)`` or None.
+    output, logits
+        As :func:`eli5k.explain_prediction_keras` has them.
+    **options
+        Other fields of :class:`Run`.
+
+    Warns
+    -----
+    AmbiguousOutputWarning
+        Where the model has several outputs, and none was asked for.
+    """
     seen = survey(model, inputs)
     position = find_head(seen.heads, output)
-    selection, classes = _targets_of_samples(
-        targets, count, seen, Selection(head=position, logits=bool(logits))
-    )
-    explain = find_method(method).explain
-    scores, maps = [], []
-    for start in tqdm(range(0, count, batch_size), disable=not progress):
-        rows = _rows(start, batch_size, count)
-        run = Run(
-            model,
-            seen,
-            keras.tree.map_structure(lambda array, rows=rows: array[rows], inputs),
-            selection,
-            classes=None if classes is None else classes[rows],
-            layer=layer,
-            reshape=reshape,
-            batch_size=batch_size,
+    selection, classes = choose(seen.heads[position], Selection(position, bool(logits)))
+    if output is None and len(seen.heads) > 1 and not selection.functions:
+        warn(
+            f"The model has the outputs {[head.name for head in seen.heads]}, and the first one is "
+            "explained. Pass output= a name or an index to choose.",
+            AmbiguousOutputWarning,
         )
-        answer = explain(run)
-        kept = min(batch_size, count - start)
-        scores.append(answer.scores.values[:kept])
-        maps.append(np.moveaxis(answer.maps, 0, 1)[:kept])
-    several = classes is not None and np.ndim(targets) == 2
-    all_scores, all_maps = np.concatenate(scores), np.concatenate(maps)
-    return (all_scores, all_maps) if several else (all_scores[:, 0], all_maps[:, 0])
+    return Run(model, seen, inputs, selection, classes=classes, **options)
 
 
-def _rows(start: int, batch_size: int, count: int) -> np.ndarray:
-    """Rows of one chunk; the last is filled up, since each new shape would be compiled anew."""
-    stop = start + min(batch_size, count)
-    return np.minimum(np.arange(start, stop), count - 1)
+def explain_samples(run: Run, method: str | Callable, fill_up: bool = False) -> Answer:
+    """Explain the samples of a run, ``run.batch_size`` at a time.
+
+    Parameters
+    ----------
+    run : Run
+    method : str or callable
+        As :func:`~eli5k.keras.methods.find_method` takes it.
+    fill_up : bool
+        Send a whole batch through the model even if there are fewer samples.
+
+    Returns
+    -------
+    Answer
+        About all samples.
+    """
+    explain = find_method(method).explain
+    size = run.batch_size if fill_up else min(run.count, run.batch_size)
+    answers = []
+    for start in progress_bar(range(0, run.count, size), progress=run.progress, unit="batch"):
+        part = _part(run, start, size)
+        answers.append(_about_samples(explain(part), part.count))
+    return answers[0] if len(answers) == 1 else _joined(answers)
+
+
+def _part(run: Run, start: int, size: int) -> Run:
+    """Ask about one batch; the last one is filled up, since each new shape is compiled anew."""
+    stop = min(start + size, run.count)
+    if stop - start == size:
+        return run if size == run.count else run.part(slice(start, stop))
+    return run.part(np.minimum(np.arange(start, start + size), stop - 1), kept=stop - start)
+
+
+def _about_samples(answer: Answer, count: int) -> Answer:
+    """Leave out what is said about rows that only fill the batch up."""
+    scores = Scores(*(None if part is None else part[:count] for part in answer.scores))
+    maps = keras.tree.map_structure(lambda of_all: of_all[:, :count], answer.maps)
+    return answer._replace(scores=scores, maps=maps)
+
+
+def _joined(answers: list[Answer]) -> Answer:
+    by_part = zip(*(answer.scores for answer in answers))
+    scores = Scores(*(None if parts[0] is None else np.concatenate(parts) for parts in by_part))
+    maps = keras.tree.map_structure(
+        lambda *batches: np.concatenate(batches, axis=1), *(answer.maps for answer in answers)
+    )
+    return Answer(answers[0].layer, scores, maps)
 
 
 def _targets_of_samples(
-    targets: Any, count: int, seen: Survey, selection: Selection
+    targets: Any, count: int, head: Head, selection: Selection
 ) -> tuple[Selection, np.ndarray | None]:
     """Check the targets of a batch; classes come back as ``(batch, targets)``."""
-    head = seen.heads[selection.head]
     names = TargetNames(None, None)
     if targets is None or callable(targets):
         selection, _ = choose_targets(head, targets, None, names, selection=selection)

@@ -10,7 +10,7 @@ import numpy as np
 
 from eli5k.base import BlankMapWarning, warn
 from eli5k.keras.methods.evidence import Evidence
-from eli5k.keras.run import Answer, Run
+from eli5k.keras.run import Answer, DisconnectedError, Run
 
 # Keras' epsilon is added to the maximum when a map is scaled: below this it eats a tenth of it.
 FAINT = 10 * keras.config.epsilon()
@@ -37,15 +37,30 @@ def warn_of_blank_maps(run: Run, answer: Answer) -> None:
     shows = finite & (answer.maps.max(axis=grid) > FAINT)
     if shows.all():
         return
-    # The model runs once more, to see what went into maps that show nothing.
-    same = replace(run, layer=answer.layer, classes=answer.scores.classes)
-    peaks = same.at_input(_peaks) if answer.layer is None else same.at_layer(_peaks)
+    peaks = _peaks_behind(run, answer)
     for target, row in zip(*np.nonzero(~shows)):
         if not finite[target, row]:
             reason = "The map is not finite: " + _reason_for_not_finite(run)
         else:
             reason = "The map is blank: " + _reason_for_zero(peaks, answer, target, row)
         warn(reason, BlankMapWarning)
+
+
+def _peaks_behind(run: Run, answer: Answer) -> tuple[np.ndarray, np.ndarray | None]:
+    """Run the model once more, to see what went into maps that show nothing.
+
+    Returns
+    -------
+    activations : numpy.ndarray
+        Largest of each sample in magnitude, ``(batch,)``.
+    gradients : numpy.ndarray or None
+        ``(targets, batch)``; None where there are none, which a method that tries does without.
+    """
+    same = replace(run, layer=answer.layer, classes=answer.scores.classes)
+    try:
+        return (same.at_input(_peaks) if answer.layer is None else same.at_layer(_peaks)).maps
+    except DisconnectedError:
+        return np.abs(run.image).max(axis=tuple(range(1, run.image.ndim))), None
 
 
 def _reason_for_not_finite(run: Run) -> str:
@@ -63,8 +78,8 @@ def _reason_for_not_finite(run: Run) -> str:
     )
 
 
-def _reason_for_zero(peaks: Answer, answer: Answer, target: int, row: int) -> str:
-    activation_peaks, gradient_peaks = peaks.maps
+def _reason_for_zero(peaks: tuple, answer: Answer, target: int, row: int) -> str:
+    activation_peaks, gradient_peaks = peaks
     probabilities = answer.scores.probabilities
     where = "the input" if answer.layer is None else f"layer {answer.layer!r}"
     if answer.maps[target, row].min() < -FAINT:
@@ -82,7 +97,7 @@ def _reason_for_zero(peaks: Answer, answer: Answer, target: int, row: int) -> st
             f"the output is saturated at {probabilities[row, target]:.6g}, where its gradient is "
             "zero. Pass logits=True to explain the score before the softmax or sigmoid."
         )
-    if gradient_peaks[target, row] == 0:
+    if gradient_peaks is not None and gradient_peaks[target, row] == 0:
         return (
             f"{where} does not reach the output for this document: the gradient of the score is "
             "zero there. Pass another layer or target."

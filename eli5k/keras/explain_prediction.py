@@ -12,22 +12,16 @@ import keras
 import numpy as np
 from PIL import Image
 
-from eli5k.base import AmbiguousOutputWarning, Explanation, TargetExplanation, warn
+from eli5k.base import Explanation, TargetExplanation
 from eli5k.explain import explain_prediction
+from eli5k.keras.attribution import ask, check_batch_size, explain_samples
 from eli5k.keras.diagnosis import warn_of_blank_maps
 from eli5k.keras.gradcam import heatmap_of
-from eli5k.keras.inputs import Document, is_image_model, read_document
-from eli5k.keras.methods import Method, find_method
-from eli5k.keras.run import Answer, Run
-from eli5k.keras.survey import Survey, survey
-from eli5k.keras.targets import (
-    Selection,
-    TargetNames,
-    choose_targets,
-    class_count,
-    find_head,
-    name_of,
-)
+from eli5k.keras.inputs import Document, is_image_model, read_document, takes_images
+from eli5k.keras.methods import Method, find_method, names_without_layer
+from eli5k.keras.run import Answer
+from eli5k.keras.survey import Head
+from eli5k.keras.targets import Selection, TargetNames, choose_targets, class_count, name_of
 
 # eli5 documents these for every estimator; they mean nothing for an image.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
@@ -38,7 +32,7 @@ def explain_prediction_keras(
     model: keras.Model,
     doc: Any,
     targets: list | Callable | None = None,
-    layer: str | int | keras.Layer | None = None,
+    layer: str | int | keras.Layer | list | None = None,
     image: Image.Image | str | os.PathLike | None = None,
     *,
     method: str | Callable = "grad-cam",
@@ -48,6 +42,8 @@ def explain_prediction_keras(
     target_names: Sequence[str] | Mapping[int, str] | None = None,
     preprocess: Callable | None = None,
     reshape: Callable | None = None,
+    batch_size: int = 32,
+    progress: bool | None = None,
     **ignored: Any,
 ) -> Explanation:
     """Explain what a Keras image model predicts for one document.
@@ -63,10 +59,11 @@ def explain_prediction_keras(
     targets : list, callable or None
         Classes by index or by name, all computed in one run of the model; or callables from the
         model's outputs to ``(batch,)``. None explains the class of the highest score.
-    layer : str, int, keras.Layer or None
+    layer : str, int, keras.Layer, list of these or None
         Name (at any depth, where unique), path such as ``"mobilenetv2_1.00_224/Conv_1"``, index
         into ``model.layers`` or instance. None takes the last layer that has a grid and on which
-        the score depends.
+        the score depends. A list is for ``method="fuse"``. Methods that look at the input ignore
+        it.
     image : PIL.Image.Image or path, optional
         The picture over which the heatmap is laid, in the place of one made from ``doc``.
     method : str or callable
@@ -86,6 +83,11 @@ def explain_prediction_keras(
         From the output of ``layer`` to ``(batch, *grid, channels)``, where that cannot be guessed.
         The tokens of a vision transformer need none where they are its patches, after class or
         register tokens if there are any.
+    batch_size : int
+        How many rows go through the model at a time, where a method runs it many times.
+    progress : bool or None
+        Whether such a method shows a progress bar; None shows it on a terminal where the run takes
+        long.
 
     Returns
     -------
@@ -114,9 +116,22 @@ def explain_prediction_keras(
     ('conv', (6, 6))
     """
     check_keywords(ignored)
-    if image is None and not is_about_images(model, doc, method):
-        return not_supported(model)
-    request = Request(method, layer, logits, output, targets, top_targets, target_names, reshape)
+    check_batch_size(batch_size)
+    refusal = None if image is not None else not_supported(model, doc, method)
+    if refusal is not None:
+        return refusal
+    request = Request(
+        method,
+        layer,
+        logits,
+        output,
+        targets,
+        top_targets,
+        target_names,
+        reshape,
+        batch_size,
+        progress,
+    )
     document = read_document(model, doc, image=image, preprocess=preprocess)
     [explanation] = explain_batch(model, [document], request)
     return explanation
@@ -126,30 +141,32 @@ class Request(NamedTuple):
     """What a user asks of every document: arguments of the call, not yet checked."""
 
     method: str | Callable = "grad-cam"
-    layer: str | int | keras.Layer | None = None
+    layer: str | int | keras.Layer | list | None = None
     logits: bool = False
     output: str | int | None = None
     targets: list | Callable | None = None
     top_targets: int | None = None
     target_names: Sequence[str] | Mapping[int, str] | None = None
     reshape: Callable | None = None
+    batch_size: int = 32
+    progress: bool | None = None
 
 
 def explain_batch(
     model: keras.Model,
     documents: Sequence[Document],
     request: Request,
-    padding: Sequence[Document] = (),
+    fill_up: bool = False,
 ) -> list[Explanation]:
-    """Explain documents of one shape in one run of the model.
+    """Explain documents of one shape, in one run of the model where they are no more than a batch.
 
     Parameters
     ----------
     model : keras.Model
     documents : sequence of Document
     request : Request
-    padding : sequence of Document
-        Documents that fill the batch up and are not explained.
+    fill_up : bool
+        Send a whole batch through the model even if there are fewer documents.
 
     Returns
     -------
@@ -162,45 +179,44 @@ def explain_batch(
         As :func:`explain_prediction_keras`.
     """
     method = find_method(request.method)
-    batch = [*documents, *padding]
-    inputs = _stack([document.inputs for document in batch])
-    seen = survey(model, inputs)
-    position = find_head(seen.heads, request.output)
-    head = seen.heads[position]
-    names = TargetNames(request.target_names, class_count(head))
-    selection, classes = choose_targets(
-        head,
-        request.targets,
-        request.top_targets,
-        names,
-        selection=Selection(head=position, logits=bool(request.logits)),
-    )
-    if request.output is None and len(seen.heads) > 1 and not selection.functions:
-        _warn_of_several_outputs(seen)
-    run = Run(
+
+    def choose(head: Head, selection: Selection) -> tuple[Selection, np.ndarray | None]:
+        names = TargetNames(request.target_names, class_count(head))
+        selection, classes = choose_targets(
+            head, request.targets, request.top_targets, names, selection=selection
+        )
+        if classes is None:
+            return selection, None
+        return selection, np.tile(np.array(classes, np.int32), (len(documents), 1))
+
+    run = ask(
         model,
-        seen,
-        inputs,
-        selection,
-        classes=None if classes is None else np.tile(np.array(classes, np.int32), (len(batch), 1)),
+        _stack([document.inputs for document in documents]),
+        choose,
+        output=request.output,
+        logits=request.logits,
         layer=request.layer,
         reshape=request.reshape,
+        batch_size=request.batch_size,
+        progress=request.progress,
     )
-    answer = method.explain(run)
+    answer = explain_samples(run, request.method, fill_up)
     warn_of_blank_maps(run, answer)
+    head = run.seen.heads[run.selection.head]
+    names = TargetNames(request.target_names, class_count(head))
     explanations = []
     for row, document in enumerate(documents):
         explanations.append(
             Explanation(
                 model.name,
-                description=_description(method, answer.layer, head.name, selection),
+                description=_description(method, answer.layer, head.name, run.selection),
                 error="",
                 method=method.title,
                 is_regression=False,
-                targets=_target_explanations(answer, row, selection, names),
+                targets=_target_explanations(answer, row, run.selection, names),
                 image=document.picture,
                 layer=answer.layer,
-                output=head.name if len(seen.heads) > 1 else None,
+                output=head.name if len(run.seen.heads) > 1 else None,
             )
         )
     return explanations
@@ -245,34 +261,34 @@ def _stack(batches: Sequence[Any]) -> Any:
     return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *batches)
 
 
-def _warn_of_several_outputs(seen: Survey) -> None:
-    names = [head.name for head in seen.heads]
-    warn(
-        f"The model has the outputs {names}, and the first one is explained. "
-        "Pass output= a name or an index to choose.",
-        AmbiguousOutputWarning,
-    )
-
-
-def is_about_images(model: keras.Model, doc: Any, method: str | Callable = "grad-cam") -> bool:
-    """Tell, as eli5 does, whether a document may be an image and a model has layers for images.
+def not_supported(
+    model: keras.Model, doc: Any, method: str | Callable = "grad-cam"
+) -> Explanation | None:
+    """Say, as eli5 does, that a document is no image or a model has no layers for images.
 
     A method that looks at the input alone needs no such layers.
+
+    Returns
+    -------
+    Explanation or None
+        With ``error`` set; None where there is nothing to say.
     """
     parts = list(doc.values()) if isinstance(doc, Mapping) else doc
     parts = parts if isinstance(parts, list | tuple) else [parts]
     ranks = [len(part.shape) for part in parts if hasattr(part, "shape")]
     may_be_image = not ranks or any(rank in (3, 4) for rank in ranks)
-    return may_be_image and (not find_method(method).needs_layer or is_image_model(model))
-
-
-def not_supported(model: keras.Model) -> Explanation:
-    """Say that a model, or a document, is none that can be explained."""
-    return Explanation(
-        model.name,
-        error=f'model "{model.name}" is not supported, '
-        'try passing the "image" argument if explaining an image model.',
+    if may_be_image and (not find_method(method).needs_layer or is_image_model(model)):
+        return None
+    error = (
+        f'model "{model.name}" is not supported, '
+        'try passing the "image" argument if explaining an image model.'
     )
+    if may_be_image and takes_images(model):
+        error += (
+            " No layer of it has a grid of more than one pixel; methods that need none: "
+            f"{', '.join(names_without_layer())}."
+        )
+    return Explanation(model.name, error=error)
 
 
 def check_keywords(keywords: Iterable[str]) -> None:

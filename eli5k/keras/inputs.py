@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from PIL import Image, ImageOps
 
-from eli5k.keras.layers import has_channels_first, walk
+from eli5k.keras.layers import ATTENTION, has_channels_first, walk
 
 IMAGE_LAYERS = (
     keras.layers.Conv2D,
@@ -22,6 +22,8 @@ IMAGE_LAYERS = (
     keras.layers.GlobalMaxPooling2D,
     keras.layers.GlobalAveragePooling2D,
 )
+# (batch, height, width, channels), in whatever order.
+IMAGE_RANK = 4
 
 
 class Document(NamedTuple):
@@ -40,7 +42,7 @@ class Document(NamedTuple):
 
 
 def is_image_model(model: keras.Model) -> bool:
-    """Tell whether a model has layers, at any depth, that are made for images.
+    """Tell whether a model has layers, at any depth, that are made for images, or attends to one.
 
     Examples
     --------
@@ -49,7 +51,21 @@ def is_image_model(model: keras.Model) -> bool:
     >>> is_image_model(keras.Sequential([keras.layers.Dense(2)]))
     False
     """
-    return any(isinstance(layer, IMAGE_LAYERS) for _, layer in walk(model))
+    layers = [layer for _, layer in walk(model)]
+    attends = any(isinstance(layer, ATTENTION) for layer in layers)
+    return any(isinstance(x, IMAGE_LAYERS) for x in layers) or (attends and takes_images(model))
+
+
+def takes_images(model: keras.Model) -> bool:
+    """Tell whether an input of a model, as far as it declares them, has the rank of an image.
+
+    Examples
+    --------
+    >>> takes_images(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]))
+    True
+    """
+    specs = _input_specs(model) or {}
+    return any(len(spec.shape) == IMAGE_RANK for spec in specs.values())
 
 
 def read_document(
@@ -100,7 +116,7 @@ def read_document(
 
     def read(part: Any, spec: keras.KerasTensor) -> np.ndarray:
         array, picture = _read_part(part, spec, channels_first)
-        is_image = array.ndim == 4
+        is_image = array.ndim == IMAGE_RANK
         if picture is None and is_image and not pictures:
             picture = picture_of(array[0], channels_first)
         if picture is not None:
@@ -135,7 +151,14 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
     TypeError, ValueError
         As :func:`read_document` does, or if the inputs differ in length.
     """
-    arrays = _map_inputs(model, docs, lambda part, spec: _checked(_as_array(part), spec, None))
+    declared = _input_specs(model) is not None
+
+    def read(part: Any, spec: keras.KerasTensor) -> np.ndarray:
+        array = _as_array(part)
+        # Signals and volumes, too, if the model does not say what it takes.
+        return _checked(array, spec if declared else keras.KerasTensor(array.shape), None)
+
+    arrays = _map_inputs(model, docs, read)
     lengths = {len(array) for array in keras.tree.flatten(arrays)}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
@@ -153,7 +176,7 @@ def _map_inputs(model: keras.Model, doc: Any, read: Callable) -> Any:
             return {name: read(part, _any_shape_like(part)) for name, part in doc.items()}
         if isinstance(doc, list | tuple):
             return [read(part, _any_shape_like(part)) for part in doc]
-        return read(doc, keras.KerasTensor((None,) * 4))
+        return read(doc, keras.KerasTensor((None,) * IMAGE_RANK))
 
     names = list(specs)
     if isinstance(doc, Mapping):
@@ -185,7 +208,7 @@ def _any_shape_like(part: Any) -> keras.KerasTensor:
     """What a model that declares no inputs may take: images, and other arrays beside them."""
     rank = len(getattr(part, "shape", ()))
     # Three axes are an image without its batch axis.
-    return keras.KerasTensor((None,) * (4 if rank in (0, 3) else rank))
+    return keras.KerasTensor((None,) * (IMAGE_RANK if rank in (0, 3) else rank))
 
 
 def _input_specs(model: keras.Model) -> dict[str, keras.KerasTensor] | None:
@@ -336,7 +359,7 @@ def _picture_to_array(
     if pixels.size != size:
         pixels = pixels.resize(size, Image.Resampling.BILINEAR)
     array = np.asarray(pixels, "float32")
-    if len(shape) == 4:
+    if len(shape) == IMAGE_RANK:
         array = array[..., np.newaxis] if array.ndim == 2 else array
         array = np.moveaxis(array, -1, 0) if channels_first else array
     return array[np.newaxis]

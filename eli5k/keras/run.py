@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from eli5k.base import ExplanationWarning, warn
 from eli5k.keras.backends import active_backend
 from eli5k.keras.biases import bias_hooks
 from eli5k.keras.hooks import activation_hook, forward_hook
@@ -20,7 +21,7 @@ from eli5k.keras.layers import candidate_calls, find_call, input_layer_name, lay
 from eli5k.keras.memory import remember
 from eli5k.keras.methods import names_without_layer
 from eli5k.keras.methods.evidence import Evidence
-from eli5k.keras.survey import Call, Head, Survey, run_model
+from eli5k.keras.survey import RELUS, Call, Head, Survey, run_model
 from eli5k.keras.targets import Scores, Selection, select_scores
 
 NO_GRADIENT_AT_INPUT = (
@@ -68,15 +69,18 @@ class Run:
     layer : str, int, keras.Layer or None
         None for the best layer on which the score depends.
     batch_size : int
-        How many rows a method that runs the model many times may send through it at a time.
-    progress : bool
-        Whether such a method shows a progress bar.
+        How many rows may go through the model at a time.
+    progress : bool or None
+        Whether to show a progress bar; None shows it on a terminal where the run takes long.
     mix : tuple of float
         What is explained is a sum of so many consecutive targets, with these weights: ``(1,)`` for
         each target itself, ``(-1,)`` for what speaks against it, ``(1, -1)`` for the first target
         against the second, the third against the fourth, and so on.
     reshape : callable or None
         From the layer's output to ``(batch, *grid, channels)``, where that cannot be guessed.
+    kept : int or None
+        How many samples are asked about, if not all: the rest only fill the batch up, since each
+        new shape would be compiled anew, and what is said about them does not matter.
     """
 
     model: keras.Model
@@ -86,15 +90,27 @@ class Run:
     classes: np.ndarray | None = None
     layer: str | int | keras.Layer | None = None
     batch_size: int = 32
-    progress: bool = False
+    progress: bool | None = False
     mix: tuple[float, ...] = (1.0,)
     reshape: Callable | None = None
+    kept: int | None = None
 
     @property
     def image(self) -> np.ndarray:
         """The image input, channels last: ``(batch, *grid, channels)``."""
         image = keras.tree.flatten(self.inputs)[self.seen.image_index]
         return np.moveaxis(image, 1, -1) if self.seen.channels_first else image
+
+    @property
+    def count(self) -> int:
+        """How many samples are asked about: the first so many of the batch."""
+        return len(self.image) if self.kept is None else self.kept
+
+    def part(self, rows: slice | np.ndarray, kept: int | None = None) -> Run:
+        """Ask the same about some of the samples."""
+        inputs = keras.tree.map_structure(lambda array: array[rows], self.inputs)
+        classes = None if self.classes is None else self.classes[rows]
+        return replace(self, inputs=inputs, classes=classes, kept=kept)
 
     def on(self, image: np.ndarray, rows: np.ndarray, classes: np.ndarray | None) -> Run:
         """Ask the same about other images.
@@ -113,7 +129,7 @@ class Run:
         flat = [array[rows] for array in keras.tree.flatten(self.inputs)]
         flat[self.seen.image_index] = image
         inputs = keras.tree.pack_sequence_as(self.inputs, flat)
-        return replace(self, inputs=inputs, classes=classes)
+        return replace(self, inputs=inputs, classes=classes, kept=None)
 
     def scores(self) -> Scores:
         """Run the model forward, and only that."""
@@ -137,6 +153,11 @@ class Run:
         factors : numpy.ndarray
             ``(rows, channels)``, float32. Also ``classes`` must have as many rows.
         """
+        if input_layer_name(self.model, layer, self.seen.image_index) is not None:
+            rows = np.arange(len(factors)) % len(self.image)
+            scale = factors.reshape(len(factors), *(1,) * (self.image.ndim - 2), -1)
+            image = (self.image[rows] * scale).astype(self.image.dtype)
+            return self.on(image, rows, self.classes).scores()
         scores, _ = self._ask(self._question(layer, scaled=True), factors)
         return scores
 
@@ -149,7 +170,18 @@ class Run:
             From :class:`Evidence` to maps.
         guided : bool
             Let only positive gradients pass the ReLUs (Springenberg et al. 2014).
+
+        Warns
+        -----
+        ExplanationWarning
+            If they are to be guided and there are none.
         """
+        if guided and not self.seen.has_relu:
+            warn(
+                "Guided backpropagation guides the gradient at ReLUs, and the model computes none: "
+                "this is the plain gradient. Pass another method, such as 'smooth'.",
+                ExplanationWarning,
+            )
         return Answer(None, *self._ask(self._question(None, function, guided=guided)))
 
     def at_biases(self, function: Callable) -> Answer:
@@ -193,7 +225,9 @@ class Run:
 
     def _calls_to_try(self) -> Iterator[Call]:
         seen = self.seen
-        default = seen.default_layers.get(self.selection.head)
+        # A callable may look at any output.
+        functions = self.selection.functions
+        default = None if functions else seen.default_layers.get(self.selection.head)
         layer = default if self.layer is None else self.layer
         if self.reshape is not None and self.layer is None:
             raise ValueError("reshape is for one layer's output: pass layer= too. Received: None")
@@ -303,7 +337,7 @@ def _run_with_gradients(
             with forward_hook(layer_at(model, question.layer), fn):
                 outputs, heads = run_model(model, inputs)
         scores = _scores(outputs, heads, question, classes)
-        return scores.values, scores
+        return scores.explained, scores
 
     (_, scores), activations, gradients = active_backend().differentiate(forward)
     connected = [pair for pair in zip(activations, gradients) if pair[1] is not None]
@@ -359,7 +393,7 @@ def _run_with_biases(
         with bias_hooks(model, fn):
             outputs, heads = run_model(model, keras.tree.pack_sequence_as(inputs, parts))
         scores = _scores(outputs, heads, question, classes)
-        return scores.values, (scores, constants)
+        return scores.explained, (scores, constants)
 
     (_, (scores, constants)), _, gradients = active_backend().differentiate(forward)
     if gradients[0] is None:
@@ -377,7 +411,7 @@ def _tap_in_single(tap: Callable, tensor: Any) -> Any:
 
 
 def _scores(outputs: Any, heads: list[Head], question: _Question, classes: Any) -> Scores:
-    """Select the scores, and add up those that are explained together."""
+    """Select the scores, and add up what is explained together: the scores are of its first."""
     scores = select_scores(outputs, heads, question.selection, classes)
     if question.mix == (1.0,):
         return scores
@@ -385,7 +419,7 @@ def _scores(outputs: Any, heads: list[Head], question: _Question, classes: Any) 
     weights = keras.ops.convert_to_tensor(question.mix, "float32")
     groups = keras.ops.reshape(scores.values, (-1, scores.values.shape[1] // size, size))
     first = Scores(*(None if part is None else part[:, ::size] for part in scores))
-    return first._replace(values=keras.ops.sum(groups * weights, axis=-1))
+    return first._replace(explained=keras.ops.sum(groups * weights, axis=-1))
 
 
 def _scaled_channels(
@@ -408,9 +442,15 @@ def _guided_relus(guided: bool) -> ExitStack:
     """Let only positive gradients pass each ReLU, while the context is open."""
     hooks = ExitStack()
     if guided:
-        for name in ("relu", "relu6"):
+        for name in RELUS:
             hooks.enter_context(activation_hook(name, lambda x, y: _positive_gradient(y)))
+        # TensorFlow's is made of a ReLU, which it is not anywhere else.
+        hooks.enter_context(activation_hook("hard_sigmoid", lambda x, y: _hard_sigmoid(x)))
     return hooks
+
+
+def _hard_sigmoid(x: Any) -> Any:
+    return keras.ops.clip(x / 6 + 0.5, 0, 1)
 
 
 @keras.ops.custom_gradient

@@ -10,19 +10,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from eli5k.base import Explanation
+from eli5k.keras.attribution import check_batch_size
 from eli5k.keras.explain_prediction import (
     Request,
     check_keywords,
     explain_batch,
-    is_about_images,
     not_supported,
 )
-from eli5k.keras.inputs import Document, input_count, read_document
-
-# A bar that would flash by is noise: it appears after so many seconds.
-PROGRESS_DELAY = 3
-# (batch, height, width, channels), in whatever order.
-IMAGE_BATCH_RANK = 4
+from eli5k.keras.inputs import IMAGE_RANK, Document, input_count, read_document
+from eli5k.keras.progress import progress_bar
 
 
 def explain_predictions(
@@ -73,24 +69,22 @@ def explain_predictions(
     >>> [explanation.targets[0].target for explanation in explanations]
     [2, 2, 2, 2, 2]
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
+    check_batch_size(batch_size)
     asked = {key: kwargs.pop(key) for key in Request._fields if key in kwargs}
     check_keywords(kwargs)
-    return _explain_all(model, docs, batch_size, preprocess, progress, Request(**asked))
+    request = Request(**asked, batch_size=batch_size, progress=progress)
+    return _explain_all(model, docs, preprocess, request)
 
 
 def _explain_all(
     model: keras.Model,
     docs: Iterable,
-    batch_size: int,
     preprocess: Callable | None,
-    progress: bool | None,
     request: Request,
 ) -> Iterator[Explanation]:
     waiting: list[Document | Explanation] = []
     full = False
-    with _progress_bar(docs, progress) as bar:
+    with _progress_bar(docs, request.progress) as bar:
         for doc in _one_by_one(model, docs):
             item = _read(model, doc, preprocess, request.method)
             documents = [other for other in waiting if isinstance(other, Document)]
@@ -99,13 +93,13 @@ def _explain_all(
                 and bool(documents)
                 and _shapes(item) != _shapes(documents[0])
             )
-            if len(waiting) == batch_size or other_shape:
-                full = full or len(documents) == batch_size
-                yield from _flush(model, waiting, request, batch_size if full else 0)
+            if len(waiting) == request.batch_size or other_shape:
+                full = full or len(documents) == request.batch_size
+                yield from _flush(model, waiting, request, full)
                 bar.update(len(waiting))
                 waiting = []
             waiting.append(item)
-        yield from _flush(model, waiting, request, batch_size if full else 0)
+        yield from _flush(model, waiting, request, full)
         bar.update(len(waiting))
 
 
@@ -114,15 +108,15 @@ def _progress_bar(docs: Iterable, progress: bool | None) -> tqdm:
         total = len(docs)  # type: ignore[arg-type]
     except TypeError:
         total = None
-    disable = None if progress is None else not progress
-    return tqdm(total=total, disable=disable, delay=PROGRESS_DELAY if progress is None else 0)
+    return progress_bar(total=total, progress=progress)
 
 
 def _read(
     model: keras.Model, doc: Any, preprocess: Callable | None, method: str | Callable
 ) -> Document | Explanation:
-    if not is_about_images(model, doc, method):
-        return not_supported(model)
+    refusal = not_supported(model, doc, method)
+    if refusal is not None:
+        return refusal
     try:
         return read_document(model, doc, preprocess=preprocess)
     except (OSError, TypeError, ValueError, Image.DecompressionBombError) as error:
@@ -130,13 +124,11 @@ def _read(
 
 
 def _flush(
-    model: keras.Model, waiting: list[Document | Explanation], request: Request, at_least: int
+    model: keras.Model, waiting: list[Document | Explanation], request: Request, fill_up: bool
 ) -> Iterator[Explanation]:
     """Explain the documents that wait, in their order among the failed ones."""
     documents = [item for item in waiting if isinstance(item, Document)]
-    # Each new shape would be compiled anew, so a last chunk is filled up to the size of the others.
-    padding = documents[-1:] * (at_least - len(documents)) if documents else []
-    explained = iter(explain_batch(model, documents, request, padding) if documents else ())
+    explained = iter(explain_batch(model, documents, request, fill_up) if documents else ())
     for item in waiting:
         yield next(explained) if isinstance(item, Document) else item
 
@@ -153,7 +145,7 @@ def _one_by_one(model: keras.Model, docs: Iterable) -> Iterator[Any]:
             item = item[0]
         parts = item.values() if isinstance(item, Mapping) else item
         parts = parts if isinstance(item, Mapping | list | tuple) else [item]
-        if any(len(getattr(part, "shape", ())) == IMAGE_BATCH_RANK for part in parts):
+        if any(len(getattr(part, "shape", ())) == IMAGE_RANK for part in parts):
             yield from _rows_of(item)
         else:
             yield item

@@ -37,15 +37,17 @@ class Selection(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """The explained numbers, as tensors while the model runs and as arrays afterwards.
+    """The scores of the targets, as tensors while the model runs and as arrays afterwards.
 
     ``values`` and ``classes`` are ``(batch, targets)``; ``probabilities`` too, or None where the
-    output is neither a softmax nor a sigmoid.
+    output is neither a softmax nor a sigmoid. ``explained`` is what the maps are of, also
+    ``(batch, targets)``: the values, but for a method that asks for sums of them.
     """
 
     values: Any
     probabilities: Any
     classes: Any
+    explained: Any
 
 
 def select_scores(outputs: Any, heads: list[Head], selection: Selection, classes: Any) -> Scores:
@@ -81,11 +83,10 @@ def select_scores(outputs: Any, heads: list[Head], selection: Selection, classes
         sign = 1 if selection.best > 0 else -1
         classes = ops.top_k(sign * values, abs(selection.best))[1]
     classes = ops.cast(classes, "int32")
-    return Scores(
-        ops.take_along_axis(values, classes, axis=1),
-        None if probabilities is None else ops.take_along_axis(probabilities, classes, axis=1),
-        classes,
-    )
+    values = ops.take_along_axis(values, classes, axis=1)
+    if probabilities is not None:
+        probabilities = ops.take_along_axis(probabilities, classes, axis=1)
+    return Scores(values, probabilities, classes, explained=values)
 
 
 def _as_columns(tensor: Any) -> Any:
@@ -113,7 +114,7 @@ def _call_functions(outputs: Any, heads: list[Head], selection: Selection) -> Sc
             )
         columns.append(keras.ops.cast(column, "float32"))
     values = keras.ops.stack(columns, axis=1)
-    return Scores(values, None, keras.ops.zeros_like(values, dtype="int32"))
+    return Scores(values, None, keras.ops.zeros_like(values, dtype="int32"), explained=values)
 
 
 def name_of(function: Callable) -> str:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from keras import layers
 
+import eli5k
 from eli5k import explain_prediction
 from eli5k.keras import attribute
+from eli5k.keras.methods import full_gradient_parts
 from tests.zoo import (
     CLASSES,
     SHAPE,
@@ -197,6 +199,24 @@ class TestArguments:
     def test_bad_arguments_are_named(self, docs, kwargs, message):
         with pytest.raises(ValueError, match=f"(?s){message}"):
             attribute(functional(net_layers()), docs, **kwargs)
+
+
+def test_first_of_several_outputs_is_explained_with_a_warning():
+    net = net_layers()
+    x = inputs = keras.Input(SHAPE)
+    for layer in net[:6]:
+        x = layer(x)
+    model = keras.Model(inputs, [net[6](x), layers.Dense(4, name="other")(x)])
+    with pytest.warns(eli5k.AmbiguousOutputWarning, match="'other'.*output="):
+        _, maps = attribute(model, DOCS, 1)
+    assert_maps(maps, expected_maps(net, DOCS, [1] * 7))
+
+
+def test_parts_of_the_full_gradient_are_a_list_of_maps():
+    model = functional(net_layers(None))
+    scores, parts = attribute(model, DOCS, 1, method=full_gradient_parts, batch_size=3)
+    sums = sum(part.reshape(len(DOCS), -1).sum(axis=1) for part in parts)
+    np.testing.assert_allclose(sums, scores, atol=1e-5)
 
 
 def test_arrays_of_the_user_stay_as_they_are():

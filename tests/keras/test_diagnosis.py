@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import keras
@@ -12,6 +13,7 @@ from keras import layers
 import eli5k
 from eli5k import BlankMapWarning, explain_prediction
 from eli5k.keras import explain_prediction_keras
+from eli5k.keras.methods import Occlusion
 from eli5k.keras.run import DisconnectedError
 from tests.zoo import SHAPE, closed_form, functional, net_layers, noise, run_in_numpy
 
@@ -111,18 +113,9 @@ class TestReasons:
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_input_that_is_not_finite(self, value):
-        # Without a ReLU, which may make a zero of a NaN.
-        model = keras.Sequential(
-            [
-                keras.Input(SHAPE),
-                layers.Conv2D(4, 3, name="conv"),
-                layers.GlobalAveragePooling2D(),
-                layers.Dense(3),
-            ]
-        )
         doc = DOC.copy()
         doc[0, 6, 6, 1] = value
-        explanation, message = warned(model, doc, targets=[1])
+        explanation, message = warned(net_without_relu(), doc, targets=[1])
         assert "not finite" in message
         assert "doc holds NaN or infinite" in message
         assert np.isfinite(explanation.targets[0].heatmap).all()
@@ -130,12 +123,12 @@ class TestReasons:
 
     @pytest.mark.parametrize("value", [np.nan, -np.inf])
     def test_weight_that_is_not_finite(self, value):
-        net = net_layers()
-        kernel, bias = net[4].get_weights()
-        bias[3] = value if np.isnan(value) else -value
-        net[4].set_weights([kernel, bias])
-        _, message = warned(functional(net), targets=[1])
-        assert "the model's weight 'top/bias' holds NaN or infinite" in message
+        model = net_without_relu()
+        kernel, bias = model.layers[0].get_weights()
+        bias[3] = value
+        model.layers[0].set_weights([kernel, bias])
+        _, message = warned(model, targets=[1])
+        assert re.search("the model's weight '.*/conv/bias' holds NaN or infinite", message)
 
     def test_overflow_inside_the_model(self):
         net = net_layers()
@@ -143,6 +136,33 @@ class TestReasons:
             layer.set_weights([array * 1e25 for array in layer.get_weights()])
         _, message = warned(functional(net), targets=[1])
         assert "overflows" in message
+
+
+def net_without_relu():
+    """On some processors a ReLU makes a zero of a NaN."""
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(3)]
+    return keras.Sequential([keras.Input(SHAPE), layers.Conv2D(4, 3, name="conv"), *head])
+
+
+@pytest.fixture(scope="module")
+def without_gradient():
+    """A model that takes integers, and is saturated."""
+    inputs = keras.Input(SHAPE, dtype="uint8")
+    x = layers.Flatten()(layers.Rescaling(1e4)(inputs))
+    return keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+
+
+class TestWithoutGradient:
+    """The methods that try need none, and neither does the reason why their map is blank."""
+
+    def test_saturated(self, without_gradient):
+        doc = (DOC * 10 + 100).astype("uint8")
+        _, message = warned(without_gradient, doc, method=Occlusion(window=2, stride=5))
+        assert "saturated at 1" in message
+
+    def test_nothing_to_see(self, without_gradient):
+        _, message = warned(without_gradient, np.zeros_like(DOC, "uint8"), method="occlusion")
+        assert "the input holds zeros only" in message
 
 
 class TestWhen:

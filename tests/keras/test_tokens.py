@@ -97,6 +97,11 @@ class TestGrids:
         assert token_grid(17, [(2, 8), (4, 4)]) == (2, 8)
         assert token_grid(17, [(2, 7), (4, 4)]) == (4, 4)
 
+    def test_transformer_without_a_convolution_is_an_image_model(self):
+        explanation = explain_prediction(transformer(embed="by hand"), DOCS[:1], targets=[1])
+        assert explanation.error == ""
+        assert explanation.targets[0].heatmap.shape == GRID
+
     @pytest.mark.parametrize("extra", [0, 1, 5])
     @pytest.mark.parametrize("embed", ["convolution", "by hand"])
     def test_calls_of_a_transformer(self, extra, embed):

@@ -379,6 +379,8 @@ def find_method(method: str | Callable[[Run], Answer]) -> Method:
 
     Raises
     ------
+    TypeError
+        If ``method`` is the class of such objects.
     ValueError
         If there is no such method; the error lists them.
 
@@ -387,12 +389,17 @@ def find_method(method: str | Callable[[Run], Answer]) -> Method:
     >>> find_method("grad-cam").title, find_method(IntegratedGradients(steps=20)).title
     ('Grad-CAM', 'Integrated gradients')
     """
+    if isinstance(method, type):
+        raise TypeError(
+            f"method must be a name or an object. Received the class {method.__name__}: pass "
+            f"{method.__name__}() or, with parameters, {method.__name__}(...)."
+        )
     if callable(method):
         for known in METHODS.values():
             if _kind(known.explain) == _kind(method):
                 return known._replace(explain=method)
         return Method(_name(method), "", method, "", "", "", "")
-    if method in METHODS:
+    if isinstance(method, str) and method in METHODS:
         return METHODS[method]
     near = difflib.get_close_matches(str(method), METHODS, n=1)
     raise ValueError(

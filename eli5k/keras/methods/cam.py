@@ -16,7 +16,6 @@ from eli5k.keras.methods.evidence import Evidence
 
 if TYPE_CHECKING:
     from eli5k.keras.run import Answer, Run
-    from eli5k.keras.targets import Scores
 
 # Half precision keeps three digits of a gradient.
 KERNEL_TOLERANCE = 1e-2
@@ -276,6 +275,10 @@ def _first_component(tensor: Any, towards: Any) -> Any:
     """
     shape = ops.shape(tensor)
     grid, channels = shape[2:-1], shape[-1]
+    finite = ops.isfinite(tensor)
+    axes = tuple(range(2, len(shape)))
+    # A decomposition raises, or does not end, where something is not finite.
+    tensor = ops.where(finite, tensor, 0.0)
     is_known = all(isinstance(length, int) for length in grid)
     rows = ops.reshape(tensor, (*shape[:2], prod(grid) if is_known else -1, channels))
     columns = ops.swapaxes(rows, -1, -2)
@@ -288,7 +291,8 @@ def _first_component(tensor: Any, towards: Any) -> Any:
         projection = ops.matmul(rows, vectors[..., -1:])[..., 0]
     projection = ops.reshape(projection, shape[:-1])
     agreement = _sum_over_grid((projection * towards)[..., None])[..., 0]
-    return ops.where(agreement < 0, -projection, projection)
+    projection = ops.where(agreement < 0, -projection, projection)
+    return ops.where(ops.all(finite, axis=axes, keepdims=True)[..., 0], projection, np.nan)
 
 
 def cam(run: Run) -> Answer:
@@ -329,28 +333,26 @@ def cam(run: Run) -> Answer:
     answer = replace(run, selection=run.selection._replace(logits=True)).at_layer(_cam_parts)
     maps, weights, unevenness = answer.maps
     classes = answer.scores.classes if run.classes is None else run.classes
-    tolerance = KERNEL_TOLERANCE * np.abs(weights).max()
+    rows = np.isfinite(weights).all(axis=(0, 2))
 
-    def is_kernel() -> bool:
-        return any(
-            np.allclose(weights, _weights_of(run, kernel, classes), rtol=0, atol=tolerance)
-            for kernel in _kernels(run, weights.shape[-1], classes)
-        )
+    def find_kernel() -> bool:
+        for kernel in _kernels(run, weights.shape[-1], classes):
+            expected = _weights_of(run, kernel, classes)[:, rows]
+            if np.allclose(weights[:, rows], expected, rtol=0, atol=tolerance):
+                return True
+        raise ValueError(_no_cam(run, str(answer.layer)))
 
-    if np.isfinite(weights).all():
-        is_pooled = unevenness.max() <= tolerance
-        # What the score is made of does not change with the document: it is looked at once.
-        key = ("behind it is a kernel", answer.layer, run.selection)
-        if not (is_pooled and remember(run.model, key, is_kernel, run.seen.structure)):
+    if rows.any():
+        tolerance = KERNEL_TOLERANCE * np.abs(weights[:, rows]).max()
+        if unevenness[:, rows].max() > tolerance:
             raise ValueError(_no_cam(run, str(answer.layer)))
-    return answer._replace(maps=maps, scores=_scores_as_asked(run, answer.scores))
-
-
-def _scores_as_asked(run: Run, scores: Scores) -> Scores:
-    """From the scores before the final activation to those after it, where these are explained."""
-    if run.selection.logits or scores.probabilities is None:
-        return scores
-    return scores._replace(values=scores.probabilities) if run.mix == (1.0,) else run.scores()
+        # Which kernel was found behind the layer does not change with the document.
+        key = ("behind it is a kernel", answer.layer, run.selection)
+        remember(run.model, key, find_kernel, run.seen.structure)
+    scores = answer.scores
+    if not run.selection.logits and scores.probabilities is not None:
+        scores = scores._replace(values=scores.probabilities)
+    return answer._replace(maps=maps, scores=scores)
 
 
 def _cam_parts(evidence: Evidence) -> tuple[Any, Any, Any]:
@@ -397,7 +399,8 @@ def _weights_of(run: Run, kernel: np.ndarray, classes: np.ndarray) -> np.ndarray
 
 def _no_cam(run: Run, path: str) -> str:
     calls = list(dict.fromkeys(call.path for call in run.seen.calls))
-    behind = [other for other in calls[calls.index(path) + 1 :] if not path.startswith(other + "/")]
+    first = calls.index(path) + 1 if path in calls else 0  # The input layer is called by nothing.
+    behind = [other for other in calls[first:] if not path.startswith(other + "/")]
     return (
         "cam needs a score that is one dense layer on the global average of a layer, and the "
         f"output {run.seen.heads[run.selection.head].name!r} is not that of layer {path!r}. "

@@ -12,7 +12,7 @@ from keras import ops
 from eli5k.keras.methods.cam import grad_cam
 from eli5k.keras.methods.evidence import Evidence
 from eli5k.keras.methods.resize import resize
-from eli5k.keras.methods.tries import ask_again, chunks, settle
+from eli5k.keras.methods.tries import add_tries, ask_again, chunks, settle
 
 if TYPE_CHECKING:
     from eli5k.keras.run import Answer, Run
@@ -118,17 +118,16 @@ class IntegratedGradients:
         image = run.image
         baseline = self._baseline_of(image)
         path = image - baseline
-        nodes, shares = np.polynomial.legendre.leggauss(self.steps)
-        integral = np.zeros((len(image), answer.scores.values.shape[1], *path.shape[1:]), "float32")
+        nodes, weights = np.polynomial.legendre.leggauss(self.steps)
+        weights = weights.astype("float32") / 2
+        integral = np.zeros((answer.scores.explained.shape[1], *path.shape), "float32")
         for chunk in chunks(run, self.steps):
             at = (nodes[chunk.tries] / 2 + 0.5).astype("float32")
             at = at.reshape(-1, *(1,) * (path.ndim - 1))
             points = baseline[chunk.samples] + at * path[chunk.samples]
             gradients = ask_again(run, chunk, points).at_input(_gradients).maps
-            here = np.unique(chunk.samples)
-            weights = (chunk.share[here] * shares[chunk.tries] / 2).astype("float32")
-            integral[here] += np.tensordot(weights, gradients, (1, 1))
-        return answer._replace(maps=(np.moveaxis(integral, 1, 0) * path).sum(axis=-1))
+            add_tries(integral, chunk, gradients, weights[chunk.tries, np.newaxis])
+        return answer._replace(maps=(integral * path).sum(axis=-1))
 
     def _baseline_of(self, image: np.ndarray) -> np.ndarray:
         """Baselines as many and as large as the images."""
@@ -155,8 +154,9 @@ def full_gradient(run: Run) -> Answer:
     where :math:`\psi` takes the absolute value, scales each layer's part from 0 to 1 and
     interpolates it to the size of the input. The gradient of a bias is taken at each pixel at which
     it is added. The bias of a batch normalisation is what it adds at inference,
-    :math:`\beta - \mu \gamma / \sigma`. Layers without a grid, such as dense ones, have no place in
-    the map; :func:`full_gradient_parts` has them too.
+    :math:`\beta - \mu \gamma / \sigma`. Layers without a grid of the input's rank, such as dense
+    ones and those of a transformer, have no place in the map; :func:`full_gradient_parts` has them
+    too.
 
     Parameters
     ----------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -11,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from eli5k.keras import methods
-from eli5k.keras.layers import candidate_calls, map_grid
+from eli5k.keras.layers import candidate_calls, map_grid, preparing_paths
 from eli5k.keras.methods.gradient import gradient
 from eli5k.keras.methods.resize import resize
-from eli5k.keras.methods.tries import Chunk, ask_again, chunks, settle
+from eli5k.keras.methods.tries import Chunk, add_tries, ask_again, chunks, settle
 from eli5k.keras.targets import class_count
 
 if TYPE_CHECKING:
@@ -90,24 +92,31 @@ class Smooth:
         image = run.image
         axes = tuple(range(1, image.ndim))
         size = self.noise * np.ptp(image, axis=axes, keepdims=True).astype("float32")
-        shift: Any = 0
-        square: Any = 0
+        shift, square = np.zeros_like(plain.maps), np.zeros_like(plain.maps)
         for chunk in chunks(run, self.samples):
             noise = self._noise(chunk, image.shape[1:])
             noise *= size[chunk.samples]
             noise += image[chunk.samples]
             # Moments about the plain map: where the noise changes nothing, they are exactly zero.
             change = explain(ask_again(run, chunk, noise)).maps - plain.maps[:, chunk.samples]
-            shift = shift + _sum_of_tries(chunk, change) / self.samples
-            square = square + _sum_of_tries(chunk, change**2) / self.samples
+            add_tries(shift, chunk, change)
+            add_tries(square, chunk, np.square(change, out=change))
+        shift, square = shift / self.samples, square / self.samples
         mean, variance = plain.maps + shift, np.maximum(square - shift**2, 0)
         kinds = {"mean": mean, "variance": variance, "square": mean**2 + variance}
         return plain._replace(maps=finish(kinds[self.kind]))
 
     def _noise(self, chunk: Chunk, shape: Sequence[int]) -> np.ndarray:
         """Draw the noise of each row, which depends on the seed and the try alone."""
-        draws = [np.random.default_rng((self.seed, number)) for number in chunk.tries.tolist()]
-        return np.stack([random.standard_normal(shape, "float32") for random in draws])
+        noise = np.empty((len(chunk.tries), *shape), "float32")
+
+        def draw(row: np.ndarray, number: int) -> None:
+            np.random.default_rng((self.seed, number)).standard_normal(dtype="float32", out=row)
+
+        # Next to the model, drawing takes long enough to do it on all cores.
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            list(threads.map(draw, noise, chunk.tries.tolist()))
+        return noise
 
 
 def _explain_by(method: str | Callable) -> Callable[[Run], Answer]:
@@ -127,11 +136,6 @@ def _gradients(evidence: Evidence) -> Any:
 
 def _largest_size(gradients: np.ndarray) -> np.ndarray:
     return np.abs(gradients).max(axis=-1)
-
-
-def _sum_of_tries(chunk: Chunk, maps: np.ndarray) -> np.ndarray:
-    """Add up the maps ``(targets, rows, ...)`` of each sample: ``(targets, batch, ...)``."""
-    return np.moveaxis(np.tensordot(chunk.share, maps, (1, 1)), 0, 1)
 
 
 @dataclass(frozen=True)
@@ -187,19 +191,26 @@ class TTA:
         run = settle(run, scores)
         image = run.image
         factors = self._factors(image.ndim - 2)
-        total: Any = 0
+        total: Any = None
         for chunk in chunks(run, len(factors)):
             zooms = factors[chunk.tries]
             channels = np.moveaxis(image[chunk.samples].astype("float32", copy=False), -1, 1)
             views = np.moveaxis(_zoom(channels, zooms), 1, -1)
             answer = explain(ask_again(run, chunk, views))
             maps = np.moveaxis(_zoom(np.moveaxis(answer.maps, 0, 1), 1 / zooms), 1, 0)
-            total = total + _sum_of_tries(chunk, maps * _shown(zooms, maps.shape[2:]))
+            if total is None:
+                total = np.zeros((len(maps), len(image), *maps.shape[2:]), "float32")
+            add_tries(total, chunk, maps * _shown(zooms, maps.shape[2:]))
         times_shown = _shown(factors, total.shape[2:]).sum(axis=0)
         return answer._replace(scores=scores, maps=total / np.maximum(times_shown, 1))
 
     def _factors(self, rank: int) -> np.ndarray:
         """Factor of each axis in each view, ``(views, axes)``: negative where it is flipped."""
+        if not all(-rank <= axis < rank for axis in self.flips):
+            raise ValueError(
+                f"flips must be axes of the input's grid, from {-rank} to {rank - 1}. "
+                f"Received: {self.flips}"
+            )
         flipped = {range(rank)[axis] for axis in self.flips}
         signs = product(*[(1, -1) if axis in flipped else (1,) for axis in range(rank)])
         return np.array([np.multiply(s, scale) for s, scale in product(signs, self.scales)])
@@ -314,9 +325,11 @@ class Fuse:
         """Explain layers before the default one, each with a grid of twice the size or more."""
         seen = run.seen
         levels = 1
+        preparing = preparing_paths(seen.calls)
         for call in candidate_calls(run.model, seen.calls, seen.rank, seen.channels_first):
             of_call = map_grid(call, seen.rank, seen.channels_first)
-            if levels == self.levels or any(new < 2 * old for new, old in zip(of_call, grid)):
+            is_larger = all(new >= 2 * old for new, old in zip(of_call, grid))
+            if levels == self.levels or not is_larger or call.path in preparing:
                 continue
             try:
                 yield explain(replace(run, layer=call.path))
@@ -387,8 +400,7 @@ class Contrast:
         mix = (1.0, *[-self.alpha / others] * others)
         classes = groups.reshape(len(groups), -1).astype("int32")
         explain = _explain_by(self.method)
-        answer = explain(replace(run, classes=classes, mix=tuple(run.mix[0] * w for w in mix)))
-        return answer._replace(scores=scores)
+        return explain(replace(run, classes=classes, mix=tuple(run.mix[0] * w for w in mix)))
 
 
 def _every_class(run: Run) -> np.ndarray:
@@ -443,6 +455,4 @@ class Counterfactual:
         return methods.find_method(self.method).needs_layer
 
     def __call__(self, run: Run) -> Answer:
-        answer = _explain_by(self.method)(replace(run, mix=tuple(-weight for weight in run.mix)))
-        scores = answer.scores
-        return answer._replace(scores=scores._replace(values=-scores.values))
+        return _explain_by(self.method)(replace(run, mix=tuple(-weight for weight in run.mix)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from math import ceil, prod
+from itertools import product
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,7 +13,8 @@ import numpy as np
 
 from eli5k.keras.memory import remember
 from eli5k.keras.methods.resize import resize
-from eli5k.keras.methods.tries import ask_again, chunks, settle, sum_over_tries
+from eli5k.keras.methods.tries import add_tries, ask_again, chunks, settle
+from eli5k.keras.progress import progress_bar
 
 if TYPE_CHECKING:
     from eli5k.keras.methods.evidence import Evidence
@@ -70,12 +71,12 @@ class ScoreCAM:
         activations = _most_varied(answer.maps, self.max_channels)
         batch, channels = activations.shape[0], activations.shape[-1]
         image = run.image.astype("float32", copy=False)
-        scores = np.empty((batch, channels, answer.scores.values.shape[1]), "float32")
+        scores = np.zeros((batch, channels, answer.scores.explained.shape[1]), "float32")
         for chunk in chunks(run, channels):
             masks = resize(activations[chunk.samples, ..., chunk.tries], image.shape[1:-1])
             masked = image[chunk.samples]
             masked *= _scale_to_one(masks)[..., np.newaxis]
-            scores[chunk.samples, chunk.tries] = ask_again(run, chunk, masked).scores().values
+            scores[chunk.samples, chunk.tries] = ask_again(run, chunk, masked).scores().explained
         return answer._replace(maps=_weighted_sum(activations, _softmax_over_channels(scores)))
 
 
@@ -147,21 +148,35 @@ class AblationCAM:
     def __call__(self, run: Run) -> Answer:
         answer = run.at_layer(_activations)
         run = settle(run, answer.scores)
-        drops = np.stack(
-            [
-                _drops(_only(run, sample), str(answer.layer), answer.maps.shape[-1])
-                for sample in range(len(answer.maps))
-            ]
-        )
-        size = np.maximum(np.abs(answer.scores.values), keras.config.epsilon())
+        batch, channels = answer.maps.shape[0], answer.maps.shape[-1]
+        _check_channels_stay(run, str(answer.layer), channels)
+        drops = np.zeros((batch, channels, answer.scores.explained.shape[1]), "float32")
+        for sample in progress_bar(range(run.count), progress=run.progress, unit="sample"):
+            drops[sample] = _drops(run.part(slice(sample, sample + 1)), str(answer.layer), channels)
+        size = np.maximum(np.abs(answer.scores.explained), keras.config.epsilon())
         weights = drops / size[:, np.newaxis]
         return answer._replace(maps=_weighted_sum(answer.maps, weights))
 
 
-def _only(run: Run, sample: int) -> Run:
-    rows = np.array([sample])
-    classes = None if run.classes is None else run.classes[rows]
-    return run.on(run.image[rows], rows, classes)
+def _check_channels_stay(run: Run, layer: str, channels: int) -> None:
+    """Raise a ValueError if ``reshape=`` makes other channels than those that the layer has."""
+    shape = next((c.shape for c in reversed(run.seen.calls) if c.path == layer), None)
+    if run.reshape is None or shape is None:
+        return
+    output = np.random.default_rng(0).standard_normal(shape, "float32")
+    factors = np.random.default_rng(1).standard_normal(channels, "float32")
+    if shape[-1] == channels:
+        before, after = (
+            keras.ops.convert_to_numpy(run.reshape(keras.ops.convert_to_tensor(array)))
+            for array in (output * factors, output)
+        )
+        if np.array_equal(before, after * factors):
+            return
+    raise ValueError(
+        "ablation-cam leaves out channels of the layer itself, so reshape must keep its last axis "
+        f"as it is. Received a callable that makes other channels of {shape}. "
+        "Use method='score-cam'."
+    )
 
 
 def _drops(run: Run, layer: str, channels: int) -> np.ndarray:
@@ -172,7 +187,7 @@ def _drops(run: Run, layer: str, channels: int) -> np.ndarray:
     for chunk in chunks(run, 1 + channels):
         factors = chunk.tries[:, np.newaxis] != 1 + np.arange(channels)
         found = _scores_without(run, layer, factors.astype("float32"), alone)
-        scores.append(found[chunk.share[0] > 0])
+        scores.append(found[: chunk.kept])
     of_all, *without = np.concatenate(scores)
     return of_all - np.stack(without)
 
@@ -182,7 +197,7 @@ def _scores_without(run: Run, layer: str, factors: np.ndarray, alone: bool) -> n
     rows = np.zeros(len(factors), int)
     classes = None if run.classes is None else run.classes[rows]
     run = replace(run, classes=classes) if alone else run.on(run.image[rows], rows, classes)
-    return run.scores_with_channels(layer, factors).values
+    return run.scores_with_channels(layer, factors).explained
 
 
 def _rest_runs_alone(run: Run, layer: str, channels: int) -> bool:
@@ -196,7 +211,7 @@ def _rest_runs_alone(run: Run, layer: str, channels: int) -> bool:
             values = _scores_without(run, layer, np.ones((2, channels), "float32"), True)
         except Exception:  # Each backend has its own for shapes that do not match.
             return False
-        expected = run.scores().values
+        expected = run.scores().explained
         return values.shape == (2, expected.shape[1]) and np.allclose(values, expected, rtol=0.01)
 
     return remember(run.model, ("rest runs alone", layer, run.selection), try_it)
@@ -247,21 +262,24 @@ class Occlusion:
     def __call__(self, run: Run) -> Answer:
         plain = run.at_output()
         run = settle(run, plain.scores)
-        image = run.image
+        # Of whole numbers, too, what hides may lie between two of them until it is asked about.
+        image = run.image.astype("float32", copy=False)
         fill = _fill_of(image, self.fill)
         windows = _windows(image.shape[1:-1], self.window, self.stride)
-        counts = [len(of_axis) for of_axis in windows]
-        maps: Any = 0
-        for chunk in chunks(run, prod(counts)):
-            places = np.unravel_index(chunk.tries, counts)
-            hidden = _outer([of_axis[place] for of_axis, place in zip(windows, places)])
+        targets = plain.scores.explained.shape[1]
+        maps = np.zeros((*image.shape[:-1], targets), "float32")
+        for chunk in chunks(run, len(windows)):
             occluded = image[chunk.samples]
-            occluded[hidden] = fill[chunk.samples[np.nonzero(hidden)[0]]]
-            scores = ask_again(run, chunk, occluded).scores().values
-            drops = plain.scores.values[chunk.samples] - scores
-            maps = maps + sum_over_tries(chunk, drops, hidden)
-        times_hidden = _outer([of_axis.sum(axis=0, keepdims=True) for of_axis in windows])
-        return plain._replace(maps=maps / np.maximum(times_hidden, 1, dtype="float32"))
+            for row, (sample, number) in enumerate(zip(chunk.samples, chunk.tries)):
+                occluded[row, *windows[number]] = fill[sample]
+            scores = ask_again(run, chunk, occluded).scores().explained
+            drops = plain.scores.explained[chunk.samples] - scores
+            for row in range(chunk.kept):
+                maps[chunk.samples[row], *windows[chunk.tries[row]]] += drops[row]
+        times_hidden = np.zeros(image.shape[1:-1], "float32")
+        for window in windows:
+            times_hidden[window] += 1
+        return plain._replace(maps=np.moveaxis(maps, -1, 0) / np.maximum(times_hidden, 1))
 
 
 def _fill_of(image: np.ndarray, fill: float | None) -> np.ndarray:
@@ -274,19 +292,15 @@ def _windows(
     grid: Sequence[int],
     window: int | tuple[int, ...] | None,
     stride: int | tuple[int, ...] | None,
-) -> list[np.ndarray]:
-    """Which points each window hides along each axis: ``(windows, size)``, bool."""
+) -> list[tuple[slice, ...]]:
+    """What each window hides: one slice for each axis."""
     sizes = _for_each_axis("window", window, [ceil(size / 8) for size in grid], grid)
     strides = _for_each_axis("stride", stride, [ceil(size / 2) for size in sizes], grid)
-    starts = [
-        np.append(np.arange(0, of_axis - size, step), of_axis - size)
-        for of_axis, size, step in zip(grid, sizes, strides)
+    by_axis = [
+        [slice(start, start + size) for start in (*range(0, length - size, step), length - size)]
+        for length, size, step in zip(grid, sizes, strides)
     ]
-    return [
-        (np.arange(of_axis) >= start[:, np.newaxis])
-        & (np.arange(of_axis) < start[:, np.newaxis] + size)
-        for of_axis, size, start in zip(grid, sizes, starts)
-    ]
+    return list(product(*by_axis))
 
 
 def _for_each_axis(
@@ -301,18 +315,6 @@ def _for_each_axis(
             f"all axes or a tuple of one for each. Received: {value}"
         )
     return values
-
-
-def _outer(by_axis: Sequence[np.ndarray]) -> np.ndarray:
-    """Combine what holds along each axis, ``(rows, size)`` each, to ``(rows, *grid)``."""
-    return reduce(
-        lambda left, right: left[..., np.newaxis] * right.reshape(len(right), *_ones(left), -1),
-        by_axis,
-    )
-
-
-def _ones(array: np.ndarray) -> tuple[int, ...]:
-    return (1,) * (array.ndim - 1)
 
 
 @dataclass(frozen=True)
@@ -380,15 +382,15 @@ class RISE:
         # A byte for each cell: the masks themselves are made as they are needed.
         is_open = random.random((self.masks, *[self.cells] * len(grid))) < self.probability
         shifts = random.integers(cell, size=(self.masks, len(grid)))
-        maps: Any = 0
+        maps = np.zeros((plain.scores.explained.shape[1], *image.shape[:-1]), "float32")
         for chunk in chunks(run, self.masks):
             masks = _shifted(is_open[chunk.tries], shifts[chunk.tries], cell, grid)
             masked = shown[chunk.samples]
             masked *= masks[..., np.newaxis]
             if self.fill != 0:
                 masked += fill[chunk.samples]
-            weights = ask_again(run, chunk, masked).scores().values
-            maps = maps + sum_over_tries(chunk, weights, masks)
+            weights = ask_again(run, chunk, masked).scores().explained
+            add_tries(maps, chunk, masks[np.newaxis], weights)
         return plain._replace(maps=maps / np.float32(self.masks * self.probability))
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
+
+from eli5k.keras.progress import progress_bar
 
 if TYPE_CHECKING:
     from eli5k.keras.run import Run
@@ -21,14 +22,14 @@ class Chunk(NamedTuple):
     ----------
     samples, tries : numpy.ndarray
         ``(rows,)``, int: the sample that each row is made from, and the number of the try.
-    share : numpy.ndarray
-        ``(batch, rows)``, float32: 1 where a row is a try of a sample. Rows that only fill up the
-        last chunk, since each new shape would be compiled anew, are none of any.
+    kept : int
+        How many rows are tries. The rest only fills up the last chunk, since each new shape would
+        be compiled anew.
     """
 
     samples: np.ndarray
     tries: np.ndarray
-    share: np.ndarray
+    kept: int
 
 
 def chunks(run: Run, tries: int) -> Iterator[Chunk]:
@@ -47,14 +48,13 @@ def chunks(run: Run, tries: int) -> Iterator[Chunk]:
     Chunk
         Of the same number of rows each, ordered by sample and then by try.
     """
-    batch = len(run.image)
-    total = batch * tries
+    total = run.count * tries
     size = _ceil(total, _ceil(total, run.batch_size))
-    for start in tqdm(range(0, total, size), unit="batch", disable=not run.progress):
+    starts = range(0, total, size)
+    for start in progress_bar(starts, progress=run.progress, unit="batch"):
         rows = np.arange(start, start + size)
         samples, numbers = np.divmod(np.minimum(rows, total - 1), tries)
-        share = (samples == np.arange(batch)[:, np.newaxis]) & (rows < total)
-        yield Chunk(samples, numbers, share.astype("float32"))
+        yield Chunk(samples, numbers, min(size, total - start))
 
 
 def _ceil(dividend: int, divisor: int) -> int:
@@ -88,21 +88,25 @@ def ask_again(run: Run, chunk: Chunk, image: np.ndarray) -> Run:
     return replace(run.on(image, chunk.samples, classes), progress=False)
 
 
-def sum_over_tries(chunk: Chunk, weights: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Add up the masks of each sample, with a weight for each target.
+def add_tries(
+    total: np.ndarray, chunk: Chunk, parts: np.ndarray, weights: np.ndarray | None = None
+) -> None:
+    """Add to each sample what came of its tries.
 
     Parameters
     ----------
+    total : numpy.ndarray
+        ``(targets, batch, ...)``; changed in place.
     chunk : Chunk
-    weights : numpy.ndarray
-        ``(rows, targets)``
-    masks : numpy.ndarray
-        ``(rows, *grid)``
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(targets, batch, *grid)``, float32.
+    parts : numpy.ndarray
+        ``(targets, rows, ...)``, or ``(1, rows, ...)`` for the same of all targets.
+    weights : numpy.ndarray or None
+        ``(rows, targets)`` or ``(rows, 1)``
     """
-    shares = weights.T[:, np.newaxis] * chunk.share
-    return np.tensordot(shares.astype("float32"), masks.astype("float32", copy=False), 1)
+    # Row by row: behind a product of matrices, the threads of NumPy's linear algebra keep on
+    # spinning for a while, which the model then has to wait for.
+    for row, sample in enumerate(chunk.samples[: chunk.kept]):
+        part = parts[:, row]
+        if weights is not None:
+            part = part * weights[row].reshape(-1, *(1,) * (part.ndim - 1))
+        total[:, sample] += part

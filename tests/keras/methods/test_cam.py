@@ -176,6 +176,18 @@ def linear_net():
     """The net with logits for scores."""
     return net_layers(activation=None)
 
+    @pytest.mark.parametrize("method", ["eigen-cam", "eigen-grad-cam"])
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_document_that_is_not_finite_does_not_touch_the_others(self, method, value):
+        layers_ = [layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), layers.Dense(3)]
+        model = keras.Sequential([keras.Input(SHAPE), *layers_])
+        docs = DOCS.copy()
+        docs[1] = value
+        _, expected = attribute(model, DOCS, 1, method=method)
+        _, maps = attribute(model, docs, 1, method=method)
+        np.testing.assert_allclose(maps[[0, 2]], expected[[0, 2]], atol=1e-5)
+        assert not np.isfinite(maps[1]).any()
+
 
 class TestIdentities:
     """On convolutions, global average pooling and a dense layer, with the score before softmax."""
@@ -346,6 +358,32 @@ class TestCam:
         model = model_with([layers.GlobalAveragePooling2D(name="gap"), dense()])
         with pytest.raises(ValueError, match=r"layer 'early'.*the model calls: late, gap, classes"):
             attribute(model, DOCS, 0, method="cam", layer="early")
+
+    def test_input_layer_is_an_error_that_says_what_is_behind_it(self):
+        x = inputs = keras.Input(SHAPE, name="photo")
+        for layer in net_layers():
+            x = layer(x)
+        with pytest.raises(ValueError, match=r"layer 'photo'.* calls: stem, .*top"):
+            attribute(keras.Model(inputs, x), DOCS, 1, method="cam", layer="photo")
+
+    def test_class_that_is_dead_for_the_first_document(self):
+        """Behind a ReLU its kernel is not seen until a document wakes it up."""
+        net = net_layers(activation="relu")
+        kernel, bias = net[-1].get_weights()
+        net[-1].set_weights([np.abs(kernel), bias * 0 - [0, 1e6, 0]])
+        model = functional(net)
+        with pytest.raises(ValueError, match="cam needs"):
+            attribute(model, DOCS[:1], 1, method="cam")
+        net[-1].set_weights([np.abs(kernel), bias * 0])
+        scores, maps = attribute(model, DOCS, 1, method="cam")
+        np.testing.assert_allclose(maps.mean(axis=(1, 2)), scores, rtol=1e-4)
+
+    def test_document_that_is_not_finite_does_not_hide_another_head(self):
+        net = [*net_layers()[:5], layers.GlobalMaxPooling2D(), layers.Dense(3)]
+        docs = DOCS.copy()
+        docs[1] = np.nan
+        with pytest.raises(ValueError, match="cam needs"):
+            attribute(functional(net), docs, 1, method="cam")
 
     def test_callable_is_an_error(self):
         model = functional(net_layers())

@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 from keras import layers
 
-from eli5k import explain_prediction
+from eli5k import ExplanationWarning, explain_prediction
 from eli5k.keras import attribute
-from eli5k.keras.methods import IntegratedGradients, full_gradient_parts, names_without_layer
+from eli5k.keras.methods import (
+    AtInput,
+    IntegratedGradients,
+    full_gradient_parts,
+    names_without_layer,
+)
 from eli5k.keras.methods.resize import resize
 from eli5k.keras.run import DisconnectedError, Run
 from eli5k.keras.survey import survey
@@ -373,7 +378,10 @@ class TestModelsWithoutLayersForImages:
     def test_grad_cam_says_what_to_use_instead(self):
         model = keras.Sequential([keras.Input((6, 7, 2)), layers.Flatten(), layers.Dense(3)])
         doc = noise(1, 6, 7, 2)
-        assert "not supported" in explain_prediction(model, doc).error
+        error = explain_prediction(model, doc).error
+        assert error.startswith(f'model "{model.name}" is not supported, try passing the "image"')
+        assert "No layer" in error
+        assert all(name in error for name in names_without_layer())
         picture = explain_prediction(model, doc, method="gradient").image
         with pytest.raises(ValueError, match=r"No layer .*grid.* need none: .*integrated-grad"):
             explain_prediction(model, doc, image=picture)
@@ -403,3 +411,36 @@ class TestResize:
         volume = signal[:, None, None] * signal[:, None] * signal
         expected = fine[:, None, None] * fine[:, None] * fine
         np.testing.assert_allclose(resize(volume, (6, 6, 6)), expected)
+
+
+class TestGuidedWhere:
+    """Where there is a ReLU, and nowhere else."""
+
+    def test_model_without_relu_has_the_plain_gradient_and_a_warning(self):
+        net = [keras.Input((6, 7, 2)), layers.Conv2D(3, 3, activation="gelu"), layers.Flatten()]
+        model = keras.Sequential([*net, layers.Dense(3)])
+        doc = noise(1, 6, 7, 2)
+        with pytest.warns(ExplanationWarning, match="computes none.*'smooth'"):
+            _, guided = attribute(model, doc, 1, method="guided-backprop")
+        np.testing.assert_array_equal(guided, attribute(model, doc, 1, method="gradient")[1])
+
+    @pytest.mark.parametrize("activation", ["hard_sigmoid", "hard_silu"])
+    def test_what_a_backend_makes_of_a_relu_is_none(self, activation):
+        """TensorFlow computes a hard sigmoid by one: only the ReLU of the model is guided."""
+        before = [layers.Conv2D(3, 3), layers.ReLU()]
+        behind = [layers.Conv2D(4, 3, activation=activation), layers.Flatten(), layers.Dense(3)]
+        model = keras.Sequential([keras.Input((6, 7, 2)), *before, *behind])
+        head = keras.Sequential([keras.Input((4, 5, 3)), *behind])
+        doc = noise(1, 6, 7, 2)
+        pixels = keras.ops.convert_to_numpy(before[0](doc))
+        of_head = AtInput(lambda evidence: evidence.gradients)
+        _, gradients = attribute(head, np.maximum(pixels, 0), 1, method=of_head)
+        passed = np.maximum(gradients, 0) * (pixels > 0)
+        kernel = keras.ops.convert_to_numpy(before[0].kernel)
+        expected = np.zeros(doc.shape)
+        for row in range(3):
+            for column in range(3):
+                expected[:, row : row + 4, column : column + 5] += passed @ kernel[row, column].T
+        _, maps = attribute(model, doc, 1, method="guided-backprop")
+        np.testing.assert_allclose(maps, np.abs(expected).max(axis=-1), atol=1e-6)
+        assert maps.max() > 0

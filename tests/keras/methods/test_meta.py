@@ -218,7 +218,7 @@ class TestTTA:
         for scales in [(), (1.0, 0.0), (-1.0,)]:
             with pytest.raises(ValueError, match="scales must be"):
                 TTA(scales=scales)
-        with pytest.raises(IndexError):
+        with pytest.raises(ValueError, match=r"flips must be axes .*-2 to 1.*\(2,\)"):
             attribute(functional(net_layers()), DOCS, 1, method=TTA(flips=(2,)))
 
 
@@ -254,6 +254,18 @@ class TestFuse:
             _, maps = attribute(model, DOCS, 1, method=Fuse(levels=levels))
             _, expected = attribute(model, DOCS, 1, method=Fuse(), layer=names)
             np.testing.assert_array_equal(maps, expected)
+
+    def test_layers_that_prepare_the_picture_are_left_out(self):
+        net = [layers.Rescaling(32.0), layers.MaxPooling2D(4), *net_layers()]
+        model = keras.Sequential([keras.Input((48, 48, 3)), *net])
+        docs = noise(2, 48, 48, 3)
+        _, maps = attribute(model, docs, 1, method=Fuse())
+        _, expected = attribute(model, docs, 1, method=Fuse(), layer=["top", "relu"])
+        np.testing.assert_array_equal(maps, expected)
+
+    def test_several_layers_are_for_fuse_only(self):
+        with pytest.raises(TypeError, match="layer may be a list for method='fuse' only"):
+            attribute(functional(net_layers()), DOCS, 1, layer=["top", "stem"])
 
     def test_layers_of_another_output_are_left_out(self):
         inputs = keras.Input(SHAPE)
@@ -393,10 +405,12 @@ class TestCounterfactual:
 
     def test_around_a_contrast_and_the_other_way_round(self):
         model = functional(net_layers(None))
-        _, maps = attribute(model, DOCS, 1, method=Contrast())
+        scores, maps = attribute(model, DOCS, 1, method=Contrast())
+        np.testing.assert_allclose(scores, run_layers(net_layers(None), DOCS)[:, 1], atol=1e-6)
         for method in (Counterfactual(Contrast()), Contrast(Counterfactual())):
-            _, against = attribute(model, DOCS, 1, method=method)
+            against_scores, against = attribute(model, DOCS, 1, method=method)
             np.testing.assert_allclose(against, -maps, atol=1e-6)
+            np.testing.assert_array_equal(against_scores, scores)
 
 
 @each_method

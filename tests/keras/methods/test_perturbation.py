@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
@@ -11,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
+from eli5k import explain_prediction, explain_predictions
 from eli5k.keras import attribute
 from eli5k.keras.hooks import forward_hook
 from eli5k.keras.methods import RISE, TTA, AblationCAM, Occlusion, ScoreCAM, Smooth
 from eli5k.keras.methods.perturbation import _shifted
 from eli5k.keras.methods.tries import ask_again, chunks
 from eli5k.keras.run import Run
-from eli5k.keras.survey import survey
 from eli5k.keras.targets import Selection
 from tests.zoo import (
     CLASSES,
@@ -135,6 +133,32 @@ class TestAblationCAM:
         np.testing.assert_allclose(scores, score, atol=1e-6)
         maps = np.moveaxis(maps, 1, -1)
         np.testing.assert_allclose(maps, expected, atol=1e-5 * np.abs(expected).max())
+
+    @pytest.mark.parametrize("docs", [DOCS, DOCS[:1]])
+    def test_at_the_input_layer(self, docs):
+        model, kernel = linear_model(*SHAPE[:2], channels=SHAPE[2])
+        photo = keras.Input(SHAPE, name="photo")
+        model = keras.Model(photo, model(photo))
+        scores, maps = attribute(model, docs, 1, method="ablation-cam", layer="photo")
+        drops = np.einsum("bhwc,hwc->bc", docs, kernel[..., 1])
+        expected = np.einsum("bc,bhwc->bhw", drops / np.abs(scores)[:, None], docs)
+        np.testing.assert_allclose(maps, expected, atol=1e-4 * np.abs(expected).max())
+
+    def test_reshape_that_keeps_the_channels_and_one_that_does_not(self):
+        model = functional(net_layers())
+        _, expected = attribute(model, DOCS, 1, method="ablation-cam", layer="top")
+
+        def flipped(tensor):
+            return keras.ops.flip(tensor, axis=1)
+
+        _, maps = attribute(model, DOCS, 1, method="ablation-cam", layer="top", reshape=flipped)
+        np.testing.assert_allclose(maps, expected[:, ::-1], atol=1e-5)
+        for wrong in (
+            lambda tensor: keras.ops.flip(tensor, axis=-1),
+            lambda tensor: keras.ops.sum(tensor, axis=-1, keepdims=True),
+        ):
+            with pytest.raises(ValueError, match="reshape must keep its last axis"):
+                attribute(model, DOCS, 1, method="ablation-cam", layer="top", reshape=wrong)
 
     def test_only_the_rest_of_the_model_runs_for_each_channel(self):
         """Up to the layer one row runs; after it, as many as there are tries."""
@@ -379,11 +403,34 @@ class TestEachMethodThatTries:
 
     def test_progress_bar(self, method, capsys):
         model = functional(net_layers())
-        run = Run(model, survey(model, DOCS), DOCS, Selection())
-        method(run)
+        attribute(model, DOCS[:1], method=method, batch_size=4)
         assert capsys.readouterr().err == ""
-        method(replace(run, progress=True))
+        attribute(model, DOCS[:1], method=method, batch_size=4, progress=True)
         assert "100%" in capsys.readouterr().err
+
+    def test_batch_size_and_progress_of_an_explanation(self, method, asked, capsys):
+        model = functional(net_layers())
+        for progress in (None, False):
+            explain_prediction(model, DOCS[:1], method=method, progress=progress)
+            assert capsys.readouterr().err == ""
+        asked.clear()
+        explain_prediction(model, DOCS[:1], method=method, batch_size=2, progress=True)
+        assert "100%" in capsys.readouterr().err
+        assert max(asked) == 2 or isinstance(method, AblationCAM)
+        asked.clear()
+        list(explain_predictions(model, DOCS, method=method, batch_size=2))
+        assert max(asked) == 2
+        assert capsys.readouterr().err == ""
+
+    def test_what_only_fills_a_batch_up_is_not_tried(self, method, asked):
+        """Of five samples, the last is alone in a batch of four."""
+        model = functional(net_layers())
+        docs = np.concatenate([DOCS, DOCS[:2]])
+        attribute(model, docs[:4], 1, method=method, batch_size=4)
+        of_four = sum(asked)
+        asked.clear()
+        attribute(model, docs, 1, method=method, batch_size=4)
+        assert sum(asked) < 1.5 * of_four
 
     def test_whole_numbers_as_inputs(self, method):
         """Pixels of a model that takes integers stay integers when they are masked."""
@@ -437,9 +484,8 @@ class TestChunks:
         counts = np.zeros((batch, tries))
         sizes = []
         for chunk in chunks(run, tries):
-            np.add.at(counts, (chunk.samples, chunk.tries), chunk.share.sum(axis=0))
-            assert (chunk.share.sum(axis=0) <= 1).all()
-            assert (chunk.share.argmax(axis=0) == chunk.samples)[chunk.share.any(axis=0)].all()
+            kept = slice(chunk.kept)
+            np.add.at(counts, (chunk.samples[kept], chunk.tries[kept]), 1)
             sizes.append(len(chunk.samples))
         assert (counts == 1).all()
         assert len(set(sizes)) == 1

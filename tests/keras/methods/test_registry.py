@@ -52,30 +52,23 @@ class TestRegistry:
         assert "http" in method.paper
 
     def test_names_of_the_field(self):
-        assert list(METHODS)[:14] == [
-            "cam",
-            "grad-cam",
-            "grad-cam++",
-            "hires-cam",
-            "layer-cam",
-            "xgrad-cam",
-            "eigen-cam",
-            "eigen-grad-cam",
-            "gradient",
-            "gradient-x-input",
-            "integrated-gradients",
-            "full-gradient",
-            "guided-backprop",
-            "guided-grad-cam",
-        ]
+        names = """
+            cam grad-cam grad-cam++ hires-cam layer-cam xgrad-cam eigen-cam eigen-grad-cam gradient
+            gradient-x-input integrated-gradients full-gradient guided-backprop guided-grad-cam
+            score-cam ablation-cam occlusion rise smooth tta fuse contrast counterfactual
+        """
+        assert set(names.split()) <= set(METHODS)
         order = [FAMILIES.index(method.family) for method in METHODS.values()]
         assert order == sorted(order)
 
     def test_unknown_name_lists_the_names(self):
         with pytest.raises(ValueError, match=r"cam, grad-cam, .*'gradcam'.*mean 'grad-cam'"):
             find_method("gradcam")
-        with pytest.raises(ValueError, match="method must be one of"):
-            explain_prediction(functional(net_layers()), DOCS[:1], method=None)
+        for wrong in (None, ["grad-cam"]):
+            with pytest.raises(ValueError, match="method must be one of"):
+                explain_prediction(functional(net_layers()), DOCS[:1], method=wrong)
+        with pytest.raises(TypeError, match=r"the class RISE: pass RISE\(\)"):
+            explain_prediction(functional(net_layers()), DOCS[:1], method=RISE)
 
     @pytest.mark.parametrize("name", METHODS)
     def test_object_has_the_line_of_its_name(self, name):
@@ -184,6 +177,19 @@ def in_half_precision(policy):
         keras.config.set_dtype_policy("float32")
 
 
+class Undeclared(keras.Model):
+    """The layers of another model, without its inputs."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.parts = model.layers
+
+    def call(self, x):
+        for layer in self.parts:
+            x = layer(x)
+        return x
+
+
 @functools.cache
 def of_axes(axes):
     """A net of signals or of volumes, and the grid of its input."""
@@ -258,9 +264,13 @@ class TestEveryMethod:
     @pytest.mark.parametrize("axes", [1, 3])
     def test_signals_and_volumes(self, name, axes):
         model, grid = of_axes(axes)
-        _, maps = ask(model, name, noise(2, *grid, 2), targets=0)
+        docs = noise(2, *grid, 2)
+        _, maps = ask(model, name, docs, targets=0)
         assert maps.shape in [(2, *grid), (2, *(length - 2 for length in grid))]
         assert np.isfinite(maps).all()
+        # It does not say what it takes.
+        _, same = ask(Undeclared(model), name, docs, targets=0)
+        np.testing.assert_allclose(same, maps, atol=1e-4 * np.abs(maps).max())
 
     def test_model_is_left_as_it_was(self, name):
         model = model_of("functional")

@@ -1,0 +1,36 @@
+"""Progress bars: of the documents of a long run, and of what a method tries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+# A bar that would flash by is noise: unless it is asked for, it appears after so many seconds.
+DELAY = 3
+
+
+def progress_bar(rows: Sequence | None = None, *, progress: bool | None, **options: Any) -> tqdm:
+    """Show how far a loop is, for as long as it runs and, of nested loops, the outer one for good.
+
+    Parameters
+    ----------
+    rows : sequence, optional
+        What the loop is over. Of a single step there is nothing to show.
+    progress : bool or None
+        Whether to show a bar; None shows it on a terminal where the loop takes long.
+    **options
+        Other arguments of ``tqdm``.
+
+    Examples
+    --------
+    >>> sum(progress_bar([1, 2, 3], progress=False))
+    6
+    """
+    disable = None if progress is None else not progress
+    if rows is not None and len(rows) < 2:
+        disable = True
+    return tqdm(
+        rows, disable=disable, delay=DELAY if progress is None else 0, leave=None, **options
+    )
