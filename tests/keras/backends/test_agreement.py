@@ -1,6 +1,6 @@
-"""One saved model gives the same scores and maps on every backend, by every method.
+"""A saved model gives the same scores and maps on every backend, by every method.
 
-``agreement/`` holds the model, what TensorFlow made of it, and what eli5 made of the demo's.
+``agreement/`` holds the models, what TensorFlow made of them, and what eli5 made of the demo's.
 ``python -m tests.keras.backends.test_agreement`` prints how far the active backend is from them.
 Where a method is added or means to give other numbers, write them anew on TensorFlow, with eli5
 installed: the same with ``--write``.
@@ -30,7 +30,8 @@ def second_less_first(outputs):
     return outputs[:, 1] - outputs[:, 0]
 
 
-QUESTIONS = {
+# What is asked of one model by every method, and of the other by one of each kind.
+PLAIN = {
     **{method: {"targets": TARGETS, "method": method} for method in METHODS},
     "best class": {},
     "five classes": {"targets": [0, 1, 2, 3, 4]},
@@ -43,13 +44,25 @@ QUESTIONS = {
         "method": "integrated-gradients",
     },
 }
+KINDS = """
+    grad-cam layer-cam eigen-grad-cam gradient-x-input full-gradient guided-backprop ablation-cam
+    occlusion tta
+"""
+STRIDED = {f"strided, {method}": {"targets": TARGETS, "method": method} for method in KINDS.split()}
+QUESTIONS = PLAIN | STRIDED
 
 pytestmark = pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
 
 
 @pytest.fixture(scope="module")
-def model():
-    return keras.saving.load_model(FOLDER / "model.keras")
+def models():
+    return load_models()
+
+
+def load_models() -> dict[str, keras.Model]:
+    """The model that each question is about."""
+    plain, strided = (keras.saving.load_model(FOLDER / f"{name}.keras") for name in MODELS)
+    return dict.fromkeys(PLAIN, plain) | dict.fromkeys(STRIDED, strided)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +79,9 @@ def answer(model: keras.Model, doc: np.ndarray, question: dict) -> tuple[np.ndar
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_scores_and_heatmaps_are_those_of_tensorflow(model, written, name):
+def test_scores_and_heatmaps_are_those_of_tensorflow(models, written, name):
     assert f"{name}: scores" in written, __doc__
-    scores, heatmaps = answer(model, written["doc"], QUESTIONS[name])
+    scores, heatmaps = answer(models[name], written["doc"], QUESTIONS[name])
     np.testing.assert_allclose(scores, written[f"{name}: scores"], rtol=0, atol=1e-5)
     np.testing.assert_allclose(heatmaps, written[f"{name}: heatmaps"], rtol=0, atol=1e-4)
 
@@ -109,7 +122,32 @@ def make_model() -> keras.Model:
     backbone = keras.Model(inputs, x, name="backbone")
     inputs = keras.Input(SHAPE)
     x = layers.GlobalAveragePooling2D()(backbone(inputs))
-    model = keras.Model(inputs, layers.Dense(5, activation="softmax")(x))
+    return settled(keras.Model(inputs, layers.Dense(5, activation="softmax")(x)))
+
+
+def make_strided_model() -> keras.Model:
+    """What each backend pads in its own way, and what looks at all pixels at once."""
+    inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(inputs)
+    x = layers.DepthwiseConv2D(5, strides=2, padding="same")(x)
+    x = y = layers.LayerNormalization()(x)
+    y = layers.MultiHeadAttention(2, 4)(y, y)
+    x = layers.Add()([x, y])
+    y = layers.Conv2D(8, 4, dilation_rate=2, padding="same", activation="silu")(x)
+    y = layers.AveragePooling2D(2, padding="same")(y)
+    y = layers.UpSampling2D(2, interpolation="bilinear")(y)
+    x = layers.Add()([x, layers.Cropping2D(((1, 0), (0, 1)))(y)])
+    gate = layers.Dense(8, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))
+    x = layers.MaxPooling2D(3, strides=1, padding="same")(layers.Multiply()([x, gate]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return settled(keras.Model(inputs, layers.Dense(5, activation="softmax")(x)))
+
+
+MODELS = {"model": make_model, "strided": make_strided_model}
+
+
+def settled(model: keras.Model) -> keras.Model:
+    """Give a model weights that are the same wherever it is made."""
     rng = np.random.default_rng(0)
     for weight in model.weights:
         fan = max(1, int(np.prod(weight.shape[:-1])))
@@ -121,16 +159,17 @@ def make_model() -> keras.Model:
 
 
 def write() -> None:
-    """Save the model, what the active backend makes of it, and what eli5 makes of the demo's."""
+    """Save the models, what the active backend makes of them, and what eli5 makes of the demo's."""
     import eli5
 
     FOLDER.mkdir(exist_ok=True)
-    model = make_model()
-    model.save(FOLDER / "model.keras")
+    for name, make in MODELS.items():
+        make().save(FOLDER / f"{name}.keras")
+    models = load_models()
     arrays = {"doc": np.random.default_rng(1).uniform(0, 1, (1, *SHAPE)).astype("float32")}
     for name, question in QUESTIONS.items():
         arrays[f"{name}: scores"], arrays[f"{name}: heatmaps"] = answer(
-            model, arrays["doc"], question
+            models[name], arrays["doc"], question
         )
     np.savez_compressed(FOLDER / "tensorflow.npz", **arrays)
     of_eli5 = {}
@@ -143,12 +182,12 @@ def write() -> None:
 
 def compare() -> None:
     """Print the largest differences of the active backend from what is written."""
-    model = keras.saving.load_model(FOLDER / "model.keras")
+    models = load_models()
     with np.load(FOLDER / "tensorflow.npz") as arrays:
         written = dict(arrays)
     with np.load(FOLDER / "eli5.npz") as arrays:
         of_eli5 = dict(arrays)
-    found = {name: answer(model, written["doc"], QUESTIONS[name]) for name in QUESTIONS}
+    found = {name: answer(models[name], written["doc"], QUESTIONS[name]) for name in QUESTIONS}
     by_default = {str(i): answer(load_model(), sample(i), {}) for i in range(len(load_samples()))}
     print(f"{keras.config.backend():32} score    heatmap")
     for name, (scores, heatmaps) in found.items():
