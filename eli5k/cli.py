@@ -142,7 +142,11 @@ def _add_question_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="explain the best N classes, or the worst where N is negative",
     )
-    add("--layer", help="name, path or index, see 'eli5k layers' (default: chosen)")
+    add(
+        "--layer",
+        action="append",
+        help="name, path or index, see 'eli5k layers' (default: chosen); again for fuse",
+    )
     add(
         "--names",
         metavar="FILE",
@@ -283,7 +287,7 @@ def _best_classes(
     model: keras.Model, picture: Image.Image, question: dict[str, Any]
 ) -> Explanation | None:
     """What the model takes the picture for; None where only the asked method can say."""
-    asked = {"targets": None, "top_targets": SHOWN_CLASSES, "method": "grad-cam"}
+    asked = {"targets": None, "top_targets": SHOWN_CLASSES, "method": "grad-cam", "layer": None}
     with warnings.catch_warnings():
         # Nobody asked for these maps: it does not matter whether they are blank.
         warnings.simplefilter("ignore", eli5k.ExplanationWarning)
@@ -381,10 +385,11 @@ def _question(arguments: argparse.Namespace) -> dict[str, Any]:
     if targets is not None:
         known = names.values() if isinstance(names, dict) else names or ()
         targets = [name if name in known else _number_or_name(name) for name in targets]
+    layers = [_number_or_name(layer) for layer in arguments.layer or [None]]
     return {
         "targets": targets,
         "top_targets": arguments.top_targets,
-        "layer": _number_or_name(arguments.layer),
+        "layer": layers[0] if len(layers) == 1 else layers,
         "target_names": names,
         "preprocess": _find_function(arguments.preprocess),
         "method": arguments.method,
@@ -458,8 +463,8 @@ def _load_model(file: str, unsafe: bool) -> keras.Model:
 
 
 def _import_library() -> None:
-    is_wanted = "TF_CPP_MIN_LOG_LEVEL" in os.environ
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # At its highest level, too, TensorFlow says on some processors how it computes.
+    is_wanted = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3"
     try:
         with nullcontext() if is_wanted else _silence():
             importlib.import_module("eli5k.keras")
@@ -484,10 +489,15 @@ def _silence() -> Iterator[None]:
 
 
 def _choose_backend() -> None:
-    """Take the backend that is installed, where TensorFlow is not and nobody has chosen."""
-    if "KERAS_BACKEND" in os.environ or importlib.util.find_spec("tensorflow"):
+    """Take a backend that is installed, where the one that Keras would take is not."""
+    home = os.environ.get("KERAS_HOME") or Path("~", ".keras").expanduser()
+    try:
+        configured = json.loads(Path(home, "keras.json").read_text("utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError):
+        configured = None  # Keras, too, goes on without a file that it cannot read.
+    if "KERAS_BACKEND" in os.environ or importlib.util.find_spec(configured or "tensorflow"):
         return
-    for name in ("torch", "jax"):
+    for name in ("tensorflow", "torch", "jax"):
         if importlib.util.find_spec(name):
             os.environ["KERAS_BACKEND"] = name
             return

@@ -111,6 +111,16 @@ class TestExplain:
         assert run("explain", colours, "red.png", "--layer", layer, "--out", "out") == 0
         assert "layer    conv (" in capsys.readouterr().out
 
+    def test_layers_to_fuse(self, colours, here, capsys):
+        pictures = []
+        for layers in (["conv"], ["conv", "0"]):
+            options = [part for layer in layers for part in ("--layer", layer)]
+            options += ["--method", "fuse", "--out", "out"]
+            assert run("explain", colours, "red.png", *options) == 0
+            assert "layer    conv (" in capsys.readouterr().out
+            pictures.append(Path("out/red.png").read_bytes())
+        assert pictures[0] != pictures[1]
+
     def test_output_by_name_and_index(self, models, here, capsys):
         inner = colours_model()
         first = keras.layers.Dense(2, name="first")(inner.layers[-2].output)
@@ -457,6 +467,19 @@ class TestBackend:
         monkeypatch.setenv("KERAS_BACKEND", asked or "")
         if asked is None:
             monkeypatch.delenv("KERAS_BACKEND")
+        cli._choose_backend()
+        assert os.environ.get("KERAS_BACKEND") == chosen
+
+    @pytest.mark.parametrize(
+        ("text", "chosen"),
+        [('{"backend": "jax"}', None), ('{"backend": "tensorflow"}', "torch"), ("[]", "torch")],
+    )
+    def test_file_of_keras(self, monkeypatch, tmp_path, text, chosen):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: name in ("torch", "jax"))
+        (tmp_path / "keras.json").write_text(text)
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        monkeypatch.setenv("KERAS_BACKEND", "")
+        monkeypatch.delenv("KERAS_BACKEND")
         cli._choose_backend()
         assert os.environ.get("KERAS_BACKEND") == chosen
 
