@@ -166,7 +166,7 @@ def explain_samples(run: Run, method: str | Callable, fill_up: bool = False) -> 
     for start in progress_bar(range(0, run.count, size), progress=run.progress, unit="batch"):
         part = _part(run, start, size)
         answers.append(_about_samples(explain(part), part.count))
-    return answers[0] if len(answers) == 1 else _joined(answers)
+    return _joined(answers)
 
 
 def _part(run: Run, start: int, size: int) -> Run:
@@ -185,6 +185,7 @@ def _about_samples(answer: Answer, count: int) -> Answer:
 
 
 def _joined(answers: list[Answer]) -> Answer:
+    """Put the answers about all batches together, in arrays that are the user's own."""
     by_part = zip(*(answer.scores for answer in answers))
     scores = Scores(*(None if parts[0] is None else np.concatenate(parts) for parts in by_part))
     maps = keras.tree.map_structure(

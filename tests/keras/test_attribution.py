@@ -219,11 +219,12 @@ def test_parts_of_the_full_gradient_are_a_list_of_maps():
     np.testing.assert_allclose(sums, scores, atol=1e-5)
 
 
-def test_arrays_of_the_user_stay_as_they_are():
+@pytest.mark.parametrize("batch_size", [4, 32])
+def test_arrays_of_the_user_stay_as_they_are(batch_size):
     docs, targets = DOCS.copy(), np.array([0, 1, 2, 0, 1, 2, 0])
     before = targets.copy()
     docs.flags.writeable = targets.flags.writeable = False
-    scores, maps = attribute(functional(net_layers()), docs, targets, batch_size=4)
+    scores, maps = attribute(functional(net_layers()), docs, targets, batch_size=batch_size)
     np.testing.assert_array_equal(docs, DOCS)
     np.testing.assert_array_equal(targets, before)
     scores += 1  # What comes back is the user's own.
