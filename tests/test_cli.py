@@ -112,14 +112,11 @@ class TestExplain:
         assert "layer    conv (" in capsys.readouterr().out
 
     def test_layers_to_fuse(self, colours, here, capsys):
-        pictures = []
-        for layers in (["conv"], ["conv", "0"]):
-            options = [part for layer in layers for part in ("--layer", layer)]
-            options += ["--method", "fuse", "--out", "out"]
-            assert run("explain", colours, "red.png", *options) == 0
-            assert "layer    conv (" in capsys.readouterr().out
-            pictures.append(Path("out/red.png").read_bytes())
-        assert pictures[0] != pictures[1]
+        for last, status in (("0", 0), ("cnov", 2)):
+            options = ["--method", "fuse", "--layer", "conv", "--layer", last, "--out", "out"]
+            assert run("explain", colours, "red.png", *options) == status
+            printed = capsys.readouterr()
+            assert ("layer    conv (" if status == 0 else "'cnov'") in "".join(printed)
 
     def test_output_by_name_and_index(self, models, here, capsys):
         inner = colours_model()

@@ -161,16 +161,12 @@ def find_call(
         call = next(call for call in reversed(calls) if call.path == named)
     elif isinstance(layer, keras.Layer):
         call = _find_instance(calls, layer)
-    elif isinstance(layer, list | tuple):
-        raise TypeError(
-            "layer may be a list for method='fuse' only, which combines the maps of its layers. "
-            f"Received: {layer!r}"
-        )
     elif hasattr(layer, "__index__"):
         call = _find_instance(calls, _layer_at_index(model, int(layer)))
     else:
         raise TypeError(
-            "layer must be a name or path (str), an index (int), a keras.Layer or None. "
+            "layer must be a name or path (str), an index (int), a keras.Layer or None, and for "
+            "method='fuse' alone may be a list of these. "
             f"Received: {layer!r} of type {type(layer).__name__}"
         )
     fits = rank is None or call.tokens or (call.shape is not None and len(call.shape) == rank)
