@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +33,41 @@ class ExplanationWarning(UserWarning):
 
 
 class BlankMapWarning(ExplanationWarning):
-    """The map is zero everywhere, too faint to see, or not finite: the picture shows nothing."""
+    """The map has no positive evidence, or is not finite: the picture shows nothing."""
 
 
 class AmbiguousOutputWarning(ExplanationWarning):
     """The model has several outputs and none was asked for: the first one is explained."""
+
+
+# The warnings of the explanation that is being made, in each thread and task on its own.
+_collected: ContextVar[list[ExplanationWarning] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[ExplanationWarning]]:
+    """Collect what :func:`warn` says meanwhile; it is still warned of.
+
+    Python shows a warning that repeats itself once: an explanation carries its own.
+
+    Yields
+    ------
+    list of ExplanationWarning
+        Without repetition, in order.
+
+    Examples
+    --------
+    >>> with collected_warnings() as found, warnings.catch_warnings(action="ignore"):
+    ...     warn("The map is blank.", BlankMapWarning)
+    >>> found
+    [BlankMapWarning('The map is blank.')]
+    """
+    found: list[ExplanationWarning] = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
 
 
 def warn(message: str, category: type[ExplanationWarning]) -> None:
@@ -52,6 +85,9 @@ def warn(message: str, category: type[ExplanationWarning]) -> None:
     >>> caught[0].category.__name__
     'BlankMapWarning'
     """
+    found = _collected.get()
+    if found is not None and message not in map(str, found):
+        found.append(category(message))
     own = str(Path(__file__).parent)
     level, frame = 1, sys._getframe()
     # functools dispatches explain_prediction.
@@ -117,7 +153,11 @@ class Explanation:
     layer : str or None
         Path of the layer whose activations were explained.
     output : str or None
-        Name of the explained output, where the model has several.
+        Name of the explained output, if the model has several.
+    source : str or None
+        Path of the document, if it came from a file.
+    warnings : list of ExplanationWarning
+        What was warned of while it was made, about this document.
 
     Examples
     --------
@@ -138,8 +178,9 @@ class Explanation:
     image: Image.Image | None = None
     layer: str | None = field(default=None, repr=False)
     output: str | None = field(default=None, repr=False)
+    source: str | None = field(default=None, repr=False)
+    warnings: list[ExplanationWarning] = field(default_factory=list, repr=False)
 
-    def _repr_html_(self) -> str:
-        from eli5k.formatters.html import format_as_html
-
-        return format_as_html(self)
+    if TYPE_CHECKING:
+        # Bound by eli5k.formatters, as eli5 does: data does not know its formats.
+        def _repr_html_(self) -> str: ...

@@ -208,8 +208,8 @@ def _explain(arguments: argparse.Namespace) -> int:
 def _layers(arguments: argparse.Namespace) -> int:
     _import_library()
     model = _load_model(arguments.model, arguments.unsafe)
-    from eli5k.keras.layers import layer_at
-    from eli5k.keras.survey import survey
+    from eli5k.keras.model.structure import layer_at
+    from eli5k.keras.model.survey import survey
 
     blank = _blank_input(model)
     with warnings.catch_warnings():
@@ -300,7 +300,7 @@ def _best_classes(
 def _open(file: Path) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
-    from eli5k.keras.inputs import open_picture
+    from eli5k.keras.pictures import open_picture
 
     try:
         with _warnings_as_lines(file):

@@ -35,13 +35,13 @@ def explain_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Explanation:
     >>> explain_prediction("no model", None).error
     "estimator 'no model' is not supported"
     """
-    # The handler is registered by its import, which waits until someone has imported keras.
     keras = sys.modules.get("keras")
     if keras is not None and isinstance(estimator, keras.Model):
-        import eli5k.keras.explain_prediction  # noqa: F401
+        # Imported now: it takes seconds, and whoever has a Keras model has imported Keras.
+        from eli5k.keras.explain_prediction import explain_prediction_keras
 
-        if explain_prediction.dispatch(type(estimator)) is not explain_prediction.dispatch(object):
-            return explain_prediction(estimator, doc, **kwargs)
+        explain_prediction.register(keras.Model, explain_prediction_keras)
+        return explain_prediction(estimator, doc, **kwargs)
     return Explanation(
         estimator=repr(estimator),
         error=f"estimator {estimator!r} is not supported",

@@ -78,7 +78,7 @@ def test_keras_handler_registers_itself_when_it_is_first_needed():
 def test_names_of_eli5_are_where_eli5_has_them():
     from eli5k import format_as_image, show_prediction
     from eli5k.base import Explanation as Again
-    from eli5k.formatters.image import expand_heatmap, heatmap_to_image
+    from eli5k.formatters.heatmap import expand_heatmap, heatmap_to_image
     from eli5k.keras import explain_prediction_keras, gradcam, gradcam_backend
     from eli5k.keras.explain_prediction import explain_prediction_keras as handler
     from eli5k.keras.gradcam import gradcam as combine

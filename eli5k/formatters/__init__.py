@@ -1,5 +1,6 @@
 """From an explanation to picture, page, text or dict: each format a function of the data."""
 
+from eli5k.base import Explanation
 from eli5k.formatters import fields
 from eli5k.formatters.as_dict import format_as_dict
 from eli5k.formatters.html import format_as_html, format_html_styles
@@ -14,3 +15,6 @@ __all__ = [
     "format_as_text",
     "format_html_styles",
 ]
+
+# As in eli5: an explanation that is a cell's last line shows itself.
+Explanation._repr_html_ = format_as_html  # type: ignore[method-assign]

@@ -9,7 +9,8 @@ import numpy as np
 
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import fields
-from eli5k.formatters.image import colourise, drawable_heatmap, image_to_data_uri, overlay
+from eli5k.formatters.heatmap import colourise, drawable_heatmap, overlay
+from eli5k.formatters.image import image_to_data_uri
 from eli5k.formatters.sheet import SHORTEST, fit
 from eli5k.formatters.text import label, numbers, place_of_heat
 

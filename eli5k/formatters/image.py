@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import io
 from collections.abc import Callable
-from numbers import Real
 
 import numpy as np
 from PIL import Image
 
-from eli5k.base import Explanation, TargetExplanation
+from eli5k.base import Explanation
+from eli5k.formatters.heatmap import (
+    colourise,
+    drawable_heatmap,
+    expand_heatmap,
+    heatmap_to_image,
+    overlay,
+)
+from eli5k.formatters.sheet import draw_sheet
+
+# eli5 has the last two here.
+__all__ = ["expand_heatmap", "format_as_image", "heatmap_to_image", "image_to_data_uri"]
 
 PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 
@@ -72,236 +81,7 @@ def format_as_image(
     ]
     if len(heatmaps) == 1:
         return overlay(heatmaps[0], expl.image, resampling_filter)
-    from eli5k.formatters.sheet import draw_sheet
-
     return draw_sheet(expl.image, expl.targets, heatmaps, resampling_filter)
-
-
-def heatmap_to_image(heatmap: np.ndarray) -> Image.Image:
-    """Make a picture of a heatmap, one pixel for each of its cells.
-
-    Parameters
-    ----------
-    heatmap : numpy.ndarray
-        ``(height, width)`` grey, ``(height, width, 3)`` RGB or ``(height, width, 4)`` RGBA, in
-        [0, 1].
-
-    Returns
-    -------
-    PIL.Image.Image
-        In mode L, RGB or RGBA.
-
-    Raises
-    ------
-    TypeError
-        If ``heatmap`` is no NumPy array.
-    ValueError
-        If its values are not in [0, 1] or its shape is none of these.
-
-    Examples
-    --------
-    >>> heatmap_to_image(np.array([[0.0, 0.5, 1.0]])).tobytes()
-    b'\\x00\\x7f\\xff'
-    """
-    _check_heatmap(heatmap)
-    if heatmap.ndim != 2 and not (heatmap.ndim == 3 and heatmap.shape[2] in (3, 4)):
-        raise ValueError(
-            "heatmap must be (height, width), or (height, width, channels) with 3 or 4 channels. "
-            f"Received: shape {heatmap.shape}"
-        )
-    return Image.fromarray((heatmap * 255).astype(np.uint8))
-
-
-def expand_heatmap(
-    heatmap: np.ndarray,
-    image: Image.Image,
-    resampling_filter: int | None = Image.Resampling.LANCZOS,
-) -> Image.Image:
-    """Make a picture of a heatmap, as large as another picture.
-
-    Parameters
-    ----------
-    heatmap : numpy.ndarray
-        As :func:`heatmap_to_image` takes it.
-    image : PIL.Image.Image
-        Whose size is taken.
-    resampling_filter : int or None
-        As :func:`format_as_image` takes it.
-
-    Returns
-    -------
-    PIL.Image.Image
-        In mode L, RGB or RGBA.
-
-    Raises
-    ------
-    TypeError
-        If ``image`` is no Pillow image, or ``heatmap`` no NumPy array.
-    ValueError
-        If the values of ``heatmap`` are not in [0, 1], its shape is wrong, or there is no such
-        filter.
-
-    Examples
-    --------
-    >>> picture = Image.new("RGB", (4, 2))
-    >>> expand_heatmap(np.array([[0.0, 1.0]]), picture, resampling_filter=Image.BOX).tobytes()
-    b'\\x00\\x00\\xff\\xff\\x00\\x00\\xff\\xff'
-    """
-    if not isinstance(image, Image.Image):
-        raise TypeError(f"image must be a Pillow image. Received: {image!r}")
-    return heatmap_to_image(heatmap).resize(image.size, resample=resampling_filter)
-
-
-def colourise(
-    heatmap: np.ndarray,
-    colormap: str | Callable[[np.ndarray], np.ndarray] = "viridis",
-    alpha_limit: float | None = 0.65,
-) -> np.ndarray:
-    """Colour a heatmap, opaque where it is hot.
-
-    Parameters
-    ----------
-    heatmap : numpy.ndarray
-        ``(height, width)``, in [0, 1].
-    colormap, alpha_limit
-        As :func:`format_as_image` takes them.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(height, width, 4)``, in [0, 1].
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`format_as_image` does for ``colormap`` and ``alpha_limit``.
-
-    Examples
-    --------
-    >>> colourise(np.array([[0.0, 1.0]]), "binary", alpha_limit=0.5)
-    array([[[1. , 1. , 1. , 0. ],
-            [0. , 0. , 0. , 0.5]]])
-    """
-    if not np.issubdtype(heatmap.dtype, np.floating):
-        heatmap = heatmap.astype(float)  # matplotlib takes a whole number for an index
-    coloured = np.array(find_colormap(colormap)(heatmap))
-    if coloured.shape != (*heatmap.shape, 4):
-        raise ValueError(
-            f"colormap must return (height, width, 4), here {(*heatmap.shape, 4)}. "
-            f"Received: shape {coloured.shape}"
-        )
-    coloured[..., 3] = _limit_alpha(heatmap, alpha_limit)
-    return coloured
-
-
-def find_colormap(
-    colormap: str | Callable[[np.ndarray], np.ndarray],
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the colormap of a name, or the function itself.
-
-    Parameters
-    ----------
-    colormap : str or callable
-
-    Returns
-    -------
-    callable
-        From ``(height, width)`` to ``(height, width, 4)``, both in [0, 1].
-
-    Raises
-    ------
-    TypeError
-        If ``colormap`` is neither a name nor callable.
-    ValueError
-        If matplotlib has no colormap of this name; the error suggests the nearest.
-
-    Examples
-    --------
-    >>> find_colormap("jet").name
-    'jet'
-    """
-    if callable(colormap):
-        return colormap
-    if not isinstance(colormap, str):
-        raise TypeError(f"colormap must be a name or a callable. Received: {colormap!r}")
-    import matplotlib
-
-    if colormap in matplotlib.colormaps:
-        return matplotlib.colormaps[colormap]
-    near = difflib.get_close_matches(colormap, matplotlib.colormaps, n=1)
-    raise ValueError(
-        f"colormap must be a callable or a name that matplotlib knows. Received: {colormap!r}"
-        + (f". Did you mean {near[0]!r}?" if near else "")
-    )
-
-
-def overlay(
-    coloured: np.ndarray,
-    image: Image.Image,
-    resampling_filter: int | None = Image.Resampling.LANCZOS,
-) -> Image.Image:
-    """Lay a coloured heatmap over a picture.
-
-    Parameters
-    ----------
-    coloured : numpy.ndarray
-        ``(height, width, 4)``, in [0, 1], as :func:`colourise` returns it.
-    image : PIL.Image.Image
-        Of any size.
-    resampling_filter : int or None
-        As :func:`format_as_image` takes it.
-
-    Returns
-    -------
-    PIL.Image.Image
-        In mode RGBA, of the picture's size.
-
-    Examples
-    --------
-    >>> red = np.array([[[1.0, 0.0, 0.0, 0.4]]])
-    >>> overlay(red, Image.new("L", (9, 9), "white")).getpixel((4, 4))
-    (255, 153, 153, 255)
-    """
-    expanded = expand_heatmap(coloured, image, resampling_filter)
-    return Image.alpha_composite(image.convert("RGBA"), expanded)
-
-
-def drawable_heatmap(target: TargetExplanation) -> np.ndarray:
-    """Return the heatmap of a target, if a picture can be made of it.
-
-    Parameters
-    ----------
-    target : TargetExplanation
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(height, width)``, in [0, 1].
-
-    Raises
-    ------
-    TypeError
-        If the heatmap is no NumPy array.
-    ValueError
-        If there is none, or it is not of two axes or not in [0, 1].
-
-    Examples
-    --------
-    >>> drawable_heatmap(TargetExplanation(7, heatmap=np.ones((7, 7)))).shape
-    (7, 7)
-    """
-    heatmap = target.heatmap
-    if heatmap is None:
-        raise ValueError(
-            f"target {target.target!r} must have a heatmap to be drawn. Received: heatmap None"
-        )
-    _check_heatmap(heatmap)
-    if heatmap.ndim != 2:
-        raise ValueError(
-            f"The heatmap of target {target.target!r} must be (height, width) to be drawn. "
-            f"Received: shape {heatmap.shape}. format_as_text says where its maximum is."
-        )
-    return heatmap
 
 
 def image_to_data_uri(image: Image.Image) -> str:
@@ -326,25 +106,3 @@ def image_to_data_uri(image: Image.Image) -> str:
     file = io.BytesIO()
     image.save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def _check_heatmap(heatmap: np.ndarray) -> None:
-    if not isinstance(heatmap, np.ndarray):
-        raise TypeError(f"heatmap must be a numpy.ndarray. Received: {heatmap!r}")
-    if heatmap.size == 0:
-        raise ValueError(f"heatmap must have cells. Received: shape {heatmap.shape}")
-    low, high = heatmap.min(), heatmap.max()
-    if not (low >= 0 and high <= 1):
-        raise ValueError(
-            f"heatmap must have values in [0, 1]. Received: minimum {low}, maximum {high}"
-        )
-
-
-def _limit_alpha(alpha: np.ndarray, limit: float | None) -> np.ndarray:
-    if limit is None:
-        return alpha
-    if not isinstance(limit, Real):
-        raise TypeError(f"alpha_limit must be a number or None. Received: {limit!r}")
-    if not 0 <= limit <= 1:
-        raise ValueError(f"alpha_limit must be in [0, 1]. Received: {limit!r}")
-    return np.minimum(alpha, limit)

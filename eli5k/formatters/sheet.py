@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from eli5k.base import TargetExplanation
-from eli5k.formatters.image import overlay
+from eli5k.formatters.heatmap import overlay
 from eli5k.formatters.text import label, numbers
 
 # Pixels. A panel's longer side lies between the two, but that of a sheet of many panels is held

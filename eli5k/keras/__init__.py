@@ -8,7 +8,7 @@ except ImportError as error:
         "pip install 'eli5k[tensorflow]', and set KERAS_BACKEND to it."
     ) from error
 
-from eli5k.keras.attribution import attribute
+from eli5k.keras.attribution import attribute, run
 from eli5k.keras.explain_prediction import explain_prediction_keras
 from eli5k.keras.gradcam import gradcam, gradcam_backend
 from eli5k.keras.stream import explain_predictions
@@ -19,4 +19,5 @@ __all__ = [
     "explain_predictions",
     "gradcam",
     "gradcam_backend",
+    "run",
 ]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from eli5k.base import AmbiguousOutputWarning, warn
+from eli5k.base import AmbiguousOutputWarning, ExplanationWarning, warn
+from eli5k.keras.evidence.asking import RANDOM
+from eli5k.keras.evidence.batching import chunks
+from eli5k.keras.evidence.run import Attribution, NoLayerError, Run
+from eli5k.keras.evidence.scores import Scores, Target
+from eli5k.keras.evidence.targets import TargetNames, choose_targets, find_head
 from eli5k.keras.inputs import check_batch
-from eli5k.keras.methods import find_method
-from eli5k.keras.progress import progress_bar
-from eli5k.keras.run import Answer, Run
-from eli5k.keras.survey import Head, survey
-from eli5k.keras.targets import Scores, Selection, TargetNames, choose_targets, find_head
+from eli5k.keras.methods import find_method, names_without_layer
+from eli5k.keras.model.memory import recall
+from eli5k.keras.model.survey import survey
+from eli5k.options import Options
 
 
 def attribute(
@@ -23,11 +27,11 @@ def attribute(
     docs: Any,
     targets: Any = None,
     *,
-    method: str | Callable = "grad-cam",
-    layer: str | int | keras.Layer | list | None = None,
+    method: str | Callable[..., Any] = "grad-cam",
+    layer: Any = None,
     logits: bool = False,
     output: str | int | None = None,
-    reshape: Callable | None = None,
+    reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = False,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -42,31 +46,30 @@ def attribute(
         None for the best class of each sample; a class, or a callable from the model's outputs to
         ``(batch,)``, for all; ``(batch,)`` for one class a sample, ``(batch, targets)`` for more.
     method, layer, logits, output, reshape
-        As :func:`eli5k.explain_prediction_keras` has them.
+        As in :func:`eli5k.explain_prediction_keras`.
     batch_size : int
         How many samples go through the model at a time.
     progress : bool or None
-        Show a progress bar, also of what a method tries; None shows it on a terminal where the run
-        takes long.
+        Show a progress bar, also of a method that runs the model often; None shows it on a
+        terminal if the run takes long.
 
     Returns
     -------
     scores : numpy.ndarray
-        ``(batch,)``, float32, or ``(batch, targets)`` where ``targets`` has two axes.
+        ``(batch,)``, float32, or ``(batch, targets)`` if ``targets`` has two axes.
     maps : numpy.ndarray
-        ``(batch, *grid)`` or ``(batch, targets, *grid)``, float32: signed where the method is, and
+        ``(batch, *grid)`` or ``(batch, targets, *grid)``, float32: signed if the method is, and
         not scaled.
 
     Raises
     ------
     TypeError, ValueError
-        As :func:`eli5k.explain_prediction_keras`; also where ``targets`` is not as long as
-        ``docs``.
+        As :func:`eli5k.explain_prediction_keras`; also if ``targets`` is not as long as ``docs``.
 
     Warns
     -----
     AmbiguousOutputWarning
-        Where the model has several outputs and ``output`` is None.
+        If the model has several outputs and ``output`` is None.
 
     Examples
     --------
@@ -76,80 +79,107 @@ def attribute(
     >>> scores.shape, maps.shape
     ((5,), (5, 6, 6))
     """
-    check_batch_size(batch_size)
-    inputs = check_batch(model, docs)
-    run = ask(
-        model,
-        inputs,
-        partial(_targets_of_samples, targets, len(keras.tree.flatten(inputs)[0])),
-        output=output,
-        logits=logits,
+    options = Options(
+        method=method,
         layer=layer,
+        targets=targets,
+        logits=logits,
+        output=output,
         reshape=reshape,
         batch_size=batch_size,
         progress=progress,
     )
-    answer = explain_samples(run, method)
+    asked = _run(model, docs, options)
+    answer = explain_samples(asked, method)
     scores = answer.scores.values
     maps = keras.tree.map_structure(lambda of_all: np.moveaxis(of_all, 0, 1), answer.maps)
-    if run.classes is not None and np.ndim(targets) == 2:
+    if asked.classes is not None and np.ndim(targets) == 2:
         return scores, maps
     return scores[:, 0], keras.tree.map_structure(lambda of_all: of_all[:, 0], maps)
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raise a ValueError if no sample would go through the model at a time."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
+def run(model: keras.Model, docs: Any, targets: Any = None, **options: Any) -> Run:
+    """Look at what a model does, and put down what is asked of it, for a method of one's own.
+
+    Parameters
+    ----------
+    model : keras.Model
+    docs, targets
+        As in :func:`attribute`.
+    **options
+        Other keywords of :func:`attribute`.
+
+    Returns
+    -------
+    Run
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+    >>> run(model, np.ones((2, 4, 4, 1)), targets=5).scores().values.ravel().tolist()
+    [1.0, 1.0]
+    """
+    return _run(model, docs, Options(targets=targets, **{"progress": False, **options}))
 
 
-def ask(
-    model: keras.Model,
-    inputs: Any,
-    choose: Callable[[Head, Selection], tuple[Selection, np.ndarray | None]],
-    *,
-    output: str | int | None,
-    logits: bool,
-    **options: Any,
-) -> Run:
-    """Look at what the model does, and put down what is asked of it.
+def _run(model: keras.Model, docs: Any, options: Options) -> Run:
+    inputs = check_batch(model, docs)
+    asked = ask(model, inputs, options)
+    count = len(keras.tree.flatten(inputs)[0])
+    target, classes = _targets_of_samples(asked, options.targets, count)
+    return replace(asked, target=target, classes=classes)
+
+
+def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
+    """Look at what a model does, and at which of its outputs is meant.
 
     Parameters
     ----------
     model : keras.Model
     inputs : numpy.ndarray, or list or dict of them
         ``(batch, ...)``, as the model takes them.
-    choose : callable
-        ``choose(head, selection)`` completes the selection, and gives the classes
-        ``(batch, targets)`` or None.
-    output, logits
-        As :func:`eli5k.explain_prediction_keras` has them.
-    **options
-        Other fields of :class:`Run`.
+    options : Options
+
+    Returns
+    -------
+    Run
+        Of the best class, until other targets are chosen.
+    """
+    seen = survey(model, inputs)
+    position = find_head(seen.heads, options.output)
+    return Run(model, seen, inputs, Target(position, bool(options.logits)), options=options)
+
+
+def warn_of_model(asked: Run) -> None:
+    """Warn of what concerns each document of a run alike.
+
+    Parameters
+    ----------
+    asked : Run
+        With its targets chosen.
 
     Warns
     -----
     AmbiguousOutputWarning
-        Where the model has several outputs, and none was asked for.
+        If the model has several outputs, and none was asked for.
     """
-    seen = survey(model, inputs)
-    position = find_head(seen.heads, output)
-    selection, classes = choose(seen.heads[position], Selection(position, bool(logits)))
-    if output is None and len(seen.heads) > 1 and not selection.functions:
+    heads = asked.survey.heads
+    if asked.options.output is None and len(heads) > 1 and not asked.target.functions:
         warn(
-            f"The model has the outputs {[head.name for head in seen.heads]}, and the first one is "
+            f"The model has the outputs {[head.name for head in heads]}, and the first one is "
             "explained. Pass output= a name or an index to choose.",
             AmbiguousOutputWarning,
         )
-    return Run(model, seen, inputs, selection, classes=classes, **options)
 
 
-def explain_samples(run: Run, method: str | Callable, fill_up: bool = False) -> Answer:
-    """Explain the samples of a run, ``run.batch_size`` at a time.
+def explain_samples(
+    asked: Run, method: str | Callable[..., Any], fill_up: bool = False
+) -> Attribution:
+    """Explain the samples of a run, a batch at a time.
 
     Parameters
     ----------
-    run : Run
+    asked : Run
     method : str or callable
         As :func:`~eli5k.keras.methods.find_method` takes it.
     fill_up : bool
@@ -157,51 +187,90 @@ def explain_samples(run: Run, method: str | Callable, fill_up: bool = False) -> 
 
     Returns
     -------
-    Answer
+    Attribution
         About all samples.
     """
     explain = find_method(method).explain
-    size = run.batch_size if fill_up else min(run.count, run.batch_size)
+    warn_of_model(asked)
+    asked, columns = _without_duplicates(asked)
     answers = []
-    for start in progress_bar(range(0, run.count, size), progress=run.progress, unit="batch"):
-        part = _part(run, start, size)
-        answers.append(_about_samples(explain(part), part.count))
+    try:
+        for chunk in chunks(asked, fill_up=fill_up):
+            rows = len(chunk.samples)
+            is_whole = rows == chunk.n_valid == asked.count
+            part = asked if is_whole else asked.part(chunk.samples, n_valid=chunk.n_valid)
+            answers.append(_valid(explain(part), chunk.n_valid, columns))
+    except NoLayerError as error:
+        names = ", ".join(names_without_layer())
+        raise NoLayerError(f"{error} Methods that need none: {names}") from None
+    if recall(asked.model, RANDOM, asked.survey.structure):
+        warn(
+            "The model draws random numbers of its backend when it runs: each call gives another "
+            "score and another map. Use keras.random with a keras.random.SeedGenerator.",
+            ExplanationWarning,
+        )
     return _joined(answers)
 
 
-def _part(run: Run, start: int, size: int) -> Run:
-    """Ask about one batch; the last one is filled up, since each new shape is compiled anew."""
-    stop = min(start + size, run.count)
-    if stop - start == size:
-        return run if size == run.count else run.part(slice(start, stop))
-    return run.part(np.minimum(np.arange(start, start + size), stop - 1), kept=stop - start)
+def _without_duplicates(asked: Run) -> tuple[Run, np.ndarray | None]:
+    """Ask for each class once; the second says which column stands for which target."""
+    if asked.classes is None or asked.classes.shape[1] == 1:
+        return asked, None
+    unique, columns = np.unique(asked.classes, axis=1, return_inverse=True)
+    if unique.shape[1] == asked.classes.shape[1]:
+        return asked, None
+    return replace(asked, classes=unique), columns.ravel()
 
 
-def _about_samples(answer: Answer, count: int) -> Answer:
-    """Leave out what is said about rows that only fill the batch up."""
-    scores = Scores(*(None if part is None else part[:count] for part in answer.scores))
-    maps = keras.tree.map_structure(lambda of_all: of_all[:, :count], answer.maps)
-    return answer._replace(scores=scores, maps=maps)
+def _valid(answer: Attribution, n_valid: int, columns: np.ndarray | None) -> Attribution:
+    """Leave out what is said about rows that only fill the batch up, and repeat duplicates."""
+
+    def by_row(array: np.ndarray | None) -> np.ndarray | None:
+        if array is None:
+            return None
+        return array[:n_valid] if columns is None else array[:n_valid, columns]
+
+    def by_target(array: np.ndarray) -> np.ndarray:
+        return array[:, :n_valid] if columns is None else array[columns, :n_valid]
+
+    peaks = answer.peaks
+    if peaks is not None:
+        peaks = peaks._replace(
+            activations=peaks.activations[:n_valid], gradients=by_target(peaks.gradients)
+        )
+    return answer._replace(
+        scores=Scores(*map(by_row, answer.scores)),
+        maps=keras.tree.map_structure(by_target, answer.maps),
+        peaks=peaks,
+    )
 
 
-def _joined(answers: list[Answer]) -> Answer:
+def _joined(answers: list[Attribution]) -> Attribution:
     """Put the answers about all batches together, in arrays that are the user's own."""
     by_part = zip(*(answer.scores for answer in answers))
     scores = Scores(*(None if parts[0] is None else np.concatenate(parts) for parts in by_part))
     maps = keras.tree.map_structure(
         lambda *batches: np.concatenate(batches, axis=1), *(answer.maps for answer in answers)
     )
-    return Answer(answers[0].layer, scores, maps)
+    peaks = answers[0].peaks
+    if peaks is not None:
+        found = [answer.peaks for answer in answers if answer.peaks is not None]
+        peaks = peaks._replace(
+            activations=np.concatenate([each.activations for each in found]),
+            gradients=np.concatenate([each.gradients for each in found], axis=1),
+        )
+    return Attribution(answers[0].layer, scores, maps, peaks)
 
 
-def _targets_of_samples(
-    targets: Any, count: int, head: Head, selection: Selection
-) -> tuple[Selection, np.ndarray | None]:
+def _targets_of_samples(asked: Run, targets: Any, count: int) -> tuple[Target, np.ndarray | None]:
     """Check the targets of a batch; classes come back as ``(batch, targets)``."""
     names = TargetNames(None, None)
+    head = asked.survey.heads[asked.target.output]
     if targets is None or callable(targets):
-        selection, _ = choose_targets(head, targets, None, names, selection=selection)
-        return selection, None
+        target, _ = choose_targets(
+            head, targets, asked.options.top_targets, names, target=asked.target
+        )
+        return target, None
     classes = np.asarray(targets)
     if classes.dtype.kind not in "iu" or classes.ndim > 2 or classes.size == 0:
         raise TypeError(
@@ -213,8 +282,8 @@ def _targets_of_samples(
             f"targets must have one row for each of the {count} samples, or be a single class for "
             f"all. Received {len(classes)} rows."
         )
-    asked = [int(target) for target in np.unique(classes)]
-    selection, _ = choose_targets(head, asked, None, names, selection=selection)
+    unique = [int(each) for each in np.unique(classes)]
+    target, _ = choose_targets(head, unique, None, names, target=asked.target)
     columns = 1 if classes.ndim < 2 else classes.shape[1]
     rows = classes[:, np.newaxis] if classes.ndim == 1 else classes
-    return selection, np.broadcast_to(rows, (count, columns)).astype("int32")
+    return target, np.broadcast_to(rows, (count, columns)).astype("int32")

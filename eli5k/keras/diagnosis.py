@@ -2,69 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from eli5k.base import BlankMapWarning, warn
-from eli5k.keras.methods.evidence import Evidence
-from eli5k.keras.run import Answer, DisconnectedError, Run
+from eli5k.base import BlankMapWarning, ExplanationWarning
+from eli5k.keras.evidence.run import Attribution, Run
 
-# Keras' epsilon is added to the maximum when a map is scaled: below this it eats a tenth of it.
-FAINT = 10 * keras.config.epsilon()
-SATURATED = 1e-6
+# Of a float32 probability, 1 is the nearest number above 1 - 6e-8: this close to 0 or 1, what is
+# left of a gradient is rounding.
+SATURATED = 2.0**-23
 
 
-def warn_of_blank_maps(run: Run, answer: Answer) -> None:
-    """Warn of each map of a batch that would be shown as nothing.
+def warnings_about(
+    run: Run, attribution: Attribution, names: Sequence[Sequence[object]]
+) -> list[list[ExplanationWarning]]:
+    """Say what is wrong with the maps and scores of a batch, from what came with them.
+
+    The model is not run again.
 
     Parameters
     ----------
     run : Run
         What was asked.
-    answer : Answer
+    attribution : Attribution
         What came, with maps ``(targets, batch, *grid)``.
-
-    Warns
-    -----
-    BlankMapWarning
-        Where a map is not finite, or is nowhere above what the scaling adds to its maximum.
-    """
-    grid = tuple(range(2, answer.maps.ndim))
-    finite = np.isfinite(answer.maps).all(axis=grid)
-    shows = finite & (answer.maps.max(axis=grid) > FAINT)
-    if shows.all():
-        return
-    peaks = _peaks_behind(run, answer)
-    for target, row in zip(*np.nonzero(~shows)):
-        if not finite[target, row]:
-            reason = "The map is not finite: " + _reason_for_not_finite(run)
-        else:
-            reason = "The map is blank: " + _reason_for_zero(peaks, answer, target, row)
-        warn(reason, BlankMapWarning)
-
-
-def _peaks_behind(run: Run, answer: Answer) -> tuple[np.ndarray, np.ndarray | None]:
-    """Run the model once more, to see what went into maps that show nothing.
+    names : sequence
+        ``names[row][target]``: what the target of a document is called.
 
     Returns
     -------
-    activations : numpy.ndarray
-        Largest of each sample in magnitude, ``(batch,)``.
-    gradients : numpy.ndarray or None
-        ``(targets, batch)``; None where there are none, which a method that tries does without.
+    list of list of ExplanationWarning
+        For each document. More than one target are named.
     """
-    same = replace(run, layer=answer.layer, classes=answer.scores.classes)
-    try:
-        return (same.at_input(_peaks) if answer.layer is None else same.at_layer(_peaks)).maps
-    except DisconnectedError:
-        return np.abs(run.image).max(axis=tuple(range(1, run.image.ndim))), None
+    maps, values = attribution.maps, attribution.scores.values
+    grid = tuple(range(2, maps.ndim))
+    finite = np.isfinite(maps).all(axis=grid)
+    shows = finite & (maps.max(axis=grid) > 0)
+    saturated = _is_saturated(run, attribution)
+    found: list[list[ExplanationWarning]] = [[] for _ in range(values.shape[0])]
+    suspect = ~shows | saturated | ~np.isfinite(values.T)
+    for row, target in np.argwhere(suspect.T):
+        about = f" of target {names[row][target]!r}" if values.shape[1] > 1 else ""
+        category: type[ExplanationWarning] = BlankMapWarning
+        if not np.isfinite(values[row, target]):
+            category = ExplanationWarning
+            message = f"The score{about} is {values[row, target]}: {_not_finite(run, row)}"
+        elif not finite[target, row]:
+            message = f"The map{about} is not finite: {_not_finite(run, row)}"
+        elif not shows[target, row]:
+            message = f"The map{about} is blank: {_blank(run, attribution, target, row)}"
+        else:
+            category = ExplanationWarning
+            probability = attribution.scores.probabilities[row, target]
+            message = (
+                f"The output{about} is saturated at {probability:.8g}: what is left of its "
+                "gradient is mostly rounding. Pass logits=True to explain the score before the softmax or "
+                "sigmoid."
+            )
+        found[row].append(category(message))
+    return found
 
 
-def _reason_for_not_finite(run: Run) -> str:
-    if not all(np.isfinite(array).all() for array in keras.tree.flatten(run.inputs)):
+def _is_saturated(run: Run, attribution: Attribution) -> np.ndarray:
+    """Whether rounding has eaten the gradient of a probability: ``(targets, batch)``."""
+    probabilities = attribution.scores.probabilities
+    if run.target.logits or probabilities is None or attribution.peaks is None:
+        return np.zeros(attribution.maps.shape[:2], bool)
+    near: np.ndarray = np.minimum(probabilities, 1 - probabilities).T
+    # A probability near zero is as exact as any: its gradient is small, and true.
+    is_one = (probabilities.T > 0.5) | (probabilities.T == 0)
+    saturated: np.ndarray = is_one & (near <= SATURATED)
+    return saturated
+
+
+def _not_finite(run: Run, row: int) -> str:
+    inputs = [array[row] for array in keras.tree.flatten(run.inputs)]
+    if not all(np.isfinite(array).all() for array in inputs):
         return "doc holds NaN or infinite values. Clean the input."
     for variable in run.model.variables:
         if not np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))).all():
@@ -78,45 +93,38 @@ def _reason_for_not_finite(run: Run) -> str:
     )
 
 
-def _reason_for_zero(peaks: tuple, answer: Answer, target: int, row: int) -> str:
-    activation_peaks, gradient_peaks = peaks
-    probabilities = answer.scores.probabilities
-    where = "the input" if answer.layer is None else f"layer {answer.layer!r}"
-    if answer.maps[target, row].min() < -FAINT:
+def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
+    """Reason for a map without anything positive, as far as it is certain."""
+    where = "the input" if attribution.layer is None else f"layer {attribution.layer!r}"
+    if attribution.maps[target, row].min() < 0:
         return (
-            f"all evidence at {where} is negative, it speaks against this target. "
+            f"all evidence at {where} is negative: it speaks against this class. "
             "Explain another target or layer; the signed map is in .attribution."
         )
-    if activation_peaks[row] == 0:
+    peaks = attribution.peaks
+    if peaks is None:
         return (
-            f"{where} holds zeros only for this document. Check how it is scaled (preprocess=), "
+            "the score is the same whatever is changed in the picture. Explain another target, or "
+            "check how the document is scaled (preprocess=)."
+        )
+    if peaks.activations[row] == 0:
+        return (
+            f"{where} holds only zeros for this document. Check how it is scaled (preprocess=), "
             "or pass another layer."
         )
-    if probabilities is not None and _is_saturated(probabilities[row, target]):
-        return (
-            f"the output is saturated at {probabilities[row, target]:.6g}, where its gradient is "
-            "zero. Pass logits=True to explain the score before the softmax or sigmoid."
-        )
-    if gradient_peaks is not None and gradient_peaks[target, row] == 0:
+    if peaks.gradients[target, row] == 0:
+        if _is_saturated(run, attribution)[target, row]:
+            probability = attribution.scores.probabilities[row, target]
+            return (
+                f"the output is saturated at {probability:.6g}, where its gradient is zero. Pass "
+                "logits=True to explain the score before the softmax or sigmoid; if that map is "
+                f"blank too, {where} does not reach the output for this document."
+            )
         return (
             f"{where} does not reach the output for this document: the gradient of the score is "
             "zero there. Pass another layer or target."
         )
     return (
-        f"the evidence at {where} is too faint to show. Pass logits=True, or another layer; the "
-        "unscaled map is in .attribution."
-    )
-
-
-def _is_saturated(probability: float) -> bool:
-    return min(probability, 1 - probability) < SATURATED
-
-
-def _peaks(evidence: Evidence) -> tuple[Any, Any]:
-    """Largest activations ``(batch,)`` and gradients ``(targets, batch)``, in magnitude."""
-    ops = keras.ops
-    axes = tuple(range(1, len(evidence.activations.shape)))
-    return (
-        ops.max(ops.abs(evidence.activations), axis=axes),
-        ops.max(ops.abs(evidence.gradients), axis=tuple(axis + 1 for axis in axes)),
+        f"the evidence at {where} sums to nothing everywhere, though there are activations and "
+        "gradients. Pass another layer or method."
     )

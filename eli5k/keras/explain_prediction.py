@@ -6,28 +6,28 @@ import difflib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
 from PIL import Image
 
-from eli5k.base import Explanation, TargetExplanation
-from eli5k.explain import explain_prediction
-from eli5k.keras.attribution import ask, check_batch_size, explain_samples
-from eli5k.keras.diagnosis import warn_of_blank_maps
+from eli5k.base import Explanation, TargetExplanation, collected_warnings, warn
+from eli5k.keras.attribution import ask, explain_samples
+from eli5k.keras.diagnosis import warnings_about
+from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.evidence.scores import Target, name_of
+from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, is_image_model, read_document, takes_images
 from eli5k.keras.methods import Method, find_method, names_without_layer
-from eli5k.keras.run import Answer
-from eli5k.keras.survey import Head
-from eli5k.keras.targets import Selection, TargetNames, choose_targets, class_count, name_of
+from eli5k.options import Options
 
 # eli5 documents these for every estimator; they mean nothing for an image.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
 
 
-@explain_prediction.register(keras.Model)
 def explain_prediction_keras(
     model: keras.Model,
     doc: Any,
@@ -116,55 +116,40 @@ def explain_prediction_keras(
     ('conv', (6, 6))
     """
     check_keywords(ignored)
-    check_batch_size(batch_size)
+    options = Options(
+        method=method,
+        layer=layer,
+        targets=targets,
+        top_targets=top_targets,
+        target_names=target_names,
+        output=output,
+        logits=logits,
+        preprocess=preprocess,
+        reshape=reshape,
+        batch_size=batch_size,
+        progress=progress,
+    )
     refusal = None if image is not None else not_supported(model, doc, method)
     if refusal is not None:
         return refusal
-    request = Request(
-        method,
-        layer,
-        logits,
-        output,
-        targets,
-        top_targets,
-        target_names,
-        reshape,
-        batch_size,
-        progress,
-    )
     document = read_document(model, doc, image=image, preprocess=preprocess)
-    [explanation] = explain_batch(model, [document], request)
+    [explanation] = explain_batch(model, [document], options)
     return explanation
-
-
-class Request(NamedTuple):
-    """What a user asks of every document: arguments of the call, not yet checked."""
-
-    method: str | Callable = "grad-cam"
-    layer: str | int | keras.Layer | list | None = None
-    logits: bool = False
-    output: str | int | None = None
-    targets: list | Callable | None = None
-    top_targets: int | None = None
-    target_names: Sequence[str] | Mapping[int, str] | None = None
-    reshape: Callable | None = None
-    batch_size: int = 32
-    progress: bool | None = None
 
 
 def explain_batch(
     model: keras.Model,
     documents: Sequence[Document],
-    request: Request,
+    options: Options,
     fill_up: bool = False,
 ) -> list[Explanation]:
-    """Explain documents of one shape, in one run of the model where they are no more than a batch.
+    """Explain documents of one shape, in one run of the model if they are no more than a batch.
 
     Parameters
     ----------
     model : keras.Model
     documents : sequence of Document
-    request : Request
+    options : Options
     fill_up : bool
         Send a whole batch through the model even if there are fewer documents.
 
@@ -178,60 +163,64 @@ def explain_batch(
     TypeError, ValueError
         As :func:`explain_prediction_keras`.
     """
-    method = find_method(request.method)
-
-    def choose(head: Head, selection: Selection) -> tuple[Selection, np.ndarray | None]:
-        names = TargetNames(request.target_names, class_count(head))
-        selection, classes = choose_targets(
-            head, request.targets, request.top_targets, names, selection=selection
-        )
-        if classes is None:
-            return selection, None
-        return selection, np.tile(np.array(classes, np.int32), (len(documents), 1))
-
-    run = ask(
-        model,
-        _stack([document.inputs for document in documents]),
-        choose,
-        output=request.output,
-        logits=request.logits,
-        layer=request.layer,
-        reshape=request.reshape,
-        batch_size=request.batch_size,
-        progress=request.progress,
+    method = find_method(options.method)
+    run = ask(model, _stack([document.inputs for document in documents]), options)
+    head = run.survey.heads[run.target.output]
+    names = TargetNames(options.target_names, class_count(head))
+    target, classes = choose_targets(
+        head, options.targets, options.top_targets, names, target=run.target
     )
-    answer = explain_samples(run, request.method, fill_up)
-    warn_of_blank_maps(run, answer)
-    head = run.seen.heads[run.selection.head]
-    names = TargetNames(request.target_names, class_count(head))
+    if classes is not None:
+        classes = np.tile(np.array(classes, np.int32), (len(documents), 1))
+    run = replace(run, target=target, classes=classes)
+    with collected_warnings() as about_all:
+        answer = explain_samples(run, options.method, fill_up)
+    called = _called(answer, target, names)
+    about_each = warnings_about(run, answer, called)
     explanations = []
     for row, document in enumerate(documents):
+        where = _place(document)
+        own = [type(each)(f"{where}{each}") for each in about_each[row]]
+        for each in own:
+            warn(str(each), type(each))
         explanations.append(
             Explanation(
                 model.name,
-                description=_description(method, answer.layer, head.name, run.selection),
+                description=_description(method, answer.layer, run),
                 error="",
                 method=method.title,
                 is_regression=False,
-                targets=_target_explanations(answer, row, run.selection, names),
+                targets=_target_explanations(answer, row, called[row]),
                 image=document.picture,
                 layer=answer.layer,
-                output=head.name if len(run.seen.heads) > 1 else None,
+                output=head.name if len(run.survey.heads) > 1 else None,
+                source=document.source,
+                warnings=[*about_all, *own],
             )
         )
     return explanations
 
 
+def _place(document: Document) -> str:
+    """Say which of many documents a warning is about."""
+    if document.number is None:
+        return ""
+    return f"{document.source}: " if document.source else f"document {document.number}: "
+
+
+def _called(answer: Attribution, target: Target, names: TargetNames) -> list[list[int | str]]:
+    """What each target of each document is called."""
+    if target.functions:
+        return [list(map(name_of, target.functions))] * len(answer.scores.values)
+    return [[names.name(int(each)) for each in row] for row in answer.scores.classes]
+
+
 def _target_explanations(
-    answer: Answer, row: int, selection: Selection, names: TargetNames
+    answer: Attribution, row: int, called: Sequence[int | str]
 ) -> list[TargetExplanation]:
     scores = answer.scores
     explanations = []
-    for column in range(scores.values.shape[1]):
-        if selection.functions:
-            target: int | str = name_of(selection.functions[column]())
-        else:
-            target = names.name(int(scores.classes[row, column]))
+    for column, target in enumerate(called):
         attribution = answer.maps[column, row]
         probabilities = scores.probabilities
         explanations.append(
@@ -246,12 +235,17 @@ def _target_explanations(
     return explanations
 
 
-def _description(method: Method, layer: str | None, output: str, selection: Selection) -> str:
-    what = "the score before the final activation" if selection.logits else "the score"
+def _description(method: Method, layer: str | None, run: Run) -> str:
+    head = run.survey.heads[run.target.output]
+    score = "score"
+    if head.activation:
+        score = "score (logit)" if run.target.logits else "score (probability)"
     where = "the input" if layer is None else f"layer {layer!r}"
+    of_each = "each target" if run.target.functions else "each class"
+    output = f" in output {head.name!r}" if len(run.survey.heads) > 1 else ""
     return (
-        f"{method.title} at {where}: a heatmap of where the input speaks for {what} "
-        f"of each target in output {output!r}."
+        f"{method.title} at {where}: highlights the parts of the input that raise the {score} of "
+        f"{of_each}{output}."
     )
 
 

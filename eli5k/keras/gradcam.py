@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
+from eli5k.keras.attribution import ask
+from eli5k.keras.evidence.probes import Evidence, Layer, Probe
+from eli5k.keras.evidence.targets import TargetNames, choose_targets
 from eli5k.keras.inputs import read_document
 from eli5k.keras.methods.cam import channel_weights
-from eli5k.keras.methods.evidence import Evidence
-from eli5k.keras.run import Run
-from eli5k.keras.survey import survey
-from eli5k.keras.targets import Selection, TargetNames, choose_targets
+from eli5k.options import Options
 
 
 def gradcam(weights: np.ndarray, activations: np.ndarray) -> np.ndarray:
@@ -64,8 +65,9 @@ def heatmap_of(attribution: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        ``(*grid)``, float64. The maximum stays below 1 by the share that Keras' epsilon has in
-        the sum of both; a value that is not finite counts as zero.
+        ``(*grid)``, float64. As in eli5 the maximum stays below 1, by the share that Keras' epsilon
+        has in the sum of both; but by no more than a hundredth, so that a faint map is seen. A
+        value that is not finite counts as zero.
 
     Examples
     --------
@@ -74,7 +76,11 @@ def heatmap_of(attribution: np.ndarray) -> np.ndarray:
     """
     attribution = np.asarray(attribution, np.float64)
     positive = np.where(np.isfinite(attribution), np.maximum(attribution, 0), 0)
-    return positive / (positive.max() + keras.config.epsilon())
+    peak = positive.max()
+    if peak == 0:
+        return positive
+    heatmap: np.ndarray = positive / (peak + min(keras.config.epsilon(), peak / 100))
+    return heatmap
 
 
 def gradcam_backend(
@@ -127,14 +133,13 @@ def gradcam_backend(
     if isinstance(targets, list) and len(targets) > 1:
         raise ValueError(f"targets must have one class here. Received: {targets}")
     inputs = read_document(model, doc).inputs
-    seen = survey(model, inputs)
-    head = seen.heads[0]
-    selection, classes = choose_targets(
-        head, targets, None, TargetNames(None, None), selection=Selection()
+    run = ask(model, inputs, Options(layer=activation_layer))
+    head = run.survey.heads[0]
+    target, classes = choose_targets(
+        head, targets, None, TargetNames(None, None), target=run.target
     )
     rows = None if classes is None else np.array([classes])
-    run = Run(model, seen, inputs, selection, classes=rows, layer=activation_layer)
-    answer = run.at_layer(_parts)
+    answer = replace(run, target=target, classes=rows).evidence(Probe(Layer()), _parts)
     weights, activations, gradients = answer.maps
     score = answer.scores
     return (

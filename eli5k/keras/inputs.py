@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from eli5k.keras.layers import ATTENTION, has_channels_first, walk
+from eli5k.keras.model.structure import ATTENTION, has_channels_first, walk
+from eli5k.keras.pictures import open_picture, picture_of
 
 IMAGE_LAYERS = (
     keras.layers.Conv2D,
@@ -22,11 +24,14 @@ IMAGE_LAYERS = (
     keras.layers.GlobalMaxPooling2D,
     keras.layers.GlobalAveragePooling2D,
 )
+
+
 # (batch, height, width, channels), in whatever order.
 IMAGE_RANK = 4
 
 
-class Document(NamedTuple):
+@dataclass(frozen=True)
+class Document:
     """One document, ready for the model.
 
     Attributes
@@ -35,10 +40,16 @@ class Document(NamedTuple):
         Each ``(1, ...)``, as the model takes them.
     picture : PIL.Image.Image or None
         What the heatmap is laid over.
+    source : str or None
+        Path of the file that it came from.
+    number : int or None
+        Which of many documents it is.
     """
 
     inputs: Any
     picture: Image.Image | None
+    source: str | None = None
+    number: int | None = None
 
 
 def is_image_model(model: keras.Model) -> bool:
@@ -122,10 +133,48 @@ def read_document(
         if picture is not None:
             pictures.append(picture)
         if preprocess is not None and is_image:
-            array = np.asarray(preprocess(np.array(array, "float32")))
+            array = _preprocessed(preprocess, array, spec)
         return array
 
-    return Document(_map_inputs(model, doc, read), pictures[0] if pictures else None)
+    inputs = _map_inputs(model, doc, read)
+    return Document(inputs, pictures[0] if pictures else None, _source_of(doc))
+
+
+def _source_of(doc: Any) -> str | None:
+    """Path of the first part of a document that is a file."""
+    parts = doc.values() if isinstance(doc, Mapping) else doc if isinstance(doc, list) else [doc]
+    paths = (part for part in parts if isinstance(part, str | os.PathLike))
+    return next(map(os.fspath, paths), None)
+
+
+def _preprocessed(
+    preprocess: Callable[[np.ndarray], Any], array: np.ndarray, spec: keras.KerasTensor
+) -> np.ndarray:
+    """Apply the user's function, and check what came of it."""
+    result = preprocess(np.array(array, "float32"))
+    if keras.ops.is_tensor(result):
+        result = keras.ops.convert_to_numpy(result)
+    expected = (len(array), *spec.shape[1:])
+    shape = getattr(result, "shape", None)
+    fits = (
+        isinstance(result, np.ndarray)
+        and len(result.shape) == len(expected)
+        and all(want is None or want == have for want, have in zip(expected, result.shape))
+    )
+    if not fits:
+        received = type(result).__name__ if shape is None else f"shape {tuple(shape)}"
+        raise ValueError(
+            f"preprocess must return an array of shape {expected}, as the model takes it. "
+            f"Received: {received}"
+        )
+    if result.dtype.kind not in "biuf":
+        raise TypeError(f"preprocess must return numbers. Received: dtype {result.dtype}")
+    if np.isfinite(array).all() and not np.isfinite(result).all():
+        raise ValueError(
+            "preprocess must return finite numbers. Received NaN or infinite values for a document "
+            "that has none."
+        )
+    return result
 
 
 def input_count(model: keras.Model) -> int | None:
@@ -272,65 +321,6 @@ def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> n
     return array.astype("float32", copy=False) if takes_floats else array
 
 
-def open_picture(source: Image.Image | str | os.PathLike) -> Image.Image:
-    """Open a picture as a person would see it: upright, and with 8 bits for each channel.
-
-    Parameters
-    ----------
-    source : PIL.Image.Image or path
-
-    Returns
-    -------
-    PIL.Image.Image
-        Of mode L, RGB or RGBA; a copy.
-
-    Raises
-    ------
-    OSError
-        If the file is missing, truncated or no picture.
-    TypeError
-        If ``source`` is neither a picture nor a path.
-
-    Examples
-    --------
-    >>> open_picture(Image.new("I;16", (2, 2), 65535)).getpixel((0, 0))
-    255
-    """
-    if isinstance(source, str | os.PathLike):
-        with Image.open(source) as file:
-            try:
-                return open_picture(file)
-            except (SyntaxError, EOFError, IndexError) as error:
-                # Pillow's decoders raise these too for a file that is cut short.
-                raise OSError(f"{source}: broken image file ({error})") from error
-    if not isinstance(source, Image.Image):
-        raise TypeError(
-            "image must be a Pillow image or a path to an image file. "
-            f"Received: {type(source).__name__}"
-        )
-    picture = ImageOps.exif_transpose(source)
-    if picture.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_eight_bits(np.asarray(picture)))
-    if picture.mode in ("L", "RGB", "RGBA"):
-        return picture.copy()
-    if picture.mode == "1":
-        return picture.convert("L")
-    has_alpha = picture.mode in ("LA", "La", "PA", "RGBa") or "transparency" in picture.info
-    return picture.convert("RGBA" if has_alpha else "RGB")
-
-
-def _to_eight_bits(values: np.ndarray) -> np.ndarray:
-    """Scale integers of 16 bits, or floats of whatever range, to 0..255."""
-    if values.dtype.kind == "f":
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        if low >= 0 and high <= 1:
-            low, high = 0.0, 1.0
-    else:
-        low, high = 0.0, 65535.0 if values.max() > 255 else 255.0
-    scaled = (np.nan_to_num(values.astype("float64")) - low) / ((high - low) or 1.0)
-    return np.clip(scaled * 255, 0, 255).round().astype("uint8")
-
-
 def _picture_to_array(
     picture: Image.Image, shape: tuple[int | None, ...], channels_first: bool
 ) -> np.ndarray:
@@ -363,32 +353,3 @@ def _picture_to_array(
         array = array[..., np.newaxis] if array.ndim == 2 else array
         array = np.moveaxis(array, -1, 0) if channels_first else array
     return array[np.newaxis]
-
-
-def picture_of(array: np.ndarray, channels_first: bool = False) -> Image.Image:
-    """Make a picture of an input array, with its values stretched from black to white.
-
-    Parameters
-    ----------
-    array : numpy.ndarray
-        ``(height, width, channels)``, or ``(channels, height, width)`` where ``channels_first``.
-        One, three or four channels make a grey, RGB or RGBA picture; of any other number the
-        mean over the channels is shown in grey.
-    channels_first : bool
-
-    Returns
-    -------
-    PIL.Image.Image
-
-    Examples
-    --------
-    >>> picture_of(np.arange(8.0).reshape(2, 2, 2)).getpixel((1, 1))
-    255
-    """
-    if channels_first:
-        array = np.moveaxis(array, 0, -1)
-    if array.shape[-1] not in (1, 3, 4):
-        array = array.mean(axis=-1, keepdims=True)
-    # The sum is a cheap way to see that there is nothing to replace.
-    finite = array if np.isfinite(array.sum()) else np.nan_to_num(array)
-    return keras.utils.array_to_img(finite, data_format="channels_last")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import keras
@@ -10,15 +11,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from eli5k.base import Explanation
-from eli5k.keras.attribution import check_batch_size
 from eli5k.keras.explain_prediction import (
-    Request,
     check_keywords,
     explain_batch,
     not_supported,
 )
 from eli5k.keras.inputs import IMAGE_RANK, Document, input_count, read_document
-from eli5k.keras.progress import progress_bar
+from eli5k.options import Options
+from eli5k.progress import progress_bar
 
 
 def explain_predictions(
@@ -69,37 +69,36 @@ def explain_predictions(
     >>> [explanation.targets[0].target for explanation in explanations]
     [2, 2, 2, 2, 2]
     """
-    check_batch_size(batch_size)
-    asked = {key: kwargs.pop(key) for key in Request._fields if key in kwargs}
+    known = {field.name for field in fields(Options)}
+    asked = {key: kwargs.pop(key) for key in known & kwargs.keys()}
     check_keywords(kwargs)
-    request = Request(**asked, batch_size=batch_size, progress=progress)
-    return _explain_all(model, docs, preprocess, request)
+    options = Options(**asked, preprocess=preprocess, batch_size=batch_size, progress=progress)
+    return _explain_all(model, docs, options)
 
 
 def _explain_all(
     model: keras.Model,
-    docs: Iterable,
-    preprocess: Callable | None,
-    request: Request,
+    docs: Iterable[Any],
+    options: Options,
 ) -> Iterator[Explanation]:
     waiting: list[Document | Explanation] = []
     full = False
-    with _progress_bar(docs, request.progress) as bar:
-        for doc in _one_by_one(model, docs):
-            item = _read(model, doc, preprocess, request.method)
+    with _progress_bar(docs, options.progress) as bar:
+        for number, doc in enumerate(_one_by_one(model, docs)):
+            item = _read(model, doc, number, options)
             documents = [other for other in waiting if isinstance(other, Document)]
             other_shape = (
                 isinstance(item, Document)
                 and bool(documents)
                 and _shapes(item) != _shapes(documents[0])
             )
-            if len(waiting) == request.batch_size or other_shape:
-                full = full or len(documents) == request.batch_size
-                yield from _flush(model, waiting, request, full)
+            if len(waiting) == options.batch_size or other_shape:
+                full = full or len(documents) == options.batch_size
+                yield from _flush(model, waiting, options, full)
                 bar.update(len(waiting))
                 waiting = []
             waiting.append(item)
-        yield from _flush(model, waiting, request, full)
+        yield from _flush(model, waiting, options, full)
         bar.update(len(waiting))
 
 
@@ -111,24 +110,23 @@ def _progress_bar(docs: Iterable, progress: bool | None) -> tqdm:
     return progress_bar(total=total, progress=progress)
 
 
-def _read(
-    model: keras.Model, doc: Any, preprocess: Callable | None, method: str | Callable
-) -> Document | Explanation:
-    refusal = not_supported(model, doc, method)
+def _read(model: keras.Model, doc: Any, number: int, options: Options) -> Document | Explanation:
+    refusal = not_supported(model, doc, options.method)
     if refusal is not None:
         return refusal
     try:
-        return read_document(model, doc, preprocess=preprocess)
+        document = read_document(model, doc, preprocess=options.preprocess)
+        return replace(document, number=number)
     except (OSError, TypeError, ValueError, Image.DecompressionBombError) as error:
         return Explanation(model.name, error=f"{type(error).__name__}: {error}")
 
 
 def _flush(
-    model: keras.Model, waiting: list[Document | Explanation], request: Request, fill_up: bool
+    model: keras.Model, waiting: list[Document | Explanation], options: Options, fill_up: bool
 ) -> Iterator[Explanation]:
     """Explain the documents that wait, in their order among the failed ones."""
     documents = [item for item in waiting if isinstance(item, Document)]
-    explained = iter(explain_batch(model, documents, request, fill_up) if documents else ())
+    explained = iter(explain_batch(model, documents, options, fill_up) if documents else ())
     for item in waiting:
         yield next(explained) if isinstance(item, Document) else item
 

@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from eli5k.base import Explanation, TargetExplanation
-from eli5k.formatters.image import expand_heatmap, format_as_image, heatmap_to_image
+from eli5k.formatters.heatmap import expand_heatmap, heatmap_to_image
+from eli5k.formatters.image import format_as_image
 
 FILTERS = [None, *Image.Resampling]
 UNIT = st.floats(0, 1, width=32)

@@ -13,8 +13,8 @@ from keras import layers
 import eli5k
 from eli5k import BlankMapWarning, explain_prediction
 from eli5k.keras import explain_prediction_keras
+from eli5k.keras.evidence.asking import DisconnectedError
 from eli5k.keras.methods import Occlusion
-from eli5k.keras.run import DisconnectedError
 from tests.zoo import SHAPE, closed_form, functional, net_layers, noise, run_in_numpy
 
 DOC = noise(1, *SHAPE, seed=1)

@@ -15,13 +15,8 @@ from keras import layers
 from PIL import Image, TiffImagePlugin
 
 from eli5k import explain_prediction
-from eli5k.keras.inputs import (
-    check_batch,
-    is_image_model,
-    open_picture,
-    picture_of,
-    read_document,
-)
+from eli5k.keras.inputs import check_batch, is_image_model, read_document
+from eli5k.keras.pictures import open_picture, picture_of
 from tests.zoo import (
     SHAPE,
     STRUCTURES,

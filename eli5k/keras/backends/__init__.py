@@ -1,30 +1,89 @@
-"""The seam to the framework under Keras: one file a backend, the same few functions in each.
+"""The seam to the framework under Keras: one file a backend, each a :class:`Backend`.
 
-``differentiate(forward)``
-    Runs ``forward(tap)`` and returns its results with the tapped tensors and the gradients of the
-    scores with respect to what ``tap`` returned.
-``compiled(function, model)``
-    The same function, of tensors or arrays, as fast as the framework can run it, where the model
-    is; it must be built. What it assigns to the model's variables is forgotten.
-``dry_run(function, model)``
-    Runs ``function``, which calls the model, for the sake of its side effects, shapes and dtypes;
-    the numbers that it computes are thrown away. Where the model is not built yet, ``function``
-    runs twice: ``build_by_running``.
+No other part of the package imports a framework, or asks which one it is.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, cast
 
 import keras
 
 SUPPORTED = ("tensorflow", "torch", "jax")
 
 
-def active_backend() -> ModuleType:
+class Backend(Protocol):
+    """What each module of this package offers."""
+
+    def differentiate(self, forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+        """Run ``forward`` and differentiate its scores with respect to what it taps.
+
+        Parameters
+        ----------
+        forward : callable
+            ``forward(tap) -> (scores, rest)`` with scores ``(batch, targets)``. It passes each
+            tensor of interest through ``tap`` and goes on with what ``tap`` returns. It may be
+            called several times.
+
+        Returns
+        -------
+        results : tuple
+            ``(scores, rest)`` as ``forward`` returned them.
+        tapped : list of tensors
+            Each ``(batch, ...)``, in the order of the calls of ``tap``.
+        gradients : list of tensors or None
+            Each ``(targets, batch, ...)``; None if no score depends on the tensor.
+        """
+
+    def compiled(
+        self,
+        function: Callable[..., Any],
+        model: keras.Model,
+        layers_of: Callable[[keras.Model], list[keras.Layer]],
+        is_new: bool,
+    ) -> Callable[..., Any]:
+        """Make ``function``, of tensors or arrays, as fast as the framework can run it.
+
+        What cannot be traced runs eagerly, at every call. Functions inside the model that its user
+        compiled run as the Python that they are made of, so that hooks see what they do.
+
+        Parameters
+        ----------
+        function : callable
+            Runs the model, which must be built.
+        model : keras.Model
+            Held weakly.
+        layers_of : callable
+            Lists all layers of a model.
+        is_new : bool
+            ``function`` holds something that may never be asked about again, such as a lambda: it
+            is not worth compiling at its first call.
+        """
+
+    def at_inference(
+        self, model: keras.Model, layers_of: Callable[[keras.Model], list[keras.Layer]]
+    ) -> AbstractContextManager[None]:
+        """Let the model run as in ``predict``, with what its user compiled as plain Python."""
+
+    def dry_run(
+        self,
+        function: Callable[[], Any],
+        model: keras.Model,
+        layers_of: Callable[[keras.Model], list[keras.Layer]],
+    ) -> None:
+        """Run ``function``, which calls the model, for the sake of shapes: no number matters."""
+
+    def draws_random_numbers(self, function: Callable[..., Any]) -> bool:
+        """Tell whether a function that ``compiled`` returned draws the framework's random numbers.
+
+        As far as it is known: a compiled function shows it, an eager run may hide it.
+        """
+
+
+def active_backend() -> Backend:
     """Module of this package for the backend that Keras runs on.
 
     Raises
@@ -43,7 +102,7 @@ def active_backend() -> ModuleType:
             f"Keras runs on the backend {name!r}, and eli5k on one of {', '.join(SUPPORTED)}. "
             "Set the environment variable KERAS_BACKEND before keras is imported."
         )
-    return importlib.import_module(f"{__name__}.{name}")
+    return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
 
 
 def to_tensors(structure: Any) -> Any:
@@ -56,37 +115,3 @@ def to_tensors(structure: Any) -> Any:
     """
     to_tensor = keras.ops.convert_to_tensor
     return keras.tree.map_structure(lambda x: None if x is None else to_tensor(x), structure)
-
-
-def is_built(model: keras.Model) -> bool:
-    """Tell whether all layers of a model have made their variables.
-
-    Examples
-    --------
-    >>> model = keras.Sequential([keras.layers.Dense(2)])
-    >>> is_built(model), model.build((1, 3)), is_built(model)
-    (False, None, True)
-    """
-    return all(layer.built for layer in model._flatten_layers())
-
-
-def build_by_running(function: Callable[[], Any], model: keras.Model) -> None:
-    """Call ``function``, which runs the model, if some layer has not made its variables yet.
-
-    What it assigns to those that there are, such as the next state of a seed, is undone: a layer
-    that the model never calls would make each call the first one.
-
-    Examples
-    --------
-    >>> model = keras.Sequential([keras.layers.Dense(2)])
-    >>> build_by_running(lambda: model(keras.ops.ones((1, 3))), model)
-    >>> build_by_running(lambda: 1 / 0, model)
-    """
-    if is_built(model):
-        return
-    before = [(v, keras.ops.copy(v.value)) for v in model.non_trainable_variables]
-    try:
-        function()
-    finally:
-        for variable, value in before:
-            variable.assign(value)

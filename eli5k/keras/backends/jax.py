@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import keras
 from jax.extend import core
-from keras.src.backend.common.stateless_scope import get_stateless_scope
 
-from eli5k.keras.backends import build_by_running, to_tensors
+from eli5k.keras.backends import to_tensors
 
 # What JAX raises where a model needs the numbers of a tensor, such as an if or numpy.
 UNTRACEABLE = (
@@ -24,25 +23,11 @@ UNTRACEABLE = (
 )
 
 
-def differentiate(forward: Callable) -> tuple[Any, list, list]:
+def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
     """Run ``forward`` and differentiate its scores with respect to what it taps.
 
-    Parameters
-    ----------
-    forward : callable
-        ``forward(tap) -> (scores, rest)`` with scores ``(batch, targets)``. It passes each tensor
-        of interest through ``tap`` and goes on with what ``tap`` returns. It is traced twice.
-
-    Returns
-    -------
-    results : tuple
-        ``(scores, rest)`` as ``forward`` returned them.
-    tapped : list of tensors
-        Each ``(batch, ...)``, in the order of the calls of ``tap``.
-    gradients : list of tensors or None
-        Each ``(targets, batch, ...)``; None where no score depends on the tensor.
+    It is traced twice. See :class:`eli5k.keras.backends.Backend`.
     """
-    forward = _stateless(forward)
 
     def shifted(shifts: list[jax.Array]) -> tuple[jax.Array, Any]:
         tapped: list[jax.Array] = []
@@ -97,19 +82,6 @@ def _untraceable_passed_over() -> Iterator[None]:
             cause = cause.__context__
 
 
-def _stateless(function: Callable) -> Callable:
-    """Let ``function`` see the variables as they are, and forget what it assigns: tracers."""
-
-    def run(*args: Any) -> Any:
-        scope, outer = keras.StatelessScope(), get_stateless_scope()
-        if outer is not None:
-            scope.state_mapping.update(outer.state_mapping)
-        with scope:
-            return function(*args)
-
-    return run
-
-
 def _gradients(pull_back: Callable, totals: jax.Array) -> list[jax.Array | None]:
     """Gradients ``(targets, batch, ...)`` of the totals with respect to each tapped tensor."""
     backward = jax.make_jaxpr(pull_back)(totals)
@@ -123,34 +95,73 @@ def _gradients(pull_back: Callable, totals: jax.Array) -> list[jax.Array | None]
     return [gradient if flows else None for gradient, flows in zip(gradients, connected)]
 
 
-def compiled(function: Callable, model: keras.Model) -> Callable:
+def compiled(
+    function: Callable[..., Any],
+    model: keras.Model,
+    layers_of: Callable[[keras.Model], list[keras.Layer]],
+    is_new: bool,
+) -> Callable[..., Any]:
     """Compile ``function``, with the model's weights as arguments; it holds the model weakly."""
     reference: Callable[[], Any] = weakref.ref(model)
-    eager = _stateless(function)
-    is_traceable = True
+    has_jit = any(_has_jitted_part(layer) for layer in layers_of(model))
+    run_eagerly = getattr(model, "run_eagerly", False)
+    is_traceable, wait = not run_eagerly, is_new
 
     @jax.jit
     def graph(weights: list[jax.Array], *args: Any) -> Any:
-        with keras.StatelessScope(list(zip(reference().variables, weights))):
+        with keras.StatelessScope(list(zip(reference().variables, weights))), _inlined(has_jit):
             return function(*args)
 
     def run(*args: Any) -> Any:
-        nonlocal is_traceable
+        nonlocal is_traceable, wait
         args = to_tensors(args)
         model = reference()
         model.jax_state_sync()  # In a callback, the weights of the training so far.
         weights = [variable.value for variable in model.variables]
-        if is_traceable:
+        if is_traceable and not wait:
             with _untraceable_passed_over():
                 return graph(weights, *args)
             is_traceable = False  # Nor will it be at the next call.
-        return eager(*args)
+        wait = False
+        with _inlined(has_jit):
+            return function(*args)
 
     return run
 
 
-def dry_run(function: Callable, model: keras.Model) -> None:
+def _has_jitted_part(layer: keras.Layer) -> bool:
+    parts = [*vars(type(layer)).values(), *vars(layer).values()]
+    return any(isinstance(part, jax.stages.Wrapped) for part in parts)
+
+
+def _inlined(has_jit: bool) -> AbstractContextManager[None]:
+    """Run what the user put under ``jax.jit`` as plain Python: a hook would stay in its trace."""
+    return jax.disable_jit() if has_jit else nullcontext()
+
+
+def at_inference(
+    model: keras.Model, layers_of: Callable[[keras.Model], list[keras.Layer]]
+) -> AbstractContextManager[None]:
+    """Run what the user put under ``jax.jit`` as plain Python, where hooks can see it."""
+    return _inlined(any(_has_jitted_part(layer) for layer in layers_of(model)))
+
+
+def dry_run(
+    function: Callable[[], Any],
+    model: keras.Model,
+    layers_of: Callable[[keras.Model], list[keras.Layer]],
+) -> None:
     """Trace ``function``: on JAX that is sooner done than running it."""
-    build_by_running(function, model)  # Variables made while a model is traced are of no use.
+
     # A function of its own, since JAX does not trace again what it has traced before.
-    _shapes_of(_stateless(function))
+    def run() -> Any:
+        with at_inference(model, layers_of):
+            return function()
+
+    _shapes_of(run)
+
+
+def draws_random_numbers(function: Callable[..., Any]) -> bool:
+    """JAX has no random numbers but those of a key that is passed."""
+    del function
+    return False

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from eli5k.keras.backends import build_by_running, to_tensors
+from eli5k.keras.backends import to_tensors
+
+# Up to here a backward pass each is written out, which runs a little faster than a loop over them.
+UNROLLED = 5
 
 
-def differentiate(forward: Callable) -> tuple[Any, list, list]:
+def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
     """Run ``forward`` and differentiate its scores with respect to what it taps.
 
-    Parameters
-    ----------
-    forward : callable
-        ``forward(tap) -> (scores, rest)`` with scores ``(batch, targets)``. It passes each tensor
-        of interest through ``tap`` and goes on with what ``tap`` returns.
-
-    Returns
-    -------
-    results : tuple
-        ``(scores, rest)`` as ``forward`` returned them.
-    tapped : list of tensors
-        Each ``(batch, ...)``, in the order of the calls of ``tap``.
-    gradients : list of tensors or None
-        Each ``(targets, batch, ...)``; None where no score depends on the tensor.
+    See :class:`eli5k.keras.backends.Backend`.
     """
     tapped: list[tf.Tensor] = []
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
@@ -41,56 +33,124 @@ def differentiate(forward: Callable) -> tuple[Any, list, list]:
 
         scores, rest = forward(tap)
         # Samples do not mix at inference: the gradient of the sum is each sample's own gradient.
-        totals = tf.unstack(tf.reduce_sum(scores, axis=0))
+        totals = tf.reduce_sum(scores, axis=0)
+
+    def backward(seed: tf.Tensor) -> list[tf.Tensor | None]:
+        return tape.gradient(totals, tapped, output_gradients=seed)
+
     # One backward pass a target: on a CPU, products of a vector with a large dense kernel are so
     # much faster than those of a small matrix that all at once (tape.jacobian) takes longer.
-    by_target = [tape.gradient(total, tapped) for total in totals]
-    gradients = [_stacked(*of_tap) for of_tap in zip(tapped, zip(*by_target))]
-    return (scores, rest), tapped, gradients
+    seeds = tf.eye(totals.shape[0], dtype=totals.dtype)
+    if totals.shape[0] <= UNROLLED:
+        by_target = [backward(seed) for seed in tf.unstack(seeds)]
+        return (
+            (scores, rest),
+            tapped,
+            [None if parts[0] is None else tf.stack(parts) for parts in zip(*by_target)],
+        )
+    connected = [gradient is not None for gradient in backward(seeds[0])]
+
+    def connected_gradients(seed: tf.Tensor) -> list[tf.Tensor]:
+        return [gradient for gradient in backward(seed) if gradient is not None]
+
+    dtypes = [tensor.dtype for tensor, flows in zip(tapped, connected) if flows]
+    # A loop in the graph: it takes as long to build for a hundred targets as for one.
+    stacked = iter(tf.map_fn(connected_gradients, seeds, dtypes) if dtypes else [])
+    return (scores, rest), tapped, [next(stacked) if flows else None for flows in connected]
 
 
-def _stacked(tensor: tf.Tensor, gradients: tuple[tf.Tensor | None, ...]) -> tf.Tensor | None:
-    """Stack the gradients of all targets, some of which may not depend on the tensor."""
-    if all(gradient is None for gradient in gradients):
-        return None
-    return tf.stack([tf.zeros_like(tensor) if g is None else g for g in gradients])
-
-
-def compiled(function: Callable, model: keras.Model) -> Callable:
+def compiled(
+    function: Callable[..., Any],
+    model: keras.Model,
+    layers_of: Callable[[keras.Model], list[keras.Layer]],
+    is_new: bool,
+) -> Callable[..., Any]:
     """Run ``function`` eagerly at its first call, and compile it when it is called again.
 
     Tracing takes as long as several eager runs, so a question that is asked once is answered
     soonest without it.
     """
+    del layers_of, is_new
+    return _Compiled(function, model)
 
-    def stateless(*args: Any) -> Any:
-        with keras.StatelessScope():
-            return function(*args)
 
-    graph = tf.function(stateless, autograph=False, reduce_retracing=True)
-    asked = False
-    last: tuple[Any, Callable] = (None, graph)
+class _Compiled:
+    """A function that is eager at first, then a graph for each signature, if it can be one."""
 
-    def run(*args: Any) -> Any:
-        nonlocal asked, last
+    def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:
+        self.function = function
+        self.model = weakref.ref(model)
+        self.graph = tf.function(function, autograph=False, reduce_retracing=True)
+        self.is_traceable = not getattr(model, "run_eagerly", False)
+        self.asked = False
+        self.is_random = False  # As far as a graph has shown it.
+        self.last: tuple[Any, Any] = (None, None)
+
+    def __call__(self, *args: Any) -> Any:
         args = to_tensors(args)
-        if not asked:
-            asked = True
-            return stateless(*args)
+        if not (self.asked and self.is_traceable):
+            self.asked = True
+            return self._run_eagerly(*args)
         # Calling the traced function itself spares tf.function's look-up, which takes as long as
         # everything else here.
         signature = [(x.shape, x.dtype) for x in tf.nest.flatten(args) if x is not None]
-        known, concrete = last
+        known, concrete = self.last
         if known != signature:
-            concrete = graph.get_concrete_function(*args)
-            last = (signature, concrete)
+            try:
+                with at_inference():
+                    concrete = self.graph.get_concrete_function(*args)
+            except Exception:  # A model's code may trip over a symbol in any way: see what it says
+                self.is_traceable = False  # of a number. What is truly wrong is raised there again.
+                return self._run_eagerly(*args)
+            self.last = (signature, concrete)
+            self.is_random = self.is_random or _is_random(concrete.graph)
         return concrete(*args)
 
-    return run
+    def _run_eagerly(self, *args: Any) -> Any:
+        with at_inference():
+            return self.function(*args)
 
 
-def dry_run(function: Callable, model: keras.Model) -> None:
+@contextmanager
+def at_inference(
+    model: keras.Model | None = None,
+    layers_of: Callable[[keras.Model], list[keras.Layer]] | None = None,
+) -> Iterator[None]:
+    """Run what the user put under ``tf.function`` as plain Python, where hooks can see it.
+
+    Traced into a function of the user's, a hook would stay there for good.
+    """
+    del model, layers_of
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def dry_run(
+    function: Callable[[], Any],
+    model: keras.Model,
+    layers_of: Callable[[keras.Model], list[keras.Layer]],
+) -> None:
     """Run ``function`` eagerly: on TensorFlow that is sooner done than tracing it."""
-    build_by_running(function, model)
-    with keras.StatelessScope():
+    del model, layers_of
+    with at_inference():
         function()
+
+
+def draws_random_numbers(function: Any) -> bool:
+    """Tell whether a function that ``compiled`` returned draws TensorFlow's own random numbers."""
+    return bool(function.is_random)
+
+
+def _is_random(graph: tf.Graph) -> bool:
+    """Find operations that draw: stateless ones, whose seed is the model's, are others."""
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    return any(
+        node.op.startswith(("Random", "ParameterizedTruncatedNormal", "TruncatedNormal"))
+        or node.op == "Multinomial"
+        for node in nodes
+    )

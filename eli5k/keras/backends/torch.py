@@ -11,30 +11,17 @@ from typing import Any
 import keras
 import torch
 
-from eli5k.keras.backends import build_by_running, to_tensors
+from eli5k.keras.backends import to_tensors
 
 _flags_lock = threading.Lock()
 # How many runs a wrapped module is in, and which of its parts its user had in training mode.
 _running: dict[torch.nn.Module, tuple[int, dict[torch.nn.Module, bool]]] = {}
 
 
-def differentiate(forward: Callable) -> tuple[Any, list, list]:
-    """Run ``forward`` and differentiate its scores with respect to what it taps.
+def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+    """Run ``forward`` and differentiate its scores with respect to what it taps, all detached.
 
-    Parameters
-    ----------
-    forward : callable
-        ``forward(tap) -> (scores, rest)`` with scores ``(batch, targets)``. It passes each tensor
-        of interest through ``tap`` and goes on with what ``tap`` returns.
-
-    Returns
-    -------
-    results : tuple
-        ``(scores, rest)`` as ``forward`` returned them, detached.
-    tapped : list of tensors
-        Each ``(batch, ...)``, in the order of the calls of ``tap``, detached.
-    gradients : list of tensors or None
-        Each ``(targets, batch, ...)``; None where no score depends on the tensor.
+    See :class:`eli5k.keras.backends.Backend`.
     """
     tapped: list[torch.Tensor] = []
 
@@ -90,24 +77,54 @@ def _gradients(totals: torch.Tensor, tapped: list[torch.Tensor]) -> list[torch.T
         return [None if column[0] is None else torch.stack(column) for column in zip(*rows)]
 
 
-def compiled(function: Callable, model: keras.Model) -> Callable:
+def compiled(
+    function: Callable[..., Any],
+    model: keras.Model,
+    layers_of: Callable[[keras.Model], list[keras.Layer]],
+    is_new: bool,
+) -> Callable[..., Any]:
     """The same function, eager, whatever mode the user has set; it holds the model weakly."""
-    reference = weakref.ref(model)
-
-    def run(*args: Any) -> Any:
-        living = reference()
-        with _at_inference(living), _assignments_forgotten(living):
-            return function(*keras.tree.map_structure(_usable, to_tensors(args)))
-
-    return run
+    del is_new
+    return _Eager(function, model, layers_of)
 
 
-def dry_run(function: Callable, model: keras.Model) -> None:
+class _Eager:
+    """A function that runs where the model is, and leaves PyTorch's modes and seeds alone."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        model: keras.Model,
+        layers_of: Callable[[keras.Model], list[keras.Layer]],
+    ) -> None:
+        self.function = function
+        self.model = weakref.ref(model)
+        self.layers_of = layers_of
+        self.is_random = False  # As far as a run has shown it.
+
+    def __call__(self, *args: Any) -> Any:
+        model = self.model()
+        args = to_tensors(args)
+        with torch.random.fork_rng(devices=[]):
+            before = torch.get_rng_state()
+            with at_inference(model, self.layers_of), _assignments_forgotten(model):
+                result = self.function(*keras.tree.map_structure(_usable, args))
+            self.is_random = self.is_random or not torch.equal(before, torch.get_rng_state())
+        return result
+
+
+def dry_run(
+    function: Callable[[], Any],
+    model: keras.Model,
+    layers_of: Callable[[keras.Model], list[keras.Layer]],
+) -> None:
     """Run ``function`` eagerly."""
-    with _at_inference(model):
-        build_by_running(function, model)
-        with _assignments_forgotten(model):
-            function()
+    compiled(function, model, layers_of, is_new=True)()
+
+
+def draws_random_numbers(function: Any) -> bool:
+    """Tell whether a function that ``compiled`` returned draws PyTorch's own random numbers."""
+    return bool(function.is_random)
 
 
 def _assignments_forgotten(model: keras.Model) -> keras.StatelessScope:
@@ -117,14 +134,17 @@ def _assignments_forgotten(model: keras.Model) -> keras.StatelessScope:
 
 
 @contextmanager
-def _at_inference(model: keras.Model) -> Iterator[None]:
+def at_inference(
+    model: keras.Model, layers_of: Callable[[keras.Model], list[keras.Layer]]
+) -> Iterator[None]:
     """Run where the model is, in whatever mode the user's code is; leave every mode as it was."""
-    layers = model._flatten_layers()
-    wrapped = [layer for layer in layers if isinstance(layer, keras.layers.TorchModuleWrapper)]
+    wrapped = [x for x in layers_of(model) if isinstance(x, keras.layers.TorchModuleWrapper)]
     device = next((variable._value.device for variable in model.variables), None)
     # Keras makes new tensors on the device of its own setting.
     there = nullcontext() if device is None else keras.device(_name_of(device))
-    with torch.inference_mode(False), torch.no_grad(), _flags_kept(wrapped), there:
+    # What the user compiled runs as plain Python: traced into it, a hook would stay there.
+    uncompiled = torch.compiler.set_stance("force_eager")
+    with torch.inference_mode(False), torch.no_grad(), _flags_kept(wrapped), there, uncompiled:
         yield
 
 

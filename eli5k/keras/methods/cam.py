@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from keras import ops
 
-from eli5k.keras.layers import layer_at
-from eli5k.keras.memory import remember
-from eli5k.keras.methods.evidence import Evidence
-
-if TYPE_CHECKING:
-    from eli5k.keras.run import Answer, Run
-
-# Half precision keeps three digits of a gradient.
-KERNEL_TOLERANCE = 1e-2
+from eli5k.keras.evidence.probes import Evidence
+from eli5k.keras.methods.registry import Cost, register
 
 
 def channel_weights(gradients: Any) -> Any:
@@ -34,16 +25,17 @@ def channel_weights(gradients: Any) -> Any:
     tensor
         ``(targets, batch, channels)``
     """
-    return ops.mean(gradients, axis=_grid_axes(gradients))
+    return ops.mean(gradients, axis=grid_axes(gradients))
 
 
-def _grid_axes(gradients: Any) -> tuple[int, ...]:
+def grid_axes(gradients: Any) -> tuple[int, ...]:
+    """Axes of the grid in ``(targets, batch, *grid, channels)``."""
     return tuple(range(2, len(gradients.shape) - 1))
 
 
-def _sum_over_grid(tensor: Any) -> Any:
+def sum_over_grid(tensor: Any) -> Any:
     """From ``(targets, batch, *grid, channels)`` to ``(targets, batch, 1, ..., channels)``."""
-    return ops.sum(tensor, axis=_grid_axes(tensor), keepdims=True)
+    return ops.sum(tensor, axis=grid_axes(tensor), keepdims=True)
 
 
 def _safe_divide(numerator: Any, denominator: Any) -> Any:
@@ -52,6 +44,12 @@ def _safe_divide(numerator: Any, denominator: Any) -> Any:
     return ops.where(is_zero, 0.0, numerator / ops.where(is_zero, 1.0, denominator))
 
 
+@register(
+    "grad-cam",
+    "layer",
+    Cost(1, to_layer=1),
+    "The default: class-specific, robust and known to most readers.",
+)
 def grad_cam(evidence: Evidence) -> Any:
     r"""Grad-CAM: channels weighted by the mean of their gradient.
 
@@ -87,6 +85,12 @@ def grad_cam(evidence: Evidence) -> Any:
     return ops.sum(weights * evidence.activations, axis=-1)
 
 
+@register(
+    "grad-cam++",
+    "layer",
+    Cost(1, to_layer=1),
+    "If several objects of the class are in the picture; pass logits=True.",
+)
 def grad_cam_plus_plus(evidence: Evidence) -> Any:
     r"""Grad-CAM++: each pixel's gradient has a weight of its own, and only positive ones count.
 
@@ -129,11 +133,17 @@ def grad_cam_plus_plus(evidence: Evidence) -> Any:
     activations, gradients = evidence
     squares = ops.square(gradients)
     cubes = squares * gradients
-    denominator = 2 * squares + _sum_over_grid(activations[None]) * cubes
-    weights = _sum_over_grid(_safe_divide(squares, denominator) * ops.relu(gradients))
+    denominator = 2 * squares + sum_over_grid(activations[None]) * cubes
+    weights = sum_over_grid(_safe_divide(squares, denominator) * ops.relu(gradients))
     return ops.sum(weights * activations, axis=-1)
 
 
+@register(
+    "hires-cam",
+    "layer",
+    Cost(1, to_layer=1),
+    "If the map must be faithful to the score, and for heads other than a global pooling.",
+)
 def hires_cam(evidence: Evidence) -> Any:
     r"""HiResCAM: each activation times its own gradient, without any mean.
 
@@ -158,6 +168,12 @@ def hires_cam(evidence: Evidence) -> Any:
     return ops.sum(evidence.gradients * evidence.activations, axis=-1)
 
 
+@register(
+    "layer-cam",
+    "layer",
+    Cost(1, to_layer=1),
+    "For layers early in the model, whose maps are finer.",
+)
 def layer_cam(evidence: Evidence) -> Any:
     r"""LayerCAM: each activation times the positive part of its own gradient.
 
@@ -180,6 +196,12 @@ def layer_cam(evidence: Evidence) -> Any:
     return ops.sum(ops.relu(evidence.gradients) * evidence.activations, axis=-1)
 
 
+@register(
+    "xgrad-cam",
+    "layer",
+    Cost(1, to_layer=1),
+    "Like Grad-CAM, if the gradient differs much between pixels.",
+)
 def xgrad_cam(evidence: Evidence) -> Any:
     r"""XGrad-CAM: channels weighted by the mean of their gradient where they are active.
 
@@ -203,12 +225,16 @@ def xgrad_cam(evidence: Evidence) -> Any:
     Fu et al. 2020, https://arxiv.org/abs/2008.02312
     """
     activations, gradients = evidence
-    weights = _safe_divide(
-        _sum_over_grid(gradients * activations), _sum_over_grid(activations[None])
-    )
+    weights = _safe_divide(sum_over_grid(gradients * activations), sum_over_grid(activations[None]))
     return ops.sum(weights * activations, axis=-1)
 
 
+@register(
+    "eigen-cam",
+    "layer",
+    Cost(1, to_layer=1),
+    "To see what the layer responds to most, whatever the class.",
+)
 def eigen_cam(evidence: Evidence) -> Any:
     r"""Eigen-CAM: the activations projected on their first principal component.
 
@@ -237,6 +263,12 @@ def eigen_cam(evidence: Evidence) -> Any:
     return ops.zeros_like(evidence.gradients[..., 0]) + component
 
 
+@register(
+    "eigen-grad-cam",
+    "layer",
+    Cost(1, to_layer=1),
+    "Like Eigen-CAM, but for a class: a smoother HiResCAM.",
+)
 def eigen_grad_cam(evidence: Evidence) -> Any:
     r"""Eigen-Grad-CAM: activations times gradients, projected on their first principal component.
 
@@ -290,120 +322,6 @@ def _first_component(tensor: Any, towards: Any) -> Any:
         _, vectors = ops.eigh(ops.matmul(columns, rows))
         projection = ops.matmul(rows, vectors[..., -1:])[..., 0]
     projection = ops.reshape(projection, shape[:-1])
-    agreement = _sum_over_grid((projection * towards)[..., None])[..., 0]
+    agreement = sum_over_grid((projection * towards)[..., None])[..., 0]
     projection = ops.where(agreement < 0, -projection, projection)
     return ops.where(ops.all(finite, axis=axes, keepdims=True)[..., 0], projection, np.nan)
-
-
-def cam(run: Run) -> Answer:
-    r"""CAM: channels weighted by the kernel of the dense layer behind global average pooling.
-
-    .. math:: M^c_{ij} = \sum_k w^c_k A^k_{ij}, \quad
-              z^c = b^c + \frac{1}{Z} \sum_{ij} M^c_{ij}
-
-    The weights are those of the score :math:`z^c` before the final softmax or sigmoid, also where
-    the score after it is asked for.
-
-    Whether a model is of this kind is not read from its layers, which may be nested or written by
-    hand, but seen in what it computes: behind the pooling the gradient of :math:`z^c` is the same
-    at each of the :math:`Z` pixels, and :math:`Z` times it is a column of one of its kernels.
-
-    Parameters
-    ----------
-    run : Run
-
-    Returns
-    -------
-    Answer
-        Its maps are ``(targets, batch, *grid)``, signed.
-
-    Raises
-    ------
-    ValueError
-        If the score is anything else than a dense layer on the global average of the layer.
-
-    References
-    ----------
-    Zhou et al. 2016, https://arxiv.org/abs/1512.04150
-    """
-    if run.selection.functions:
-        raise ValueError(
-            "cam explains classes, and a callable in targets is none. Use method='grad-cam'."
-        )
-    answer = replace(run, selection=run.selection._replace(logits=True)).at_layer(_cam_parts)
-    maps, weights, unevenness = answer.maps
-    classes = answer.scores.classes if run.classes is None else run.classes
-    rows = np.isfinite(weights).all(axis=(0, 2))
-
-    def find_kernel() -> bool:
-        for kernel in _kernels(run, weights.shape[-1], classes):
-            expected = _weights_of(run, kernel, classes)[:, rows]
-            if np.allclose(weights[:, rows], expected, rtol=0, atol=tolerance):
-                return True
-        raise ValueError(_no_cam(run, str(answer.layer)))
-
-    if rows.any():
-        tolerance = KERNEL_TOLERANCE * np.abs(weights[:, rows]).max()
-        if unevenness[:, rows].max() > tolerance:
-            raise ValueError(_no_cam(run, str(answer.layer)))
-        # Which kernel was found behind the layer does not change with the document.
-        key = ("behind it is a kernel", answer.layer, run.selection)
-        remember(run.model, key, find_kernel, run.seen.structure)
-    scores = answer.scores
-    if not run.selection.logits and scores.probabilities is not None:
-        scores = scores._replace(values=scores.probabilities)
-    return answer._replace(maps=maps, scores=scores)
-
-
-def _cam_parts(evidence: Evidence) -> tuple[Any, Any, Any]:
-    """Maps ``(targets, batch, *grid)``, weights and their spread ``(targets, batch, channels)``."""
-    # Summed, the gradients that the pooling has spread over the pixels are the kernel again.
-    axes = _grid_axes(evidence.gradients)
-    weights = _sum_over_grid(evidence.gradients)
-    spread = ops.max(evidence.gradients, axis=axes) - ops.min(evidence.gradients, axis=axes)
-    pixels = ops.sum(ops.ones_like(evidence.gradients), axis=axes)
-    return (
-        ops.sum(weights * evidence.activations, axis=-1),
-        ops.squeeze(weights, axis=axes),
-        spread * pixels,
-    )
-
-
-def _kernels(run: Run, channels: int, classes: np.ndarray) -> Iterator[np.ndarray]:
-    """Columns ``(channels, batch * targets)`` of the kernels of dense layers that are called.
-
-    A 1x1 convolution counts as one. A dense layer may have more inputs than the pooled channels:
-    each run of rows is tried.
-    """
-    units = run.seen.heads[run.selection.head].output[-1]
-    columns = classes.ravel() * (not run.selection.binary)
-    # From the last one on: that is it, but for models with several outputs.
-    for path in dict.fromkeys(call.path for call in reversed(run.seen.calls) if call.has_kernel):
-        kernel = getattr(layer_at(run.model, path), "kernel", None)
-        *window, rows, outputs = getattr(kernel, "shape", ()) or (0, 0)
-        if outputs == units and set(window) <= {1}:
-            chosen = ops.take(ops.reshape(kernel, (rows, outputs)), columns, axis=1)
-            array = ops.convert_to_numpy(ops.cast(chosen, "float32"))
-            for start in range(rows - channels + 1):
-                yield array[start : start + channels]
-
-
-def _weights_of(run: Run, kernel: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Weights ``(targets, batch, channels)`` that a kernel gives to what is explained."""
-    columns = kernel.T.reshape(*classes.shape, len(kernel))
-    if run.selection.binary:
-        columns = np.where(classes[..., np.newaxis] == 1, 1, -1) * columns
-    groups = columns.reshape(len(columns), -1, len(run.mix), len(kernel))
-    return np.einsum("btmc,m->tbc", groups, np.array(run.mix, "float32"))
-
-
-def _no_cam(run: Run, path: str) -> str:
-    calls = list(dict.fromkeys(call.path for call in run.seen.calls))
-    first = calls.index(path) + 1 if path in calls else 0  # The input layer is called by nothing.
-    behind = [other for other in calls[first:] if not path.startswith(other + "/")]
-    return (
-        "cam needs a score that is one dense layer on the global average of a layer, and the "
-        f"output {run.seen.heads[run.selection.head].name!r} is not that of layer {path!r}. "
-        f"Behind it the model calls: {', '.join(behind) or 'nothing'}. "
-        "Use method='grad-cam', which gives the same map where both exist."
-    )

@@ -1,222 +1,37 @@
-"""Methods that try: change the input or a layer, and look at what becomes of the score."""
+"""Perturb the input: hide parts of it, and look at what becomes of the score."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass
 from itertools import product
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import keras
 import numpy as np
 
-from eli5k.keras.memory import remember
-from eli5k.keras.methods.resize import resize
-from eli5k.keras.methods.tries import add_tries, ask_again, chunks, settle
-from eli5k.keras.progress import progress_bar
+from eli5k.keras.evidence.baselines import Baseline, baseline_of
+from eli5k.keras.evidence.batching import add_perturbed, chunks
+from eli5k.keras.evidence.maps import resize
+from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.methods.registry import Cost, register
 
-if TYPE_CHECKING:
-    from eli5k.keras.methods.evidence import Evidence
-    from eli5k.keras.run import Answer, Run
-
-
-@dataclass(frozen=True)
-class ScoreCAM:
-    r"""Score-CAM: each channel has the weight of the score of what its activation lets through.
-
-    .. math:: M^c = \sum_k \alpha^c_k A^k, \quad
-              \alpha^c_k = \operatorname{softmax}_k \left( f^c(X \circ H^k) - f^c(X_b) \right),
-              \quad H^k = s(\mathrm{Up}(A^k))
-
-    where :math:`s` scales to [0, 1]. The baseline :math:`X_b` takes the same from the score of each
-    channel, which the softmax does not see: the model is not run on it. A channel that is constant
-    lets nothing through. On probabilities the weights are nearly equal, by the paper's definition:
-    with ``logits=True`` they differ.
-
-    Map ``(targets, batch, *grid)`` of the layer, signed as its activations are. Runs the model
-    once forward and backward, and once forward for each channel.
-
-    Attributes
-    ----------
-    max_channels : int or None
-        Try only so many channels, those of which the activation varies most (Faster Score-CAM);
-        None for all.
-
-    References
-    ----------
-    Wang et al. 2020, https://arxiv.org/abs/1910.01279
-
-    Examples
-    --------
-    >>> import keras
-    >>> from eli5k.keras import attribute
-    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
-    >>> model = keras.Sequential([*layers, keras.layers.Dense(3)])
-    >>> scores, maps = attribute(model, np.ones((5, 8, 8, 1)), method=ScoreCAM())
-    >>> maps.shape
-    (5, 6, 6)
-    """
-
-    max_channels: int | None = None
-    needs_layer = True
-
-    def __post_init__(self) -> None:
-        if self.max_channels is not None and self.max_channels < 1:
-            raise ValueError(f"max_channels must be positive or None. Received: {self}")
-
-    def __call__(self, run: Run) -> Answer:
-        answer = run.at_layer(_activations)
-        run = settle(run, answer.scores)
-        activations = _most_varied(answer.maps, self.max_channels)
-        batch, channels = activations.shape[0], activations.shape[-1]
-        image = run.image.astype("float32", copy=False)
-        scores = np.zeros((batch, channels, answer.scores.explained.shape[1]), "float32")
-        for chunk in chunks(run, channels):
-            masks = resize(activations[chunk.samples, ..., chunk.tries], image.shape[1:-1])
-            masked = image[chunk.samples]
-            masked *= _scale_to_one(masks)[..., np.newaxis]
-            scores[chunk.samples, chunk.tries] = ask_again(run, chunk, masked).scores().explained
-        return answer._replace(maps=_weighted_sum(activations, _softmax_over_channels(scores)))
+# A value that nobody passes.
+UNSET: Any = "unset"
 
 
-def _activations(evidence: Evidence) -> Any:
-    return evidence.activations
+def _take_fill(method: Occlusion | RISE, fill: Any) -> None:
+    """Heed the former name of ``baseline``."""
+    if fill is not UNSET:
+        object.__setattr__(method, "baseline", "mean" if fill is None else fill)
 
 
-def _most_varied(activations: np.ndarray, count: int | None) -> np.ndarray:
-    """Keep, of each sample, the channels with the largest variance: ``(batch, *grid, count)``."""
-    if count is None or count >= activations.shape[-1]:
-        return activations
-    grid_axes = tuple(range(1, activations.ndim - 1))
-    variance = activations.var(axis=grid_axes, keepdims=True)
-    order = np.argsort(-variance, axis=-1, kind="stable")[..., :count]
-    return np.take_along_axis(activations, order, axis=-1)
-
-
-def _scale_to_one(masks: np.ndarray) -> np.ndarray:
-    grid_axes = tuple(range(1, masks.ndim))
-    low, high = (part(masks, axis=grid_axes, keepdims=True) for part in (np.min, np.max))
-    # Enlarged, a constant channel is one no more in its last digit.
-    is_flat = high - low <= 1e-6 * np.maximum(np.abs(low), np.abs(high))
-    return np.where(is_flat, 0, masks - low) / np.where(is_flat, 1, high - low)
-
-
-def _softmax_over_channels(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def _weighted_sum(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Sum over the channels: weights ``(batch, channels, targets)`` to maps of each target."""
-    batch, *grid, channels = activations.shape
-    maps = activations.reshape(batch, -1, channels) @ weights
-    return np.moveaxis(maps, -1, 0).reshape(-1, batch, *grid)
-
-
-@dataclass(frozen=True)
-class AblationCAM:
-    r"""Ablation-CAM: each channel has the weight of what the score loses without it.
-
-    .. math:: M^c = \sum_k \frac{y^c - y^c_k}{|y^c|} A^k
-
-    where :math:`y^c_k` is the score when channel :math:`k` of the layer is zero. The paper divides
-    by :math:`y^c`, which is the same for a positive score; of a negative one it would turn the map
-    round.
-
-    Map ``(targets, batch, *grid)`` of the layer, signed. Runs the model once forward and backward,
-    and what comes after the layer once for each channel: all of the model, where what comes after
-    does not depend on the layer alone.
-
-    References
-    ----------
-    Desai and Ramaswamy 2020, https://openaccess.thecvf.com/content_WACV_2020/html/Desai_Ablation-CAM_Visual_Explanations_for_Deep_Convolutional_Network_via_Gradient-free_Localization_WACV_2020_paper.html
-
-    Examples
-    --------
-    >>> import keras
-    >>> from eli5k.keras import attribute
-    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
-    >>> model = keras.Sequential([*layers, keras.layers.Dense(3)])
-    >>> scores, maps = attribute(model, np.ones((5, 8, 8, 1)), method=AblationCAM())
-    >>> maps.shape
-    (5, 6, 6)
-    """
-
-    needs_layer = True
-
-    def __call__(self, run: Run) -> Answer:
-        answer = run.at_layer(_activations)
-        run = settle(run, answer.scores)
-        batch, channels = answer.maps.shape[0], answer.maps.shape[-1]
-        _check_channels_stay(run, str(answer.layer), channels)
-        drops = np.zeros((batch, channels, answer.scores.explained.shape[1]), "float32")
-        for sample in progress_bar(range(run.count), progress=run.progress, unit="sample"):
-            drops[sample] = _drops(run.part(slice(sample, sample + 1)), str(answer.layer), channels)
-        size = np.maximum(np.abs(answer.scores.explained), keras.config.epsilon())
-        weights = drops / size[:, np.newaxis]
-        return answer._replace(maps=_weighted_sum(answer.maps, weights))
-
-
-def _check_channels_stay(run: Run, layer: str, channels: int) -> None:
-    """Raise a ValueError if ``reshape=`` makes other channels than those that the layer has."""
-    shape = next((c.shape for c in reversed(run.seen.calls) if c.path == layer), None)
-    if run.reshape is None or shape is None:
-        return
-    output = np.random.default_rng(0).standard_normal(shape, "float32")
-    factors = np.random.default_rng(1).standard_normal(channels, "float32")
-    if shape[-1] == channels:
-        before, after = (
-            keras.ops.convert_to_numpy(run.reshape(keras.ops.convert_to_tensor(array)))
-            for array in (output * factors, output)
-        )
-        if np.array_equal(before, after * factors):
-            return
-    raise ValueError(
-        "ablation-cam leaves out channels of the layer itself, so reshape must keep its last axis "
-        f"as it is. Received a callable that makes other channels of {shape}. "
-        "Use method='score-cam'."
-    )
-
-
-def _drops(run: Run, layer: str, channels: int) -> np.ndarray:
-    """What the score of one sample loses without each channel: ``(channels, targets)``."""
-    alone = _rest_runs_alone(run, layer, channels)
-    scores = []
-    # Nothing is left out at the first try: a score to compare with that is rounded alike.
-    for chunk in chunks(run, 1 + channels):
-        factors = chunk.tries[:, np.newaxis] != 1 + np.arange(channels)
-        found = _scores_without(run, layer, factors.astype("float32"), alone)
-        scores.append(found[: chunk.kept])
-    of_all, *without = np.concatenate(scores)
-    return of_all - np.stack(without)
-
-
-def _scores_without(run: Run, layer: str, factors: np.ndarray, alone: bool) -> np.ndarray:
-    """Scores of one sample for each row of factors: ``(rows, targets)``."""
-    rows = np.zeros(len(factors), int)
-    classes = None if run.classes is None else run.classes[rows]
-    run = replace(run, classes=classes) if alone else run.on(run.image[rows], rows, classes)
-    return run.scores_with_channels(layer, factors).explained
-
-
-def _rest_runs_alone(run: Run, layer: str, channels: int) -> bool:
-    """Tell whether one sample may become many rows at the layer.
-
-    Where a concatenation or a reshape brings in what was before the layer, it may not.
-    """
-
-    def try_it() -> bool:
-        try:
-            values = _scores_without(run, layer, np.ones((2, channels), "float32"), True)
-        except Exception:  # Each backend has its own for shapes that do not match.
-            return False
-        expected = run.scores().explained
-        return values.shape == (2, expected.shape[1]) and np.allclose(values, expected, rtol=0.01)
-
-    return remember(run.model, ("rest runs alone", layer, run.selection), try_it)
-
-
+@register(
+    "occlusion",
+    "perturbation",
+    Cost(1, each=Cost(1), count=225, unit="window"),
+    "To check another map by experiment, on any model; in units of the score.",
+)
 @dataclass(frozen=True)
 class Occlusion:
     r"""Occlusion: what the score loses when a window of the input is hidden.
@@ -234,8 +49,10 @@ class Occlusion:
     window, stride : int, tuple of int or None
         For all axes or for each: size of the window, None for an eighth of the axis; and how far
         apart windows begin, None for half a window.
+    baseline : float, tuple of float, "mean", "blur" or callable
+        What a window shows instead: see :func:`~eli5k.keras.evidence.baselines.baseline_of`.
     fill : float or None
-        What is put in the place of the window; None for the mean of each channel of the input.
+        The same under its name of earlier versions; None was "mean".
 
     References
     ----------
@@ -257,35 +74,34 @@ class Occlusion:
 
     window: int | tuple[int, ...] | None = None
     stride: int | tuple[int, ...] | None = None
-    fill: float | None = None
+    baseline: Baseline = "mean"
+    fill: InitVar[Any] = UNSET
 
-    def __call__(self, run: Run) -> Answer:
-        plain = run.at_output()
-        run = settle(run, plain.scores)
+    def __post_init__(self, fill: Any) -> None:
+        _take_fill(self, fill)
+
+    def __call__(self, run: Run) -> Attribution:
+        plain = run.scores()
+        run = run.with_classes(plain)
         # Of whole numbers, too, what hides may lie between two of them until it is asked about.
         image = run.image.astype("float32", copy=False)
-        fill = _fill_of(image, self.fill)
+        baseline = baseline_of(image, self.baseline)
         windows = _windows(image.shape[1:-1], self.window, self.stride)
-        targets = plain.scores.explained.shape[1]
+        targets = plain.explained.shape[1]
         maps = np.zeros((*image.shape[:-1], targets), "float32")
         for chunk in chunks(run, len(windows)):
             occluded = image[chunk.samples]
-            for row, (sample, number) in enumerate(zip(chunk.samples, chunk.tries)):
-                occluded[row, *windows[number]] = fill[sample]
-            scores = ask_again(run, chunk, occluded).scores().explained
-            drops = plain.scores.explained[chunk.samples] - scores
-            for row in range(chunk.kept):
-                maps[chunk.samples[row], *windows[chunk.tries[row]]] += drops[row]
+            for row, (sample, number) in enumerate(zip(chunk.samples, chunk.numbers)):
+                occluded[row, *windows[number]] = baseline[sample, *windows[number]]
+            scores = run.perturbed(occluded, chunk.samples).scores().explained
+            drops = plain.explained[chunk.samples] - scores
+            for row in range(chunk.n_valid):
+                maps[chunk.samples[row], *windows[chunk.numbers[row]]] += drops[row]
         times_hidden = np.zeros(image.shape[1:-1], "float32")
         for window in windows:
             times_hidden[window] += 1
-        return plain._replace(maps=np.moveaxis(maps, -1, 0) / np.maximum(times_hidden, 1))
-
-
-def _fill_of(image: np.ndarray, fill: float | None) -> np.ndarray:
-    """What hides a point of each sample: ``(batch, channels)``, float32."""
-    mean = image.mean(axis=tuple(range(1, image.ndim - 1)), dtype="float32")
-    return mean if fill is None else np.full_like(mean, fill)
+        maps = np.moveaxis(maps, -1, 0) / np.maximum(times_hidden, 1)
+        return Attribution(None, plain, maps)
 
 
 def _windows(
@@ -317,6 +133,12 @@ def _for_each_axis(
     return values
 
 
+@register(
+    "rise",
+    "perturbation",
+    Cost(1, each=Cost(1), count=4000, unit="mask"),
+    "On any model, also if hiding one window alone changes nothing; slow.",
+)
 @dataclass(frozen=True)
 class RISE:
     r"""RISE: the mean of random masks, weighted by the score of what they let through.
@@ -339,8 +161,11 @@ class RISE:
         How many along each axis.
     probability : float
         In (0, 1].
+    baseline : float, tuple of float, "mean", "blur" or callable
+        What a closed mask shows: see :func:`~eli5k.keras.evidence.baselines.baseline_of`. The
+        paper has 0.
     fill : float or None
-        What a closed mask shows; None for the mean of each channel of the input. The paper has 0.
+        The same under its name of earlier versions; None was "mean".
     seed : int
         The same seed gives the same map.
 
@@ -361,37 +186,39 @@ class RISE:
     masks: int = 4000
     cells: int = 7
     probability: float = 0.5
-    fill: float | None = 0.0
+    baseline: Baseline = 0.0
     seed: int = 0
+    fill: InitVar[Any] = UNSET
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, fill: Any) -> None:
+        _take_fill(self, fill)
         if self.masks < 1 or self.cells < 1 or not 0 < self.probability <= 1:
             raise ValueError(
                 f"masks and cells must be positive and probability in (0, 1]. Received: {self}"
             )
 
-    def __call__(self, run: Run) -> Answer:
-        plain = run.at_output()
-        run = settle(run, plain.scores)
+    def __call__(self, run: Run) -> Attribution:
+        plain = run.scores()
+        run = run.with_classes(plain)
         image = run.image
         grid = image.shape[1:-1]
-        fill = np.expand_dims(_fill_of(image, self.fill), tuple(range(1, 1 + len(grid))))
-        shown = image - fill
+        baseline = baseline_of(image, self.baseline)
+        shown = image - baseline
         cell = [ceil(size / self.cells) for size in grid]
         random = np.random.default_rng(self.seed)
         # A byte for each cell: the masks themselves are made as they are needed.
         is_open = random.random((self.masks, *[self.cells] * len(grid))) < self.probability
         shifts = random.integers(cell, size=(self.masks, len(grid)))
-        maps = np.zeros((plain.scores.explained.shape[1], *image.shape[:-1]), "float32")
+        maps = np.zeros((plain.explained.shape[1], *image.shape[:-1]), "float32")
         for chunk in chunks(run, self.masks):
-            masks = _shifted(is_open[chunk.tries], shifts[chunk.tries], cell, grid)
+            masks = _shifted(is_open[chunk.numbers], shifts[chunk.numbers], cell, grid)
             masked = shown[chunk.samples]
             masked *= masks[..., np.newaxis]
-            if self.fill != 0:
-                masked += fill[chunk.samples]
-            weights = ask_again(run, chunk, masked).scores().explained
-            add_tries(maps, chunk, masks[np.newaxis], weights)
-        return plain._replace(maps=maps / np.float32(self.masks * self.probability))
+            if self.baseline != 0:
+                masked += baseline[chunk.samples]
+            weights = run.perturbed(masked, chunk.samples).scores().explained
+            add_perturbed(maps, chunk, masks[np.newaxis], weights)
+        return Attribution(None, plain, maps / np.float32(self.masks * self.probability))
 
 
 def _shifted(

@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from eli5k.keras.backends import active_backend, is_built
-from eli5k.keras.hooks import forward_hook
+from eli5k.keras.model.hooks import forward_hook
 from tests.keras.backends.models import DOCS, SHAPE, MonteCarlo, state, stateful
 
 

@@ -54,7 +54,7 @@ def fail_in_layer(model):
 
 
 def fail_in_hook(model):
-    from eli5k.keras.hooks import forward_hook
+    from eli5k.keras.model.hooks import forward_hook
 
     def hook(output):
         raise OwnError("mine")

@@ -9,16 +9,17 @@ from keras import layers
 
 from eli5k import ExplanationWarning, explain_prediction
 from eli5k.keras import attribute
+from eli5k.keras.evidence.asking import DisconnectedError
+from eli5k.keras.evidence.maps import resize
+from eli5k.keras.evidence.run import Run
+from eli5k.keras.evidence.scores import Selection
 from eli5k.keras.methods import (
     AtInput,
     IntegratedGradients,
     full_gradient_parts,
     names_without_layer,
 )
-from eli5k.keras.methods.resize import resize
-from eli5k.keras.run import DisconnectedError, Run
-from eli5k.keras.survey import survey
-from eli5k.keras.targets import Selection
+from eli5k.keras.model.survey import survey
 from tests.zoo import (
     CLASSES,
     SHAPE,

@@ -11,6 +11,9 @@ from keras import layers
 
 from eli5k import explain_prediction
 from eli5k.keras import attribute
+from eli5k.keras.evidence.maps import resize
+from eli5k.keras.evidence.run import Run
+from eli5k.keras.evidence.scores import Selection
 from eli5k.keras.methods import (
     TTA,
     AtInput,
@@ -23,11 +26,8 @@ from eli5k.keras.methods import (
     find_method,
 )
 from eli5k.keras.methods.gradient import gradient_x_input
-from eli5k.keras.methods.meta import _zoom
-from eli5k.keras.methods.resize import resize
-from eli5k.keras.run import Run
-from eli5k.keras.survey import survey
-from eli5k.keras.targets import Selection
+from eli5k.keras.methods.views import _zoom
+from eli5k.keras.model.survey import survey
 from tests.zoo import CLASSES, SHAPE, functional, net_layers, noise, run_layers
 
 DOCS = noise(3, *SHAPE, seed=1)

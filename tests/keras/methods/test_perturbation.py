@@ -11,12 +11,12 @@ from keras import layers
 
 from eli5k import explain_prediction, explain_predictions
 from eli5k.keras import attribute
-from eli5k.keras.hooks import forward_hook
+from eli5k.keras.evidence.batching import ask_again, chunks
+from eli5k.keras.evidence.run import Run
+from eli5k.keras.evidence.scores import Selection
 from eli5k.keras.methods import RISE, TTA, AblationCAM, Occlusion, ScoreCAM, Smooth
 from eli5k.keras.methods.perturbation import _shifted
-from eli5k.keras.methods.tries import ask_again, chunks
-from eli5k.keras.run import Run
-from eli5k.keras.targets import Selection
+from eli5k.keras.model.hooks import forward_hook
 from tests.zoo import (
     CLASSES,
     SHAPE,

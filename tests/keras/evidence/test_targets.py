@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from keras import layers, ops
 
 from eli5k import explain_prediction
-from eli5k.keras.survey import Head
-from eli5k.keras.targets import Selection as Asked
-from eli5k.keras.targets import TargetNames, choose_targets, class_count, find_head
+from eli5k.keras.evidence.scores import Selection as Asked
+from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count, find_head
+from eli5k.keras.model.structure import Head
 from tests.zoo import (
     CLASSES,
     SHAPE,

@@ -10,8 +10,8 @@ from keras import layers
 from eli5k import explain_prediction, explain_predictions
 from eli5k.keras import attribute
 from eli5k.keras.methods import METHODS, RISE, Occlusion, Smooth
-from eli5k.keras.survey import survey
-from eli5k.keras.tokens import square_patches, token_grid
+from eli5k.keras.model.survey import survey
+from eli5k.keras.model.tokens import square_patches, token_grid
 from tests.zoo import noise, run_layers
 
 SHAPE = (16, 24, 3)

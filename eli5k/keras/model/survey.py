@@ -3,67 +3,55 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import keras
+import numpy as np
 
 from eli5k.keras.backends import active_backend, to_tensors
-from eli5k.keras.hooks import activation_hook, forward_hook
-from eli5k.keras.layers import ATTENTION, grid_of, has_channels_first, walk
-from eli5k.keras.memory import remember, structure_of
-from eli5k.keras.tokens import with_token_grids
+from eli5k.keras.model.hooks import activation_hook, forward_hook
+from eli5k.keras.model.memory import remember, structure_of
+from eli5k.keras.model.state import build_by_running, stateless
+from eli5k.keras.model.structure import (
+    ATTENTION,
+    Call,
+    Head,
+    all_layers,
+    fixed_batch_of,
+    grid_of,
+    has_channels_first,
+    walk,
+)
+from eli5k.keras.model.tokens import with_token_grids
 
 # What computes a ReLU in Keras' backends.
 RELUS = ("relu", "relu6")
 
 
-class Call(NamedTuple):
-    """One call of one layer, in the order in which the calls return.
-
-    ``tokens`` is the grid of the patches where the output is ``(batch, tokens, channels)``. Inside
-    of an attention layer the axes are heads and tokens, whatever their number.
-    """
-
-    path: str
-    layer_id: int
-    shape: tuple[int, ...] | None
-    has_kernel: bool
-    tokens: tuple[int, ...] | None = None
-    in_attention: bool = False
-
-
-class Head(NamedTuple):
-    """One output of a model, and what it was before its final softmax or sigmoid.
-
-    ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`;
-    ``activation`` is ``"softmax"``, ``"sigmoid"`` or None, and without one ``logits`` is None.
-    """
-
-    name: str
-    output: Any
-    logits: Any
-    activation: str | None
-
-
-class Survey(NamedTuple):
-    """What one run of a model showed; plain data that keeps nothing of the model alive.
+@dataclass(frozen=True)
+class Survey:
+    """What one run of a model showed: structure only, never numbers. Plain data, picklable.
 
     Attributes
     ----------
     calls : tuple of Call
+        In the order in which they returned.
     heads : tuple of Head
+        The outputs, with shapes instead of tensors.
     rank : int
         Rank of the model's image input, and of each layer's output that has a grid for it.
     image_index : int
         Position of the image among the flat inputs: the first of that rank.
     channels_first : bool
         Whether tensors are ``(batch, channels, *grid)``.
-    has_relu : bool
-        Whether a ReLU was computed, as a layer, an activation or an operation.
-    default_layers : dict of int to str
-        Path of the layer that explains each output by default, once a run has confirmed it.
+    last_relu : int or None
+        How many calls had returned when the last ReLU was computed, as a layer, an activation or
+        an operation; None if there is none.
+    fixed_batch : int or None
+        The only number of rows that the model takes, if it declares one.
     structure : int
-        What :func:`~eli5k.keras.memory.structure_of` the model was.
+        What :func:`~eli5k.keras.model.memory.structure_of` the model was.
     """
 
     calls: tuple[Call, ...]
@@ -71,8 +59,8 @@ class Survey(NamedTuple):
     rank: int
     image_index: int
     channels_first: bool
-    has_relu: bool
-    default_layers: dict[int, str]
+    last_relu: int | None
+    fixed_batch: int | None
     structure: int
 
 
@@ -142,30 +130,43 @@ def survey(model: keras.Model, inputs: Any) -> Survey:
     ('softmax', [(1, 16), (1, 3)])
     """
     flat = keras.tree.flatten(inputs)
-    shapes = tuple((x.shape[1:], str(x.dtype)) for x in flat)
-    return remember(model, shapes, lambda: _run_survey(model, inputs))
+    shapes = ("survey", *((x.shape[1:], str(x.dtype)) for x in flat))
+    structure = structure_of(model)
+    seen: Survey = remember(model, shapes, structure, lambda: _run_survey(model, inputs))
+    if seen.structure != structure:  # The run has built the model.
+        remember(model, shapes, seen.structure, lambda: seen)
+    return seen
 
 
 def _run_survey(model: keras.Model, inputs: Any) -> Survey:
     calls: list[Call] = []
     heads: list[Head] = []
-    relus: list[str] = []
-    one = keras.tree.map_structure(lambda x: x[:1], inputs)
+    relus: list[int] = []
+    fixed_batch = fixed_batch_of(model)
+    rows = np.zeros(fixed_batch or 1, int)
+    one = keras.tree.map_structure(lambda x: x[rows], inputs)
     layers = list(walk(model))
     attention = tuple(path + "/" for path, layer in layers if isinstance(layer, ATTENTION))
 
+    def note_relu(_: Any, output: Any) -> Any:
+        relus.append(len(calls))
+        return output
+
     def look() -> None:
         calls.clear()
+        relus.clear()
         with ExitStack() as hooks:
             for name in RELUS:
-                hooks.enter_context(activation_hook(name, _counter(relus, name)))
+                hooks.enter_context(activation_hook(name, note_relu))
             for path, layer in layers:
                 inside = path.startswith(attention)
                 hooks.enter_context(forward_hook(layer, _recorder(calls, path, layer, inside)))
             _, seen = run_model(model, to_tensors(one))
         heads[:] = [head._replace(output=_shape(head.output), logits=None) for head in seen]
 
-    active_backend().dry_run(look, model)
+    with active_backend().at_inference(model, all_layers):
+        build_by_running(look, model)
+    active_backend().dry_run(stateless(look), model, all_layers)
     shapes = [tuple(x.shape) for x in keras.tree.flatten(one)]
     rank = max(map(len, shapes))
     image_index = [len(shape) for shape in shapes].index(rank)
@@ -177,24 +178,16 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
         rank,
         image_index,
         channels_first,
-        bool(relus),
-        {},
+        relus[-1] if relus else None,
+        fixed_batch,
         structure_of(model),  # Only now: the run may have built it.
     )
-
-
-def _counter(names: list[str], name: str) -> Any:
-    def count(_: Any, output: Any) -> Any:
-        names.append(name)
-        return output
-
-    return count
 
 
 def _recorder(calls: list[Call], path: str, layer: keras.Layer, in_attention: bool) -> Any:
     def record(output: Any) -> Any:
         has_kernel = any(len(weight.shape) > 1 for weight in layer.weights)
-        call = Call(path, id(layer), _shape(output), has_kernel, in_attention=in_attention)
+        call = Call(path, _shape(output), has_kernel, in_attention=in_attention)
         calls.append(call)
         return output
 

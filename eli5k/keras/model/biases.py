@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from eli5k.keras.hooks import preactivation_hook
-from eli5k.keras.layers import walk
+from eli5k.keras.model.hooks import preactivation_hook
+from eli5k.keras.model.structure import walk
 
 
 @contextmanager

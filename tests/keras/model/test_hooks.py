@@ -12,7 +12,7 @@ from keras import layers
 from keras.src import backend as keras_backend
 
 from eli5k import explain_prediction
-from eli5k.keras.hooks import activation_hook, forward_hook, preactivation_hook
+from eli5k.keras.model.hooks import activation_hook, forward_hook, preactivation_hook
 from tests.zoo import (
     SHAPE,
     STRUCTURES,

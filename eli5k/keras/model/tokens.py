@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import gcd, prod
-from typing import TYPE_CHECKING
 
-from eli5k.keras.layers import grid_of
-
-if TYPE_CHECKING:
-    from eli5k.keras.survey import Call
+from eli5k.keras.model.structure import Call, grid_of
 
 # Class, distillation and register tokens that may come before the patches.
 MOST_EXTRA_TOKENS = 8

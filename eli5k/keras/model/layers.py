@@ -3,109 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING
 
 import keras
 
-if TYPE_CHECKING:
-    from eli5k.keras.survey import Call
-
-ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
-
-
-def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
-    """Yield the path and the instance of every layer inside a model, at any depth.
-
-    Parameters
-    ----------
-    model : keras.Layer
-        A model, or any layer that has layers of its own.
-
-    Yields
-    ------
-    path : str
-        Names joined by ``/``, as in ``"mobilenetv2_1.00_224/Conv_1"``. A name that a subclassed
-        model gives to several siblings is told apart by ``:1``, ``:2``, ...
-    layer : keras.Layer
-        The instance; input layers are left out, since nothing calls them.
-
-    Examples
-    --------
-    >>> import keras
-    >>> backbone = keras.Sequential([keras.layers.Flatten(name="flat")], name="backbone")
-    >>> [path for path, _ in walk(keras.Sequential([backbone]))]
-    ['backbone', 'backbone/flat']
-    """
-    seen: Counter[str] = Counter()
-    for layer in model._flatten_layers(include_self=False, recursive=False):
-        if isinstance(layer, keras.layers.InputLayer):
-            continue
-        path = prefix + layer.name + (f":{seen[layer.name]}" if seen[layer.name] else "")
-        seen[layer.name] += 1
-        yield path, layer
-        yield from walk(layer, prefix=path + "/")
-
-
-def layer_at(model: keras.Model, path: str) -> keras.Layer:
-    """Return the layer at a path that :func:`walk` gave.
-
-    Raises
-    ------
-    ValueError
-        If there is none, as for an input layer.
-    """
-    for found, layer in walk(model):
-        if found == path:
-            return layer
-    raise ValueError(f"layer must be one that the model calls. Received: {path!r}")
-
-
-def input_layer_name(
-    model: keras.Model, layer: str | int | keras.Layer | None, image_index: int
-) -> str | None:
-    """Name of the input layer of the image, where ``layer`` means that one; else None.
-
-    Parameters
-    ----------
-    model : keras.Model
-    layer : str, int, keras.Layer or None
-        As in :func:`find_call`.
-    image_index : int
-        Position of the image among the flat inputs.
-
-    Examples
-    --------
-    >>> import keras
-    >>> x = keras.Input((4, 4, 1), name="photo")
-    >>> model = keras.Model(x, keras.layers.Flatten()(x))
-    >>> input_layer_name(model, "photo", 0), input_layer_name(model, 1, 0)
-    ('photo', None)
-    """
-    if layer is None:
-        return None
-    layers = model.layers
-    for index, part in enumerate(layers):
-        is_meant = layer in (part, part.name, index, index - len(layers))
-        if is_meant and isinstance(part, keras.layers.InputLayer):
-            image = keras.tree.flatten(model.inputs)[image_index]
-            return part.name if part.output is image else None
-    return None
-
-
-def grid_of(shape: Sequence[int], channels_first: bool) -> tuple[int, ...]:
-    """Axes of an output between its batch axis and its channels.
-
-    Examples
-    --------
-    >>> grid_of((1, 7, 7, 1280), channels_first=False)
-    (7, 7)
-    >>> grid_of((1, 1280, 7, 7), channels_first=True)
-    (7, 7)
-    """
-    return tuple(shape[2:] if channels_first else shape[1:-1])
+from eli5k.keras.model.structure import Call, grid_of, walk
 
 
 def map_grid(call: Call, rank: int, channels_first: bool) -> tuple[int, ...]:
@@ -113,22 +16,6 @@ def map_grid(call: Call, rank: int, channels_first: bool) -> tuple[int, ...]:
     if call.shape is not None and len(call.shape) == rank:
         return grid_of(call.shape, channels_first)
     return call.tokens or ()
-
-
-def has_channels_first(model: keras.Model) -> bool:
-    """Tell whether the model's outputs are ``(batch, channels, *grid)``.
-
-    The first layer that has a ``data_format`` decides; without any, Keras' own setting does.
-
-    Examples
-    --------
-    >>> import keras
-    >>> has_channels_first(keras.Sequential([keras.layers.Conv2D(2, 3)]))
-    False
-    """
-    formats = (getattr(layer, "data_format", None) for _, layer in walk(model))
-    first = next((f for f in formats if f), keras.config.image_data_format())
-    return first == "channels_first"
 
 
 def find_call(
@@ -140,7 +27,7 @@ def find_call(
     ----------
     model : keras.Model
     calls : sequence of Call
-        What :func:`eli5k.keras.survey.survey` saw the model do.
+        What :func:`eli5k.keras.model.survey.survey` saw the model do.
     layer : str, int or keras.Layer
         A name (at any depth, where it is unique), a path, an index into ``model.layers``, or an
         instance.
@@ -160,9 +47,9 @@ def find_call(
         named = _find_path(calls, layer)
         call = next(call for call in reversed(calls) if call.path == named)
     elif isinstance(layer, keras.Layer):
-        call = _find_instance(calls, layer)
+        call = _find_instance(model, calls, layer)
     elif hasattr(layer, "__index__"):
-        call = _find_instance(calls, _layer_at_index(model, int(layer)))
+        call = _find_instance(model, calls, _layer_at_index(model, int(layer)))
     else:
         raise TypeError(
             "layer must be a name or path (str), an index (int), a keras.Layer or None, and for "
@@ -211,9 +98,10 @@ def _layer_at_index(model: keras.Model, index: int) -> keras.Layer:
     return model.layers[index]
 
 
-def _find_instance(calls: Sequence[Call], layer: keras.Layer) -> Call:
+def _find_instance(model: keras.Model, calls: Sequence[Call], layer: keras.Layer) -> Call:
+    paths = {path for path, other in walk(model) if other is layer}
     for call in reversed(calls):
-        if call.layer_id == id(layer):
+        if call.path in paths:
             return call
     raise ValueError(
         f"layer {layer.name!r} is not called when the model runs. "
@@ -262,10 +150,11 @@ def candidate_calls(
         if not call.in_attention and prod(map_grid(call, rank, channels_first)) > 1
     ]
     preparing = preparing_paths(calls)
-    top_level = {id(layer): index for index, layer in enumerate(model.layers)}
+    order = {id(layer): index for index, layer in enumerate(model.layers)}
+    top_level = {path: order[id(layer)] for path, layer in walk(model) if id(layer) in order}
     of_eli5 = sorted(
-        (call for call in usable if call.layer_id in top_level),
-        key=lambda call: -top_level[call.layer_id],
+        (call for call in usable if call.path in top_level),
+        key=lambda call: -top_level[call.path],
     )[:1]
     ordered = {call.path: call for call in of_eli5 + usable[::-1]}.values()
     return sorted(ordered, key=lambda call: call.path in preparing)

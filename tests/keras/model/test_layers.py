@@ -11,15 +11,9 @@ import pytest
 from keras import applications, layers
 
 from eli5k import explain_prediction
-from eli5k.keras.layers import (
-    candidate_calls,
-    find_call,
-    grid_of,
-    has_channels_first,
-    layer_at,
-    walk,
-)
-from eli5k.keras.survey import Call, survey
+from eli5k.keras.model.layers import candidate_calls, find_call
+from eli5k.keras.model.structure import Call, grid_of, has_channels_first, layer_at, walk
+from eli5k.keras.model.survey import survey
 from tests.zoo import (
     SHAPE,
     STRUCTURES,

@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 
 from eli5k import explain_prediction
-from eli5k.keras.memory import FACTS_PER_MODEL, remember
+from eli5k.keras.model.memory import FACTS_PER_MODEL, remember
 from tests.zoo import (
     SHAPE,
     STRUCTURES,

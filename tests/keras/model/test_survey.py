@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from eli5k.keras.survey import run_model, survey
+from eli5k.keras.model.survey import run_model, survey
 from tests.zoo import (
     SHAPE,
     STRUCTURES,

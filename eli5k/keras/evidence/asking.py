@@ -1,0 +1,252 @@
+"""Put one question to a model: run it with a probe in place, compiled when asked for again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from eli5k.keras.backends import active_backend
+from eli5k.keras.evidence.probes import Evidence, Input, Layer, Probe, Tap
+from eli5k.keras.evidence.scores import Scores, Target, call_functions, select_scores
+from eli5k.keras.model.memory import NoKeyError, forget, key_of, recall, remember
+from eli5k.keras.model.state import stateless
+from eli5k.keras.model.structure import Head, all_layers
+from eli5k.keras.model.survey import Survey, run_model
+
+# A compiled score and the same one computed again differ by rounding only.
+ROUNDING = {"rtol": 1e-3, "atol": 1e-5}
+# A callable that was found changed so often is not compiled any more.
+PATIENCE = 2
+RANDOM = "draws random numbers"
+
+
+class DisconnectedError(ValueError):
+    """The explained score does not depend on the point where evidence was to be taken."""
+
+
+class Peaks(NamedTuple):
+    """The largest activations and gradients in magnitude, which tell why a map is blank.
+
+    Attributes
+    ----------
+    activations : numpy.ndarray
+        ``(batch,)``
+    gradients : numpy.ndarray
+        ``(targets, batch)``
+    """
+
+    activations: Any
+    gradients: Any
+
+
+class Question(NamedTuple):
+    """What is asked of a model, apart from the operands of the patches."""
+
+    model: keras.Model
+    survey: Survey
+    inputs: Any
+    target: Target
+    classes: np.ndarray | None
+    probe: Probe | None
+    patches: tuple[Any, ...]
+    function: Callable[..., Any] | None
+
+
+class Answer(NamedTuple):
+    """What came back; tensors while the model runs, arrays afterwards.
+
+    ``outputs`` are the model's, with the logits of each head, if the target has functions.
+    """
+
+    scores: Scores
+    maps: Any
+    peaks: Peaks | None
+    outputs: Any
+
+
+# A compiled function outlives the question that it was made for, and must not keep it alive: it
+# finds here what to trace.
+_asking = threading.local()
+
+
+def ask_model(question: Question, operands: Sequence[Any] = ()) -> Answer:
+    """Run the model as a question wants it.
+
+    Parameters
+    ----------
+    question : Question
+    operands : sequence of numpy.ndarray or None
+        One for each patch.
+
+    Returns
+    -------
+    Answer
+        With NumPy arrays.
+
+    Raises
+    ------
+    DisconnectedError
+        If the explained score does not depend on the probe's point.
+    """
+    model, structure = question.model, question.survey.structure
+    key = _key(question)
+    if key is None or recall(model, ("changes", key), structure, 0) >= PATIENCE:
+        return _to_numpy(_run(_compiled(question), question, operands))
+    function = remember(model, key, structure, lambda: _compiled(question))
+    answer = _run(function, question, operands)
+    if active_backend().draws_random_numbers(function):
+        remember(model, RANDOM, structure, lambda: True)
+    if question.target.functions and _is_stale(question, answer):
+        forget(model, key, structure)
+        times = recall(model, ("changes", key), structure, 0)
+        forget(model, ("changes", key), structure)
+        remember(model, ("changes", key), structure, lambda: times + 1)
+        answer = _run(_compiled(question), question, operands)
+    return _to_numpy(answer)
+
+
+def _key(question: Question) -> Hashable | None:
+    """What the compiled function depends on; None if that cannot be compared later."""
+    survey, classes = question.survey, question.classes
+    # A graph for each number of targets: of a variable number it could not be built.
+    columns = None if classes is None else classes.shape[1]
+    asked = (question.probe, question.patches, question.target, question.function)
+    try:
+        return (key_of(asked), columns, survey.channels_first, survey.image_index)
+    except NoKeyError:
+        return None
+
+
+def _compiled(question: Question) -> Callable[..., Any]:
+    is_new = bool(question.target.functions)
+    return active_backend().compiled(stateless(_answer), question.model, all_layers, is_new)
+
+
+def _run(function: Callable[..., Any], question: Question, operands: Sequence[Any]) -> Answer:
+    before = getattr(_asking, "question", None)
+    _asking.question = question
+    try:
+        classes = question.classes
+        classes = None if classes is None else classes.astype("int32", copy=False)
+        return Answer(*function(question.inputs, classes, *operands))
+    finally:
+        _asking.question = before
+
+
+def _is_stale(question: Question, answer: Answer) -> bool:
+    """Tell whether a callable target gives other scores now than when it was compiled."""
+    outputs, logits = answer.outputs
+    heads = _heads(question.survey, outputs, logits)
+    now = keras.ops.convert_to_numpy(call_functions(outputs, heads, question.target))
+    then = keras.ops.convert_to_numpy(answer.scores.values)
+    return not np.allclose(now, then, equal_nan=True, **ROUNDING)
+
+
+def _heads(survey: Survey, outputs: Any, logits: Sequence[Any]) -> list[Head]:
+    flat = keras.tree.flatten(outputs)
+    return [
+        head._replace(output=output, logits=logit)
+        for head, output, logit in zip(survey.heads, flat, logits)
+    ]
+
+
+def _to_numpy(answer: Answer) -> Answer:
+    def convert(structure: Any) -> Any:
+        return keras.tree.map_structure(
+            lambda part: None if part is None else keras.ops.convert_to_numpy(part), structure
+        )
+
+    scores = Scores(*(convert(part) for part in answer.scores))
+    peaks = None if answer.peaks is None else Peaks(*map(convert, answer.peaks))
+    return Answer(scores, convert(answer.maps), peaks, None)
+
+
+def _answer(inputs: Any, classes: Any, *operands: Any) -> tuple[Any, ...]:
+    """Run the model: what is compiled. The question is that of the thread which asks."""
+    question: Question = _asking.question
+    with ExitStack() as patches:
+        for patch, operand in zip(question.patches, operands or [None] * len(question.patches)):
+            patches.enter_context(patch(question.model, question.survey, operand))
+        if question.probe is None:
+            outputs, heads = run_model(question.model, inputs)
+            scores = select_scores(outputs, heads, question.target, classes)
+            return scores, None, None, _kept(question, outputs, heads)
+        return _answer_with_gradients(question, question.probe, inputs, classes)
+
+
+def _kept(question: Question, outputs: Any, heads: list[Head]) -> Any:
+    return (outputs, [head.logits for head in heads]) if question.target.functions else None
+
+
+def _answer_with_gradients(
+    question: Question, probe: Probe, inputs: Any, classes: Any
+) -> tuple[Any, ...]:
+    """Run the model once, and differentiate the scores with respect to what the point taps."""
+    abouts: list[Tap] = []
+
+    def forward(tap: Callable[[Any], Any]) -> tuple[Any, tuple[Any, ...]]:
+        abouts.clear()
+
+        def tap_and_note(tensor: Any, about: Tap) -> Any:
+            abouts.append(about)
+            # In single precision: half underflows where gradients are summed.
+            return keras.ops.cast(tap(keras.ops.cast(tensor, "float32")), tensor.dtype)
+
+        point = probe.point
+        with point.tapping(question.model, question.survey, tap_and_note) as with_taps:
+            flat = with_taps(keras.tree.flatten(inputs))
+            packed = keras.tree.pack_sequence_as(inputs, flat)
+            outputs, heads = run_model(question.model, packed)
+        scores = select_scores(outputs, heads, question.target, classes)
+        constants = [about.constant for about in abouts]
+        return scores.explained, (scores, constants, _kept(question, outputs, heads))
+
+    (_, (scores, constants, kept)), activations, gradients = active_backend().differentiate(
+        stateless(forward)
+    )
+    found = [
+        (about, _evidence(about, constant, activation, gradient))
+        for about, constant, activation, gradient in zip(abouts, constants, activations, gradients)
+        if gradient is not None
+    ]
+    evidence = probe.point.gather(found)
+    if evidence is None:
+        raise DisconnectedError(_disconnected(probe))
+    # Of several calls of a layer, the last is the one that is explained.
+    peaks = _peaks(found[-1][1] if isinstance(probe.point, Layer) else found[0][1])
+    assert question.function is not None
+    return scores, question.function(evidence), peaks, kept
+
+
+def _evidence(about: Tap, constant: Any, activation: Any, gradient: Any) -> Evidence:
+    if constant is None:
+        return Evidence(about.to_grid(activation, 1), about.to_grid(gradient, 2))
+    return Evidence(constant, about.to_grid(gradient, 2))
+
+
+def _peaks(evidence: Evidence) -> Peaks:
+    ops = keras.ops
+    axes = tuple(range(1, len(evidence.activations.shape)))
+    return Peaks(
+        ops.max(ops.abs(evidence.activations), axis=axes),
+        ops.max(ops.abs(evidence.gradients), axis=tuple(axis + 1 for axis in axes)),
+    )
+
+
+def _disconnected(probe: Probe) -> str:
+    if isinstance(probe.point, Input):
+        return (
+            "The explained score has no gradient at the input: the model takes integers, or does "
+            "not use this input."
+        )
+    name = getattr(probe.point, "path", None)
+    where = f"layer {name!r}" if name else f"{probe.point}"
+    return (
+        f"The explained score does not depend on {where}. "
+        "Pass a layer between the input and this output, or None to have one chosen."
+    )

@@ -1,0 +1,94 @@
+"""Split what goes through a model into batches of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from eli5k.keras.evidence.run import Run
+from eli5k.progress import progress_bar
+
+
+class Chunk(NamedTuple):
+    """Some of the perturbations of some of the samples: what goes through the model at a time.
+
+    Attributes
+    ----------
+    samples, numbers : numpy.ndarray
+        ``(rows,)``, int: the sample that each row is made from, and the number of the perturbation.
+    n_valid : int
+        How many rows count. The rest only fills up the last chunk, since each new shape would be
+        compiled anew.
+    """
+
+    samples: np.ndarray
+    numbers: np.ndarray
+    n_valid: int
+
+
+def chunks(run: Run, perturbations: int = 1, fill_up: bool = False) -> Iterator[Chunk]:
+    """Split the perturbations of all samples of a run into chunks of ``batch_size`` rows or fewer.
+
+    The chunks are as even as they can be, so that hardly a row is wasted on filling up.
+
+    Parameters
+    ----------
+    run : Run
+    perturbations : int
+        How many there are for each sample.
+    fill_up : bool
+        Make each chunk a whole batch, as a model with a fixed batch size needs it anyway.
+
+    Yields
+    ------
+    Chunk
+        Of the same number of rows each, ordered by sample and then by perturbation.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from eli5k.keras import run
+    >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten()])
+    >>> asked = run(model, np.ones((3, 2, 2, 1)), batch_size=4)
+    >>> [(chunk.samples.tolist(), chunk.n_valid) for chunk in chunks(asked, 2)]
+    [([0, 0, 1], 3), ([1, 2, 2], 3)]
+    """
+    total = run.count * perturbations
+    size = run.survey.fixed_batch or run.options.batch_size
+    if not (fill_up or run.survey.fixed_batch):
+        size = _ceil(total, _ceil(total, size))
+    starts = range(0, total, size)
+    for start in progress_bar(starts, progress=run.options.progress, unit="batch"):
+        rows = np.arange(start, start + size)
+        samples, numbers = np.divmod(np.minimum(rows, total - 1), perturbations)
+        yield Chunk(samples, numbers, min(size, total - start))
+
+
+def _ceil(dividend: int, divisor: int) -> int:
+    return -(-dividend // divisor)
+
+
+def add_perturbed(
+    total: np.ndarray, chunk: Chunk, parts: np.ndarray, weights: np.ndarray | None = None
+) -> None:
+    """Add to each sample what came of its perturbations.
+
+    Parameters
+    ----------
+    total : numpy.ndarray
+        ``(targets, batch, ...)``; changed in place.
+    chunk : Chunk
+    parts : numpy.ndarray
+        ``(targets, rows, ...)``, or ``(1, rows, ...)`` for the same of all targets.
+    weights : numpy.ndarray or None
+        ``(rows, targets)`` or ``(rows, 1)``
+    """
+    # Row by row: behind a product of matrices, the threads of NumPy's linear algebra keep on
+    # spinning for a while, which the model then has to wait for.
+    for row, sample in enumerate(chunk.samples[: chunk.n_valid]):
+        part = parts[:, row]
+        if weights is not None:
+            part = part * weights[row].reshape(-1, *(1,) * (part.ndim - 1))
+        total[:, sample] += part

@@ -1,0 +1,307 @@
+"""A batch and what is asked of a model about it: what each method is a function of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from eli5k.keras.evidence.asking import DisconnectedError, Peaks, Question, ask_model
+from eli5k.keras.evidence.choice import noise_like, points_to_try
+from eli5k.keras.evidence.probes import Evidence, Layer, Patch, Point, Probe
+from eli5k.keras.evidence.scores import Scores, Target
+from eli5k.keras.model.memory import NoKeyError, key_of, recall, remember
+from eli5k.keras.model.structure import input_layer_name
+from eli5k.keras.model.survey import Survey
+from eli5k.options import Options
+
+
+class Attribution(NamedTuple):
+    """What a method made of a batch, as arrays.
+
+    Attributes
+    ----------
+    layer : str or None
+        Path of the layer whose evidence was taken; None for the input itself.
+    scores : Scores
+        Arrays ``(batch, targets)``.
+    maps : numpy.ndarray
+        ``(targets, batch, *grid)``, float32.
+    peaks : Peaks or None
+        The largest activations and gradients behind the maps; None if none were computed.
+    """
+
+    layer: str | None
+    scores: Scores
+    maps: Any
+    peaks: Peaks | None = None
+
+
+class NoLayerError(ValueError):
+    """No layer of the model has a grid on which the explained score depends."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A batch, and what is asked about it. A method is a function from this to an attribution.
+
+    :func:`eli5k.keras.run` makes one. It holds nothing but what is listed here, and can be kept,
+    and pickled if the model can.
+
+    Attributes
+    ----------
+    model : keras.Model
+    survey : Survey
+        Of this model on such inputs.
+    inputs : numpy.ndarray, or list or dict of them
+        ``(batch, ...)``, as the model takes them.
+    target : Target
+        Which numbers are explained.
+    classes : numpy.ndarray or None
+        ``(batch, targets)``, int32; None if the model's own scores or callables decide.
+    options : Options
+        Of these, ``layer``, ``reshape``, ``batch_size`` and ``progress`` matter here.
+    n_valid : int or None
+        How many samples are asked about, if not all: the rest only fills the batch up, since each
+        new shape would be compiled anew, and what is said about it does not matter.
+
+    Examples
+    --------
+    >>> import eli5k
+    >>> from eli5k.keras.evidence.probes import Input, Probe
+    >>> from eli5k.keras.methods.gradient import gradient
+    >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+    >>> asked = eli5k.keras.run(model, np.ones((2, 4, 4, 1)), targets=5)
+    >>> asked.evidence(Probe(Input()), gradient).maps.shape
+    (1, 2, 4, 4)
+    """
+
+    model: keras.Model
+    survey: Survey
+    inputs: Any
+    target: Target
+    classes: np.ndarray | None = None
+    options: Options = field(default_factory=Options)
+    n_valid: int | None = None
+
+    @property
+    def image(self) -> np.ndarray:
+        """The image input, channels last: ``(batch, *grid, channels)``."""
+        image: np.ndarray = keras.tree.flatten(self.inputs)[self.survey.image_index]
+        return np.moveaxis(image, 1, -1) if self.survey.channels_first else image
+
+    @property
+    def count(self) -> int:
+        """How many samples are asked about: the first so many of the batch."""
+        rows = len(keras.tree.flatten(self.inputs)[0])
+        return rows if self.n_valid is None else self.n_valid
+
+    def part(self, rows: slice | np.ndarray, n_valid: int | None = None) -> Run:
+        """Ask the same about some of the samples."""
+        inputs = keras.tree.map_structure(lambda array: array[rows], self.inputs)
+        classes = None if self.classes is None else self.classes[rows]
+        return replace(self, inputs=inputs, classes=classes, n_valid=n_valid)
+
+    def perturbed(self, image: np.ndarray, samples: np.ndarray) -> Run:
+        """Ask the same about other images.
+
+        Parameters
+        ----------
+        image : numpy.ndarray
+            ``(rows, *grid, channels)``, channels last; rounded if the model takes whole numbers.
+        samples : numpy.ndarray
+            ``(rows,)``, int: the sample from which each row takes its other inputs and its classes.
+        """
+        dtype = self.image.dtype
+        if dtype.kind in "iu":
+            image = np.clip(np.rint(image), np.iinfo(dtype).min, np.iinfo(dtype).max)
+        image = image.astype(dtype, copy=False)
+        if self.survey.channels_first:
+            image = np.moveaxis(image, -1, 1)
+        flat = [array[samples] for array in keras.tree.flatten(self.inputs)]
+        flat[self.survey.image_index] = image
+        return replace(
+            self,
+            inputs=keras.tree.pack_sequence_as(self.inputs, flat),
+            classes=None if self.classes is None else self.classes[samples],
+            # One bar is enough where a method that runs the model often is run often itself.
+            options=replace(self.options, progress=False),
+            n_valid=None,
+        )
+
+    def with_classes(self, scores: Scores) -> Run:
+        """Explain, whatever is perturbed, the classes that were chosen for the inputs as they are.
+
+        Parameters
+        ----------
+        scores : Scores
+            Of this run.
+        """
+        if self.classes is not None or self.target.functions:
+            return self
+        return replace(self, classes=scores.classes)
+
+    def scores(self, patches: tuple[Patch, ...] = (), operands: Sequence[Any] = ()) -> Scores:
+        """Run the model forward, and only that.
+
+        Parameters
+        ----------
+        patches : tuple of Patch
+            Interventions that are open meanwhile.
+        operands : sequence of numpy.ndarray or None
+            One for each patch; none for all.
+        """
+        return ask_model(self._question(None, patches, None), operands).scores
+
+    def evidence(
+        self, probe: Probe, function: Callable[..., Any], operands: Sequence[Any] = ()
+    ) -> Attribution:
+        """Run the model forward, and backward to a point, and apply ``function`` to the evidence.
+
+        Parameters
+        ----------
+        probe : Probe
+            ``Probe(Layer())`` takes the layer of the options or, without one, the last layer that
+            has a grid and on which the score depends.
+        function : callable
+            From the evidence of the point to maps; of tensors, and compiled with the run.
+        operands : sequence of numpy.ndarray or None
+            One for each patch of the probe; none for all.
+
+        Returns
+        -------
+        Attribution
+            Its ``maps`` are what ``function`` returned, as arrays.
+
+        Raises
+        ------
+        DisconnectedError
+            If the score does not depend on the point: a ValueError.
+        NoLayerError
+            If no layer has a grid on which the score depends: a ValueError.
+        TypeError, ValueError
+            If the named layer is none of the model, or has no grid.
+        """
+        if probe.point != Layer():
+            answer = ask_model(self._question(probe, probe.patches, function), operands)
+            path = getattr(probe.point, "path", None)
+            return Attribution(path, answer.scores, answer.maps, answer.peaks)
+        for path, point in self._points():
+            try:
+                asked = self._question(replace(probe, point=point), probe.patches, function)
+                answer = ask_model(asked, operands)
+            except DisconnectedError:
+                if self.options.layer is not None:
+                    raise
+            else:
+                self._remember_default(path, point)
+                return Attribution(path, answer.scores, answer.maps, answer.peaks)
+        raise NoLayerError(
+            "No layer of the model has a grid of more than one pixel on which the score depends. "
+            f"It calls: {', '.join(dict.fromkeys(call.path for call in self.survey.calls))}."
+        )
+
+    def layer_point(self) -> tuple[str, Point]:
+        """Path and point of the layer whose evidence ``Probe(Layer())`` takes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`evidence` does.
+        """
+        points = self._points()
+        if self.options.layer is None and self._default() is None:
+            # Which layer a score depends on is seen in a run; it is remembered.
+            self.evidence(Probe(Layer()), _nothing)
+            points = self._points()
+        return next(points)
+
+    def is_connected(self) -> bool:
+        """Tell whether the score depends on the layer of the options."""
+
+        def find_out() -> bool:
+            try:
+                self.evidence(Probe(Layer()), _nothing)
+            except DisconnectedError:
+                return False
+            return True
+
+        key = self._target_key(("connected", self.options.layer))
+        return find_out() if key is None else bool(self.remembered(key, find_out))
+
+    def computes_relu_after(self, path: str) -> bool:
+        """Tell whether a ReLU is computed after the last call of a layer."""
+        last = max((i for i, call in enumerate(self.survey.calls) if call.path == path), default=-1)
+        return self.survey.last_relu is not None and self.survey.last_relu > last
+
+    def on_noise(self, rows: int) -> Run:
+        """Ask the same about noise, to learn what does not depend on a document."""
+        classes = (
+            None
+            if self.classes is None
+            else np.resize(self.classes[:1], (rows, self.classes.shape[1]))
+        )
+        return replace(self, inputs=noise_like(self.inputs, rows), classes=classes, n_valid=None)
+
+    def _points(self) -> Iterator[tuple[str, Point]]:
+        default = self._default() if self.options.layer is None else None
+        if default is not None:
+            yield default
+        else:
+            yield from points_to_try(self._question(None, (), None), self.options)
+
+    def _default(self) -> tuple[str, Point] | None:
+        key = self._target_key("default layer")
+        if key is None or self.options.reshape is not None:
+            return None
+        found: tuple[str, Point] | None = recall(self.model, key, self.survey.structure)
+        return found
+
+    def _remember_default(self, path: str, point: Point) -> None:
+        key = self._target_key("default layer")
+        if self.options.layer is None and key is not None:
+            self.remembered(key, lambda: (path, point))
+
+    def _target_key(self, about: Any) -> Any:
+        """Key of a fact about the explained output; None if a callable cannot be compared."""
+        try:
+            return key_of((about, self.target.output, self.target.functions))
+        except NoKeyError:
+            return None
+
+    def at_layer(self, path: str | None) -> Run:
+        """Ask the same at another layer."""
+        return replace(self, options=replace(self.options, layer=path))
+
+    def is_input_layer(self, layer: Any) -> bool:
+        """Tell whether a layer is the input layer of the image."""
+        return input_layer_name(self.model, layer, self.survey.image_index) is not None
+
+    def remembered(self, key: Any, find_out: Callable[[], Any]) -> Any:
+        """Return what ``find_out()`` returned for this model as it is, when it was first asked.
+
+        It must be of the model's structure, and not of what a document's numbers suggest.
+        """
+        return remember(self.model, key, self.survey.structure, find_out)
+
+    def _question(
+        self, probe: Probe | None, patches: tuple[Patch, ...], function: Callable[..., Any] | None
+    ) -> Question:
+        return Question(
+            self.model,
+            self.survey,
+            self.inputs,
+            self.target,
+            self.classes,
+            probe,
+            patches,
+            function,
+        )
+
+
+def _nothing(evidence: Evidence) -> None:
+    """Ask for no maps: what matters is whether there is evidence at all."""
+    del evidence

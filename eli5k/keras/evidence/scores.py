@@ -1,0 +1,173 @@
+"""The numbers that are explained, picked from what a model returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import keras
+
+from eli5k.keras.model.structure import Head
+
+
+class Objective(Protocol):
+    """What is explained of the scores, if not each score itself: a frozen dataclass."""
+
+    def __call__(self, values: Any, every: Any, classes: Any) -> Any:
+        """Make one number a target.
+
+        Parameters
+        ----------
+        values : tensor
+            ``(batch, targets)``: the scores of the targets.
+        every : tensor or None
+            ``(batch, classes)``: the scores of all classes; None if the targets are callables.
+        classes : tensor
+            ``(batch, targets)``, int32.
+
+        Returns
+        -------
+        tensor
+            ``(batch, targets)``
+        """
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which numbers of a model's output are explained, whatever the document. Hashable.
+
+    Attributes
+    ----------
+    output : int
+        Position of the explained output.
+    logits : bool
+        Explain what went into the final softmax or sigmoid.
+    binary : bool
+        One unit stands for two classes.
+    best : int
+        Without given classes: explain the ``best`` best, or the ``-best`` worst.
+    functions : tuple of callable
+        From the model's outputs to ``(batch,)``, instead of classes.
+    objective : Objective or None
+        What is explained of the scores; None for each score itself.
+    """
+
+    output: int = 0
+    logits: bool = False
+    binary: bool = False
+    best: int = 1
+    functions: tuple[Callable[[Any], Any], ...] = ()
+    objective: Objective | None = None
+
+
+class Scores(NamedTuple):
+    """The scores of the targets, as tensors while the model runs and as arrays afterwards.
+
+    Attributes
+    ----------
+    values, classes : tensor or numpy.ndarray
+        ``(batch, targets)``, float32 and int32.
+    probabilities : tensor, numpy.ndarray or None
+        ``(batch, targets)``; None if the output is neither a softmax nor a sigmoid.
+    explained : tensor or numpy.ndarray
+        ``(batch, targets)``: what the maps are of; the values, but for a target with an objective.
+    """
+
+    values: Any
+    probabilities: Any
+    classes: Any
+    explained: Any
+
+
+def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any) -> Scores:
+    """Pick, from what the model returned, the numbers that are explained.
+
+    Parameters
+    ----------
+    outputs : tensor, or structure of tensors
+        As the model returned them.
+    heads : list of Head
+        Its outputs in order, with their logits.
+    target : Target
+    classes : tensor or None
+        ``(batch, targets)``, int32; None to take the best ones of each sample.
+
+    Returns
+    -------
+    Scores
+        In float32, whatever the precision of the model.
+    """
+    ops = keras.ops
+    if target.functions:
+        values = call_functions(outputs, heads, target)
+        none = ops.zeros_like(values, dtype="int32")
+        return Scores(values, None, none, _explained(target, values, None, none))
+    head = heads[target.output]
+    use_logits = target.logits and head.activation
+    every = _as_columns(head.logits if use_logits else head.output)
+    probabilities = _as_columns(head.output) if head.activation else None
+    if target.binary:
+        is_probability = bool(head.activation) and not use_logits
+        every = _two_classes(every, is_probability)
+        probabilities = None if probabilities is None else _two_classes(probabilities, True)
+    if classes is None:
+        sign = 1 if target.best > 0 else -1
+        classes = ops.top_k(sign * every, abs(target.best))[1]
+    classes = ops.cast(classes, "int32")
+    values = ops.take_along_axis(every, classes, axis=1)
+    if probabilities is not None:
+        probabilities = ops.take_along_axis(probabilities, classes, axis=1)
+    return Scores(values, probabilities, classes, _explained(target, values, every, classes))
+
+
+def _explained(target: Target, values: Any, every: Any, classes: Any) -> Any:
+    return values if target.objective is None else target.objective(values, every, classes)
+
+
+def _as_columns(tensor: Any) -> Any:
+    tensor = keras.ops.cast(tensor, "float32")
+    return keras.ops.expand_dims(tensor, -1) if len(tensor.shape) == 1 else tensor
+
+
+def _two_classes(unit: Any, is_probability: bool) -> Any:
+    return keras.ops.concatenate([1 - unit if is_probability else -unit, unit], axis=1)
+
+
+def call_functions(outputs: Any, heads: list[Head], target: Target) -> Any:
+    """Call the functions of a target: scores ``(batch, targets)``, float32.
+
+    Parameters
+    ----------
+    outputs : tensor, or structure of tensors
+        As the model returned them.
+    heads : list of Head
+        Its outputs in order, with their logits.
+    target : Target
+
+    Raises
+    ------
+    ValueError
+        If one of them does not return one number for each sample.
+    """
+    rows = heads[0].output.shape[0]
+    if target.logits:
+        flat = [head.output if head.logits is None else head.logits for head in heads]
+        outputs = keras.tree.pack_sequence_as(outputs, flat)
+    columns = []
+    for function in target.functions:
+        column = function(outputs)
+        is_column = keras.ops.is_tensor(column) and len(column.shape) == 1
+        if not is_column or (None not in (rows, column.shape[0]) and column.shape[0] != rows):
+            raise ValueError(
+                "A callable in targets must return one number for each sample: a tensor of shape "
+                f"({'batch' if rows is None else rows},). Received from {name_of(function)}: "
+                f"{tuple(column.shape) if hasattr(column, 'shape') else type(column).__name__}"
+            )
+        columns.append(keras.ops.cast(column, "float32"))
+    return keras.ops.stack(columns, axis=1)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Name under which a callable target is shown."""
+    return getattr(function, "__name__", type(function).__name__)

@@ -1,0 +1,238 @@
+"""Perturb a layer: weight its channels by what the score makes of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from eli5k.keras.evidence.batching import chunks
+from eli5k.keras.evidence.maps import resize
+from eli5k.keras.evidence.probes import Evidence, Layer, Probe, ScaledChannels
+from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.methods.registry import Cost, register
+from eli5k.progress import progress_bar
+
+
+@register(
+    "score-cam",
+    "perturbation",
+    Cost(1, to_layer=1, each=Cost(1), unit="channel"),
+    "If gradients vanish or mislead; pass logits=True, and max_channels to be quicker.",
+)
+@dataclass(frozen=True)
+class ScoreCAM:
+    r"""Score-CAM: each channel has the weight of the score of what its activation lets through.
+
+    .. math:: M^c = \sum_k \alpha^c_k A^k, \quad
+              \alpha^c_k = \operatorname{softmax}_k \left( f^c(X \circ H^k) - f^c(X_b) \right),
+              \quad H^k = s(\mathrm{Up}(A^k))
+
+    where :math:`s` scales to [0, 1]. The baseline :math:`X_b` takes the same from the score of each
+    channel, which the softmax does not see: the model is not run on it. A channel that is constant
+    lets nothing through. On probabilities the weights are nearly equal, by the paper's definition:
+    with ``logits=True`` they differ.
+
+    Map ``(targets, batch, *grid)`` of the layer, signed as its activations are. Runs the model
+    once forward and backward, and once forward for each channel.
+
+    Attributes
+    ----------
+    max_channels : int or None
+        Try only so many channels, those of which the activation varies most (Faster Score-CAM);
+        None for all.
+
+    References
+    ----------
+    Wang et al. 2020, https://arxiv.org/abs/1910.01279
+
+    Examples
+    --------
+    >>> import keras
+    >>> from eli5k.keras import attribute
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
+    >>> model = keras.Sequential([*layers, keras.layers.Dense(3)])
+    >>> scores, maps = attribute(model, np.ones((5, 8, 8, 1)), method=ScoreCAM())
+    >>> maps.shape
+    (5, 6, 6)
+    """
+
+    max_channels: int | None = None
+    needs_layer = True
+
+    def __post_init__(self) -> None:
+        if self.max_channels is not None and self.max_channels < 1:
+            raise ValueError(f"max_channels must be positive or None. Received: {self}")
+
+    def __call__(self, run: Run) -> Attribution:
+        answer = run.evidence(Probe(Layer()), _activations)
+        run = run.with_classes(answer.scores)
+        activations = _most_varied(answer.maps, self.max_channels)
+        batch, channels = activations.shape[0], activations.shape[-1]
+        image = run.image.astype("float32", copy=False)
+        scores = np.zeros((batch, channels, answer.scores.explained.shape[1]), "float32")
+        for chunk in chunks(run, channels):
+            masks = resize(activations[chunk.samples, ..., chunk.numbers], image.shape[1:-1])
+            masked = image[chunk.samples]
+            masked *= _scale_to_one(masks)[..., np.newaxis]
+            found = run.perturbed(masked, chunk.samples).scores().explained
+            scores[chunk.samples, chunk.numbers] = found
+        return answer._replace(maps=_weighted_sum(activations, _softmax_over_channels(scores)))
+
+
+def _activations(evidence: Evidence) -> Any:
+    return evidence.activations
+
+
+def _most_varied(activations: np.ndarray, count: int | None) -> np.ndarray:
+    """Keep, of each sample, the channels with the largest variance: ``(batch, *grid, count)``."""
+    if count is None or count >= activations.shape[-1]:
+        return activations
+    grid_axes = tuple(range(1, activations.ndim - 1))
+    variance = activations.var(axis=grid_axes, keepdims=True)
+    order = np.argsort(-variance, axis=-1, kind="stable")[..., :count]
+    return np.take_along_axis(activations, order, axis=-1)
+
+
+def _scale_to_one(masks: np.ndarray) -> np.ndarray:
+    grid_axes = tuple(range(1, masks.ndim))
+    low, high = (part(masks, axis=grid_axes, keepdims=True) for part in (np.min, np.max))
+    # Enlarged, a constant channel is one no more in its last digit.
+    is_flat = high - low <= 1e-6 * np.maximum(np.abs(low), np.abs(high))
+    return np.where(is_flat, 0, masks - low) / np.where(is_flat, 1, high - low)
+
+
+def _softmax_over_channels(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _weighted_sum(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Sum over the channels: weights ``(batch, channels, targets)`` to maps of each target."""
+    batch, *grid, channels = activations.shape
+    maps = activations.reshape(batch, -1, channels) @ weights
+    return np.moveaxis(maps, -1, 0).reshape(-1, batch, *grid)
+
+
+@register(
+    "ablation-cam",
+    "perturbation",
+    Cost(1, to_layer=1, each=Cost(1), unit="channel, from the layer on"),
+    "If gradients vanish or mislead; much quicker than Score-CAM at a late layer.",
+)
+@dataclass(frozen=True)
+class AblationCAM:
+    r"""Ablation-CAM: each channel has the weight of what the score loses without it.
+
+    .. math:: M^c = \sum_k \frac{y^c - y^c_k}{|y^c|} A^k
+
+    where :math:`y^c_k` is the score when channel :math:`k` of the layer is zero. The paper divides
+    by :math:`y^c`, which is the same for a positive score; of a negative one it would turn the map
+    round.
+
+    Map ``(targets, batch, *grid)`` of the layer, signed. Runs the model once forward and backward,
+    and what comes after the layer once for each channel: all of the model, where what comes after
+    does not depend on the layer alone.
+
+    References
+    ----------
+    Desai and Ramaswamy 2020, https://doi.org/10.1109/WACV45572.2020.9093360
+
+    Examples
+    --------
+    >>> import keras
+    >>> from eli5k.keras import attribute
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
+    >>> model = keras.Sequential([*layers, keras.layers.Dense(3)])
+    >>> scores, maps = attribute(model, np.ones((5, 8, 8, 1)), method=AblationCAM())
+    >>> maps.shape
+    (5, 6, 6)
+    """
+
+    needs_layer = True
+
+    def __call__(self, run: Run) -> Attribution:
+        answer = run.evidence(Probe(Layer()), _activations)
+        run = run.with_classes(answer.scores)
+        batch, channels = answer.maps.shape[0], answer.maps.shape[-1]
+        _check_channels_stay(run, str(answer.layer), channels)
+        drops = np.zeros((batch, channels, answer.scores.explained.shape[1]), "float32")
+        for sample in progress_bar(range(run.count), progress=run.options.progress, unit="sample"):
+            drops[sample] = _drops(run.part(slice(sample, sample + 1)), str(answer.layer), channels)
+        size = np.maximum(np.abs(answer.scores.explained), keras.config.epsilon())
+        weights = drops / size[:, np.newaxis]
+        return answer._replace(maps=_weighted_sum(answer.maps, weights))
+
+
+def _drops(run: Run, layer: str, channels: int) -> np.ndarray:
+    """What the score of one sample loses without each channel: ``(channels, targets)``."""
+    alone = _rest_runs_alone(run, layer, channels)
+    scores = []
+    # Nothing is left out at the first try: a score to compare with that is rounded alike.
+    for chunk in chunks(run, 1 + channels):
+        factors = chunk.numbers[:, np.newaxis] != 1 + np.arange(channels)
+        found = _scores_without(run, layer, factors.astype("float32"), alone)
+        scores.append(found[: chunk.n_valid])
+    of_all, *without = np.concatenate(scores)
+    return of_all - np.stack(without)
+
+
+def _scores_without(run: Run, layer: str, factors: np.ndarray, alone: bool) -> np.ndarray:
+    """Scores of one sample for each row of factors: ``(rows, targets)``."""
+    rows = np.zeros(len(factors), int)
+    if run.is_input_layer(layer):
+        image = run.image
+        scale = factors.reshape(len(factors), *(1,) * (image.ndim - 2), -1)
+        return run.perturbed(image[rows] * scale, rows).scores().explained  # type: ignore[no-any-return]
+    if alone:
+        classes = None if run.classes is None else run.classes[rows]
+        run = replace(run, classes=classes)
+    else:
+        run = run.perturbed(run.image[rows], rows)
+    return run.scores((ScaledChannels(layer),), (factors,)).explained  # type: ignore[no-any-return]
+
+
+def _rest_runs_alone(run: Run, layer: str, channels: int) -> bool:
+    """Tell whether one sample may become many rows at the layer.
+
+    Where a concatenation or a reshape brings in what was before the layer, it may not. Tried on
+    noise: the user's document, which may hold NaN, must not decide it.
+    """
+    if run.survey.fixed_batch:
+        return False
+    noise = run.on_noise(1)
+
+    def try_it() -> bool:
+        try:
+            values = _scores_without(noise, layer, np.ones((2, channels), "float32"), True)
+        except Exception:  # Each backend has its own for shapes that do not match.
+            return False
+        expected = noise.scores().explained
+        return values.shape == (2, expected.shape[1]) and np.allclose(values, expected, rtol=0.01)
+
+    if run.target.functions:
+        return try_it()
+    return bool(run.remembered(("rest runs alone", layer, run.target.output), try_it))
+
+
+def _check_channels_stay(run: Run, layer: str, channels: int) -> None:
+    """Raise a ValueError if ``reshape=`` makes other channels than those that the layer has."""
+    shape = next((c.shape for c in reversed(run.survey.calls) if c.path == layer), None)
+    if run.options.reshape is None or shape is None:
+        return
+    output = np.random.default_rng(0).standard_normal(shape, "float32")
+    factors = np.random.default_rng(1).standard_normal(channels, "float32")
+    if shape[-1] == channels:
+        before, after = (
+            keras.ops.convert_to_numpy(run.options.reshape(keras.ops.convert_to_tensor(array)))
+            for array in (output * factors, output)
+        )
+        if np.array_equal(before, after * factors):
+            return
+    raise ValueError(
+        "ablation-cam leaves out channels of the layer itself, so reshape must keep its last axis "
+        f"as it is. Received a callable that makes other channels of {shape}. "
+        "Use method='score-cam'."
+    )

@@ -1,0 +1,171 @@
+"""Explain another objective: a class against its rivals, or what speaks against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+
+from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.evidence.scores import Objective
+from eli5k.keras.evidence.targets import class_count
+from eli5k.keras.methods.registry import Cost, find_method, register
+
+
+@register(
+    "finer-cam",
+    "meta",
+    Cost(method=1),
+    "To see what tells similar classes apart; pass logits=True.",
+)
+@dataclass(frozen=True)
+class FinerCAM:
+    r"""Finer-CAM: explains the class against those with the nearest scores.
+
+    .. math:: M^c = m \Big[ f^c - \frac{\alpha}{k} \sum_{d \in D_c} f^d \Big]
+
+    where :math:`D_c` are the :math:`k` classes with the scores nearest to that of :math:`c`: the
+    method explains the difference, in one run. Best with ``logits=True``, since a softmax has
+    compared the classes already.
+
+    Map ``(targets, batch, *grid)`` and signed as the method's; the scores are those of the classes.
+    Costs what the method costs: the nearest classes are found in the same run.
+
+    Attributes
+    ----------
+    method : str or callable
+    similar : int
+        How many classes :math:`c` is compared with.
+    alpha : float
+        How much of what they share is taken away.
+
+    References
+    ----------
+    Zhang et al. 2025, https://arxiv.org/abs/2501.11309
+
+    Examples
+    --------
+    >>> import keras
+    >>> from eli5k.keras import attribute
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
+    >>> model = keras.Sequential([*layers, keras.layers.Dense(3)])
+    >>> scores, maps = attribute(model, np.ones((5, 8, 8, 1)), method=FinerCAM())
+    >>> maps.shape
+    (5, 6, 6)
+    """
+
+    method: str | Callable = "grad-cam"
+    similar: int = 3
+    alpha: float = 0.6
+
+    def __post_init__(self) -> None:
+        if self.similar < 1:
+            raise ValueError(f"similar must be positive. Received: {self}")
+
+    @property
+    def needs_layer(self) -> bool:
+        return find_method(self.method).needs_layer
+
+    def __call__(self, run: Run) -> Attribution:
+        _check_classes(run)
+        objective = AgainstSimilar(self.similar, self.alpha, run.target.objective)
+        target = replace(run.target, objective=objective)
+        return find_method(self.method).explain(replace(run, target=target))
+
+
+@dataclass(frozen=True)
+class AgainstSimilar:
+    """An objective: a class's score less the mean of those nearest to it, times ``alpha``."""
+
+    similar: int
+    alpha: float
+    then: Objective | None = None
+
+    def __call__(self, values: Any, every: Any, classes: Any) -> Any:
+        ops = keras.ops
+        count = every.shape[1]
+        others = min(self.similar, count - 1)
+        distance = ops.abs(ops.expand_dims(every, 1) - ops.expand_dims(values, 2))
+        # Nothing is nearer to a class than itself, not even one with the same score.
+        is_itself = ops.expand_dims(classes, 2) == ops.arange(count, dtype="int32")
+        distance = ops.where(is_itself, -1.0, distance)
+        # Of equal distances the first: all backends sort stably.
+        nearest = ops.argsort(distance, axis=2)[..., 1 : 1 + others]
+        flat = ops.reshape(nearest, (-1, values.shape[1] * others))
+        rivals = ops.take_along_axis(every, ops.cast(flat, "int32"), axis=1)
+        rivals = ops.reshape(rivals, (-1, values.shape[1], others))
+        difference = values - self.alpha * ops.mean(rivals, axis=2)
+        return difference if self.then is None else self.then(difference, every, classes)
+
+
+def _check_classes(run: Run) -> None:
+    head = run.survey.heads[run.target.output]
+    count = 2 if run.target.binary else class_count(head)
+    is_contrast = isinstance(run.target.objective, AgainstSimilar)
+    if run.target.functions or is_contrast or count is None or count < 2:
+        raise ValueError(
+            "finer-cam compares a class with others: targets must be classes, of an output of two "
+            "or more, and not be contrasts already. Received a callable, a contrast, or the output "
+            f"{head.name!r} of shape {head.output}."
+        )
+
+
+@register(
+    "counterfactual",
+    "meta",
+    Cost(method=1),
+    "To see what would have to go for the score to rise.",
+)
+@dataclass(frozen=True)
+class Counterfactual:
+    r"""Counterfactual: explains the negated score, which shows what speaks against the class.
+
+    .. math:: M^c = m \left[ -f^c \right]
+
+    The method explains the negated score, so that each of its gradients is negated: what would
+    raise the score if it were not there.
+
+    Map ``(targets, batch, *grid)`` as the method's; the scores are those of the classes. Costs
+    what the method costs.
+
+    Attributes
+    ----------
+    method : str or callable
+
+    References
+    ----------
+    Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391
+
+    Examples
+    --------
+    >>> import keras
+    >>> from eli5k.keras import attribute
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
+    >>> model = keras.Sequential([*layers, keras.layers.Dense(3)])
+    >>> docs = np.ones((5, 8, 8, 1))
+    >>> scores, against = attribute(model, docs, method=Counterfactual())
+    >>> bool(np.allclose(against, -attribute(model, docs)[1]))
+    True
+    """
+
+    method: str | Callable = "grad-cam"
+
+    @property
+    def needs_layer(self) -> bool:
+        return find_method(self.method).needs_layer
+
+    def __call__(self, run: Run) -> Attribution:
+        target = replace(run.target, objective=Negated(run.target.objective))
+        return find_method(self.method).explain(replace(run, target=target))
+
+
+@dataclass(frozen=True)
+class Negated:
+    """An objective: the negative of the score, or of another objective."""
+
+    of: Objective | None = None
+
+    def __call__(self, values: Any, every: Any, classes: Any) -> Any:
+        return -(values if self.of is None else self.of(values, every, classes))

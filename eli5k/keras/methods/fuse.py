@@ -1,0 +1,156 @@
+"""Fuse the maps of several layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+
+from eli5k.keras.evidence.asking import DisconnectedError
+from eli5k.keras.evidence.maps import resize
+from eli5k.keras.evidence.probes import Evidence, Layer, Layers, Point, Probe
+from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.methods.registry import AtLayer, Cost, find_method, register
+from eli5k.keras.model.layers import candidate_calls, map_grid, preparing_paths
+
+
+@register(
+    "fuse",
+    "meta",
+    Cost(method=1),
+    "If one layer is too coarse and another too noisy; pass layer=[...].",
+)
+@dataclass(frozen=True)
+class Fuse:
+    r"""Fused layers: combines the maps of several layers at the size of the largest grid.
+
+    .. math:: M^c = \Big( \frac{1}{L} \sum_l p_l \Big) \cdot
+              \operatorname{combine}_l \mathrm{Up}(m^c_l) / p_l, \quad p_l = \max |m^c_l|
+
+    so that each layer has the same say, whatever the size of its gradients, and one layer alone
+    has the map that it had.
+
+    Map ``(targets, batch, *grid)`` of the largest grid, signed as the method's. A method that looks
+    at one layer in one run has all layers in one run; any other runs once for each. The answer
+    names the layer with the smallest grid.
+
+    Attributes
+    ----------
+    method : str or callable
+        One that looks at a layer.
+    combine : {"mean", "max"}
+        The mean of the layers, or at each point the largest (as LayerCAM's paper does).
+    levels : int
+        Where no list of layers is passed: how many, from the default layer on and each with a grid
+        of at least twice the size.
+
+    References
+    ----------
+    Jiang et al. 2021, https://doi.org/10.1109/TIP.2021.3089943
+
+    Examples
+    --------
+    >>> import keras
+    >>> from eli5k.keras import attribute
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3, name="a")]
+    >>> layers += [keras.layers.Conv2D(2, 3, name="b"), keras.layers.Flatten()]
+    >>> model = keras.Sequential([*layers, keras.layers.Dense(3)])
+    >>> docs = np.ones((5, 8, 8, 1))
+    >>> scores, maps = attribute(model, docs, layer=["a", "b"], method=Fuse())
+    >>> maps.shape
+    (5, 6, 6)
+    """
+
+    method: str | Callable = "layer-cam"
+    combine: Literal["mean", "max"] = "mean"
+    levels: int = 3
+    needs_layer = True
+
+    def __post_init__(self) -> None:
+        if self.combine not in ("mean", "max") or self.levels < 1:
+            raise ValueError(
+                f"combine must be 'mean' or 'max', and levels positive. Received: {self}"
+            )
+
+    def __call__(self, run: Run) -> Attribution:
+        answers = self._answers(run)
+        grid = max((answer.maps.shape[2:] for answer in answers), key=prod)
+        axes = tuple(range(2, 2 + len(grid)))
+        peaks = [np.abs(answer.maps).max(axis=axes, keepdims=True) for answer in answers]
+        scaled = [
+            resize(answer.maps / np.where(peak > 0, peak, 1), grid)
+            for answer, peak in zip(answers, peaks)
+        ]
+        fused = np.mean(scaled, axis=0) if self.combine == "mean" else np.max(scaled, axis=0)
+        maps = fused * np.mean(peaks, axis=0)
+        deepest = min(answers, key=lambda answer: prod(answer.maps.shape[2:]))
+        return deepest._replace(maps=maps)
+
+    def _answers(self, run: Run) -> list[Attribution]:
+        explain = find_method(self.method).explain
+        layers = run.options.layer
+        if layers is not None and not isinstance(layers, list | tuple):
+            layers = [layers]
+        if layers is not None and not layers:
+            raise ValueError("layer must name at least one layer. Received an empty list.")
+        points = (
+            self._points(run)
+            if layers is None
+            else [run.at_layer(each).layer_point() for each in layers]
+        )
+        if isinstance(explain, AtLayer) and all(isinstance(point, Layer) for _, point in points):
+            return _in_one_run(run, [point for _, point in points], explain.function)
+        answers: list[Attribution] = []
+        for path, _ in points:
+            answers.append(explain(run.at_layer(path)))
+            run = run.with_classes(answers[0].scores)
+        return answers
+
+    def _points(self, run: Run) -> list[tuple[str, Point]]:
+        """The default layer, and layers before it, each with a grid of twice the size or more."""
+        survey = run.survey
+        points = [run.layer_point()]
+        by_path = {call.path: call for call in survey.calls}
+        first = by_path.get(points[0][0])
+        grid = () if first is None else map_grid(first, survey.rank, survey.channels_first)
+        preparing = preparing_paths(survey.calls)
+        calls = candidate_calls(run.model, survey.calls, survey.rank, survey.channels_first)
+        for call in calls:
+            of_call = map_grid(call, survey.rank, survey.channels_first)
+            is_larger = grid and all(new >= 2 * old for new, old in zip(of_call, grid))
+            if len(points) == self.levels or not is_larger or call.path in preparing:
+                continue
+            at_call = run.at_layer(call.path)
+            if at_call.is_connected():
+                points.append(at_call.layer_point())
+                grid = of_call
+        return points
+
+
+def _in_one_run(
+    run: Run, layers: list[Layer], function: Callable[[Evidence], Any]
+) -> list[Attribution]:
+    """Explain several layers in one run, with a tap at each."""
+    answer = run.evidence(Probe(Layers(tuple(layers))), _ByLayer(function))
+    missing = [layer.path for layer in layers if layer.path not in answer.maps]
+    if missing:
+        raise DisconnectedError(
+            f"The explained score does not depend on the layers {missing}. Leave them out of layer."
+        )
+    return [
+        Attribution(layer.path, answer.scores, answer.maps[layer.path], answer.peaks)
+        for layer in layers
+    ]
+
+
+@dataclass(frozen=True)
+class _ByLayer:
+    """Apply one function to the evidence of each layer."""
+
+    function: Callable[[Evidence], Any]
+
+    def __call__(self, evidence: dict[str, Evidence]) -> dict[str, Any]:
+        return {path: self.function(part) for path, part in evidence.items()}

@@ -1,0 +1,108 @@
+"""Guided backpropagation, alone and where Grad-CAM says that the target is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eli5k.base import ExplanationWarning, warn
+from eli5k.keras.evidence.maps import resize
+from eli5k.keras.evidence.probes import Both, Evidence, Input, Layer, Probe, guided_relus
+from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.methods.cam import grad_cam
+from eli5k.keras.methods.gradient import gradient, signed_gradient
+from eli5k.keras.methods.registry import Cost, register
+
+
+@register(
+    "guided-backprop",
+    "input",
+    Cost(1, 1),
+    "For sharp pictures of edges; it hardly depends on the class.",
+)
+def guided_backprop(run: Run) -> Attribution:
+    """Guided backpropagation: the gradient at the input, back through positive paths only.
+
+    At each ReLU only what is positive of the gradient goes on, and then the largest size among the
+    channels of a pixel is taken.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    Attribution
+        Its maps are ``(targets, batch, *grid)`` with the grid of the input, not negative.
+
+    Warns
+    -----
+    ExplanationWarning
+        If the model computes no ReLU.
+
+    References
+    ----------
+    Springenberg et al. 2014, https://arxiv.org/abs/1412.6806
+    """
+    warn_without_relu(run)
+    return run.evidence(Probe(Input(), (guided_relus,)), gradient)
+
+
+def warn_without_relu(run: Run) -> None:
+    """Say that there is nothing to guide, if the model computes no ReLU."""
+    if run.survey.last_relu is None:
+        warn(
+            "Guided backpropagation guides the gradient at ReLUs, and the model computes none: "
+            "this is the plain gradient. Pass another method, such as 'smooth-grad'.",
+            ExplanationWarning,
+        )
+
+
+def guided_gradients(run: Run) -> Attribution:
+    """Guided backpropagation with its sign, of each channel: ``(..., *grid, channels)``."""
+    return run.evidence(Probe(Input(), (guided_relus,)), signed_gradient)
+
+
+@register(
+    "guided-grad-cam",
+    "input",
+    Cost(1, backward=1),
+    "For sharp pictures of edges, where Grad-CAM sees the class.",
+)
+@dataclass(frozen=True)
+class GuidedGradCAM:
+    r"""Guided Grad-CAM: multiplies guided backpropagation by the Grad-CAM map.
+
+    .. math:: M^c_{ij} = G^c_{ij} \cdot \mathrm{relu}(L^c)_{ij}
+
+    with :math:`G` the map of guided backpropagation and :math:`L` the map of Grad-CAM, interpolated
+    to the size of the input. If no ReLU follows the layer, one run gives both.
+
+    References
+    ----------
+    Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391
+    """
+
+    needs_layer = True
+
+    def __call__(self, run: Run) -> Attribution:
+        """Return maps ``(targets, batch, *grid)`` of the input's size, not negative."""
+        warn_without_relu(run)
+        path, point = run.layer_point()
+        if isinstance(point, Layer) and not run.computes_relu_after(path):
+            answer = run.evidence(Probe(Both(point), (guided_relus,)), _both_maps)
+            coarse, fine = answer.maps
+            answer = answer._replace(layer=path)
+        else:
+            answer = run.evidence(Probe(Layer()), grad_cam)
+            coarse = answer.maps
+            guided = Probe(Input(), (guided_relus,))
+            fine = run.with_classes(answer.scores).evidence(guided, gradient).maps
+        return answer._replace(maps=fine * resize(np.maximum(coarse, 0), fine.shape[2:]))
+
+
+def _both_maps(evidence: tuple[Evidence, Evidence]) -> tuple[Any, Any]:
+    at_layer, at_input = evidence
+    return grad_cam(at_layer), gradient(at_input)

@@ -1,0 +1,258 @@
+"""The methods by name: each is registered beside itself, and its docstring is its description."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Any, TypeVar
+
+from eli5k.keras.evidence.probes import Evidence, Input, Layer, Probe
+from eli5k.keras.evidence.run import Attribution, Run
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+FAMILIES = ("layer", "input", "perturbation", "meta")
+# Those that a reader knows come first in every list.
+FIRST = ("cam", "grad-cam", "gradient", "score-cam", "smooth-grad")
+# Names of earlier versions.
+ALIASES = {"smooth": "smooth-grad", "full-gradient": "full-grad", "contrast": "finer-cam"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """How often a method runs the model for one sample.
+
+    Attributes
+    ----------
+    forward, backward, to_layer : int
+        Passes forward, backward to the input, and backward to a layer.
+    method : int
+        How often the method that it wraps is run.
+    each : Cost or None
+        What is spent again and again.
+    count : int or None
+        How often by default; None if that depends on the model.
+    unit : str
+        For each of what.
+
+    Examples
+    --------
+    >>> str(Cost(1, each=Cost(1, 1), count=50, unit="step"))
+    '1 forward, and 1 forward, 1 backward for each of 50 steps'
+    """
+
+    forward: int = 0
+    backward: int = 0
+    to_layer: int = 0
+    method: int = 0
+    each: Cost | None = None
+    count: int | None = None
+    unit: str = ""
+
+    def __str__(self) -> str:
+        parts = [f"{self.forward} forward"] * bool(self.forward)
+        parts += [f"{self.backward} backward"] * bool(self.backward)
+        parts += [f"{self.to_layer} backward to the layer"] * bool(self.to_layer)
+        parts += ["the method's"] * bool(self.method)
+        once = ", ".join(parts)
+        if self.each is None:
+            return once
+        plural = f"{self.unit[:-1]}ies" if self.unit.endswith("y") else f"{self.unit}s"
+        units = f"{self.count} {plural}" if self.count else self.unit
+        again = f"{self.each} for each {'of ' if self.count else ''}{units}"
+        return f"{once}, and {again}" if once else again
+
+
+@dataclass(frozen=True)
+class Method:
+    """One entry of the registry.
+
+    Attributes
+    ----------
+    title : str
+        Name of the method in its paper.
+    family : str
+        What it works from: ``"layer"``, ``"input"``, ``"perturbation"`` or ``"meta"``.
+    explain : callable
+        From a :class:`~eli5k.keras.evidence.run.Run` to an
+        :class:`~eli5k.keras.evidence.run.Attribution`.
+    what, when : str
+        What it does and when to use it, a sentence each.
+    cost : Cost
+    paper : str
+        Where it was published, with a link.
+    """
+
+    title: str
+    family: str
+    explain: Callable[[Run], Attribution]
+    what: str = ""
+    when: str = ""
+    cost: Cost = Cost()
+    paper: str = ""
+
+    @property
+    def needs_layer(self) -> bool:
+        """Whether it needs a layer that has a grid; the others explain any model of images."""
+        return bool(getattr(self.explain, "needs_layer", self.family == "layer"))
+
+
+METHODS: dict[str, Method] = {}
+
+
+@dataclass(frozen=True)
+class AtLayer:
+    """A method that looks at one layer in one run: ``function`` makes maps of its evidence."""
+
+    function: Callable[[Evidence], Any]
+    needs_layer = True
+
+    def __call__(self, run: Run) -> Attribution:
+        return run.evidence(Probe(Layer()), self.function)
+
+
+@dataclass(frozen=True)
+class AtInput:
+    """A method that looks at the input in one run: ``function`` makes maps of its evidence."""
+
+    function: Callable[[Evidence], Any]
+
+    def __call__(self, run: Run) -> Attribution:
+        return run.evidence(Probe(Input()), self.function)
+
+
+def register(
+    name: str, family: str, cost: Cost, when: str, doc: str | None = None, **parameters: Any
+) -> Callable[[T], T]:
+    """Make a value of ``method=`` of a function, or of a class of methods with parameters.
+
+    The docstring says the rest: its first line is ``Title: what it does.``, its ``References`` are
+    the paper.
+
+    Parameters
+    ----------
+    name : str
+    family : str
+        ``"layer"``: a function from the :class:`~eli5k.keras.evidence.probes.Evidence` of a layer
+        to maps. Any other: a function from a :class:`~eli5k.keras.evidence.run.Run` to an
+        :class:`~eli5k.keras.evidence.run.Attribution`, or a class of such objects. A function
+        whose only parameter is called ``evidence`` gets that of the layer or, in the family
+        ``"input"``, of the input.
+    cost : Cost
+    when : str
+        When to use it, in a sentence.
+    doc : str, optional
+        Instead of the docstring, for a class that is several methods.
+    **parameters
+        Of the class, for this name.
+
+    Examples
+    --------
+    >>> from eli5k.keras.methods import METHODS
+    >>> METHODS["grad-cam"].title, METHODS["grad-cam"].paper
+    ('Grad-CAM', 'Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391')
+    """
+
+    def add(method: T) -> T:
+        title, what, paper = _described(doc or inspect.getdoc(method) or "")
+        METHODS[name] = Method(
+            title, family, _explain(method, family, parameters), what, when, cost, paper
+        )
+        return method
+
+    return add
+
+
+def _explain(method: Any, family: str, parameters: dict[str, Any]) -> Callable[[Run], Attribution]:
+    if isinstance(method, type):
+        return method(**parameters)  # type: ignore[no-any-return]
+    if list(inspect.signature(method).parameters) == ["evidence"]:
+        return AtInput(method) if family == "input" else AtLayer(method)
+    return method  # type: ignore[no-any-return]
+
+
+def _described(doc: str) -> tuple[str, str, str]:
+    """Title, sentence and paper of a docstring."""
+    summary = " ".join(doc.split("\n\n")[0].split())
+    title, _, what = summary.partition(": ")
+    found = re.search(r"References\n-+\n(.*?)(?:\n\n|\Z)", doc, re.DOTALL)
+    paper = " ".join(found.group(1).split()) if found else ""
+    return title, what[:1].upper() + what[1:], paper
+
+
+def in_order() -> None:
+    """Sort the methods by family, the best known of each first."""
+    known = list(METHODS.items())
+    known.sort(key=lambda item: (FAMILIES.index(item[1].family), _rank(item[0])))
+    METHODS.clear()
+    METHODS.update(known)
+
+
+def _rank(name: str) -> int:
+    return FIRST.index(name) if name in FIRST else len(FIRST)
+
+
+def names_without_layer() -> list[str]:
+    """Names of the methods that need no layer with a grid.
+
+    Examples
+    --------
+    >>> "gradient" in names_without_layer(), "grad-cam" in names_without_layer()
+    (True, False)
+    """
+    return [name for name, method in METHODS.items() if not method.needs_layer]
+
+
+def find_method(method: str | Callable[..., Any]) -> Method:
+    """Return the method of a name, or of an object with parameters.
+
+    Parameters
+    ----------
+    method : str or callable
+        A key of ``METHODS``, or what maps a :class:`~eli5k.keras.evidence.run.Run` to an
+        :class:`~eli5k.keras.evidence.run.Attribution`.
+
+    Raises
+    ------
+    TypeError
+        If ``method`` is the class of such objects.
+    ValueError
+        If there is no such method; the error lists them.
+
+    Examples
+    --------
+    >>> from eli5k.keras.methods import IntegratedGradients
+    >>> find_method("grad-cam").title, find_method(IntegratedGradients(steps=20)).title
+    ('Grad-CAM', 'Integrated gradients')
+    """
+    if isinstance(method, type):
+        raise TypeError(
+            f"method must be a name or an object. Received the class {method.__name__}: pass "
+            f"{method.__name__}() or, with parameters, {method.__name__}(...)."
+        )
+    if callable(method):
+        for known in METHODS.values():
+            if _likeness(known.explain) == _likeness(method):
+                return replace(known, explain=method)
+        return Method(_name(method), "", method)
+    if isinstance(method, str) and ALIASES.get(method, method) in METHODS:
+        return METHODS[ALIASES.get(method, method)]
+    near = difflib.get_close_matches(str(method), METHODS, n=1)
+    raise ValueError(
+        f"method must be one of {', '.join(METHODS)}. Received: {method!r}"
+        + (f". Did you mean {near[0]!r}?" if near else "")
+    )
+
+
+def _likeness(explain: Callable[..., Any]) -> Any:
+    """What methods share that differ in their parameters only."""
+    has_parameters = is_dataclass(explain) and not isinstance(explain, AtLayer | AtInput)
+    return (type(explain), getattr(explain, "kind", None)) if has_parameters else explain
+
+
+def _name(explain: Callable[..., Any]) -> str:
+    function = getattr(explain, "function", explain)
+    return getattr(function, "__name__", type(function).__name__)

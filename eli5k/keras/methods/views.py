@@ -1,0 +1,135 @@
+"""Test-time augmentation: the mean of the maps of several views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from eli5k.keras.evidence.batching import add_perturbed, chunks
+from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.methods.registry import Cost, find_method, register
+
+
+@register(
+    "tta",
+    "meta",
+    Cost(1, each=Cost(method=1), count=6, unit="view"),
+    "For sharper and more complete maps of a layer.",
+)
+@dataclass(frozen=True)
+class TTA:
+    r"""Test-time augmentation: averages the maps of the input flipped and scaled, each turned back.
+
+    .. math:: M^c_p = \frac{1}{|\{v \ni p\}|} \sum_{v \ni p} v^{-1} \left( m^c(v(X)) \right)_p
+
+    The views are all combinations of a flip, or none, of each of some axes, and a scale about the
+    centre. The input keeps its size: of a larger scale its border is cut off, and a point counts
+    only where a view shows it; of a smaller one it is continued by its border.
+
+    Map ``(targets, batch, *grid)`` and signed as the method's. Runs the model forward once, and
+    the method once for each view.
+
+    Attributes
+    ----------
+    method : str or callable
+    flips : tuple of int
+        Axes of the grid: -1 is left to right.
+    scales : tuple of float
+
+    References
+    ----------
+    For class activation maps: Ahn and Kwak 2018, https://arxiv.org/abs/1803.10464
+
+    Examples
+    --------
+    >>> import keras
+    >>> from eli5k.keras import attribute
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
+    >>> model = keras.Sequential([*layers, keras.layers.Dense(3)])
+    >>> scores, maps = attribute(model, np.ones((5, 8, 8, 1)), method=TTA())
+    >>> maps.shape
+    (5, 6, 6)
+    """
+
+    method: str | Callable = "grad-cam"
+    flips: tuple[int, ...] = (-1,)
+    scales: tuple[float, ...] = (0.8, 1.0, 1.25)
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales must be positive numbers. Received: {self}")
+
+    @property
+    def needs_layer(self) -> bool:
+        return find_method(self.method).needs_layer
+
+    def __call__(self, run: Run) -> Attribution:
+        explain = find_method(self.method).explain
+        scores = run.scores()
+        run = run.with_classes(scores)
+        image = run.image
+        factors = self._factors(image.ndim - 2)
+        total: Any = None
+        for chunk in chunks(run, len(factors)):
+            zooms = factors[chunk.numbers]
+            channels = np.moveaxis(image[chunk.samples].astype("float32", copy=False), -1, 1)
+            views = np.moveaxis(_zoom(channels, zooms), 1, -1)
+            answer = explain(run.perturbed(views, chunk.samples))
+            maps = np.moveaxis(_zoom(np.moveaxis(answer.maps, 0, 1), 1 / zooms), 1, 0)
+            if total is None:
+                total = np.zeros((len(maps), len(image), *maps.shape[2:]), "float32")
+            add_perturbed(total, chunk, maps * _shown(zooms, maps.shape[2:]))
+        times_shown = _shown(factors, total.shape[2:]).sum(axis=0)
+        return answer._replace(scores=scores, maps=total / np.maximum(times_shown, 1))
+
+    def _factors(self, rank: int) -> np.ndarray:
+        """Factor of each axis in each view, ``(views, axes)``: negative where it is flipped."""
+        if not all(-rank <= axis < rank for axis in self.flips):
+            raise ValueError(
+                f"flips must be axes of the input's grid, from {-rank} to {rank - 1}. "
+                f"Received: {self.flips}"
+            )
+        flipped = {range(rank)[axis] for axis in self.flips}
+        signs = product(*[(1, -1) if axis in flipped else (1,) for axis in range(rank)])
+        return np.array([np.multiply(s, scale) for s, scale in product(signs, self.scales)])
+
+
+def _zoom(arrays: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Enlarge each row about its centre by its factors: ``(rows, parts, *grid)``, as it was."""
+    zoomed = np.empty_like(arrays)
+    for zoom in np.unique(factors, axis=0):
+        rows = (factors == zoom).all(axis=1)
+        part = arrays[rows]
+        for axis, factor in enumerate(zoom, start=2):
+            if factor == -1:
+                part = np.flip(part, axis)
+            elif factor != 1:
+                part = _zoom_axis(part, axis, factor)
+        zoomed[rows] = part
+    return zoomed
+
+
+def _zoom_axis(arrays: np.ndarray, axis: int, factor: float) -> np.ndarray:
+    size = arrays.shape[axis]
+    at = np.clip(_origins(size, np.array([factor]))[0] + (size - 1) / 2, 0, size - 1)
+    distances = np.abs(np.arange(size)[:, np.newaxis] - at)
+    matrix = np.maximum(1 - distances, 0).astype("float32")
+    return np.moveaxis(np.moveaxis(arrays, axis, -1) @ matrix, -1, axis)
+
+
+def _origins(size: int, factors: np.ndarray) -> np.ndarray:
+    """Where each point of a zoomed axis comes from, ``(rows, size)``, counted from the centre."""
+    return (np.arange(size) - (size - 1) / 2) / factors[:, np.newaxis]
+
+
+def _shown(factors: np.ndarray, grid: Sequence[int]) -> np.ndarray:
+    """Whether each point is inside of each zoomed view: ``(rows, *grid)``, float32."""
+    shown = np.ones((len(factors), *grid), "float32")
+    for axis, (size, factor) in enumerate(zip(grid, factors.T), start=1):
+        inside = np.abs(_origins(size, 1 / factor)) <= size / 2
+        shown *= np.expand_dims(inside, [a for a in range(1, shown.ndim) if a != axis])
+    return shown

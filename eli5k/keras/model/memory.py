@@ -1,0 +1,247 @@
+"""What was found out about a model, for as long as the model lives and stays as it is.
+
+Facts are of structure, never of a document's numbers: one bad document must not decide for the
+next. A compiled run takes more for constant than the layers that it calls: their activations, the
+arguments that they were made with, a flag of a subclassed model. All of that is looked at again at
+each explanation, and a change forgets what was compiled. Not seen: what a ``call`` reads from
+elsewhere, such as a global variable, and what changes inside an object that it holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+import threading
+import types
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import keras
+
+from eli5k.keras.model.structure import all_layers
+
+FACTS_PER_MODEL = 64
+# Values that can be compared, and that hold nothing of the model.
+PLAIN = (type(None), bool, int, float, complex, str, bytes)
+# What every layer and model has: names, counters and what belongs to training. No computation of
+# an output depends on it.
+NOISE = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
+TRAINING = {"compiled", "epoch_iterator", "history", "loss", "optimizer", "predict_function"}
+TRAINING |= {"steps_per_execution", "stop_training", "test_function", "train_function"}
+# Of these, what a computation does depend on: the precision.
+POLICY = "_dtype_policy"
+# Used while a layer is built or trained only.
+ENDINGS = ("initializer", "regularizer", "constraint")
+
+_facts: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Any]]
+_facts = weakref.WeakKeyDictionary()
+_structures: weakref.WeakKeyDictionary[keras.Model, tuple[int, list[_Seen]]]
+_structures = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def remember(model: keras.Model, key: Hashable, structure: int, find_out: Callable[[], Any]) -> Any:
+    """Return what ``find_out()`` returned when it was first asked for this key.
+
+    The newest ``FACTS_PER_MODEL`` facts are kept. What ``find_out`` returns must not hold the
+    model, or the model would never be freed.
+
+    Parameters
+    ----------
+    model : keras.Model
+    key : hashable
+    structure : int
+        What :func:`structure_of` the model is: another one has other facts.
+    find_out : callable
+        Called without arguments if the fact is not known.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.layers.Flatten()])
+    >>> remember(model, "answer", 1, lambda: 42), remember(model, "answer", 1, lambda: 43)
+    (42, 42)
+    """
+    key = (key, structure)
+    with _lock:
+        known = _facts.setdefault(model, OrderedDict())
+        if key in known:
+            known.move_to_end(key)
+            return known[key]
+    fact = find_out()
+    with _lock:
+        fact = known.setdefault(key, fact)
+        while len(known) > FACTS_PER_MODEL:
+            known.popitem(last=False)
+    return fact
+
+
+def recall(model: keras.Model, key: Hashable, structure: int, default: Any = None) -> Any:
+    """Return a fact if it is known, else ``default``.
+
+    Examples
+    --------
+    >>> recall(keras.Sequential([keras.layers.Flatten()]), "answer", 1, 0)
+    0
+    """
+    with _lock:
+        return _facts.get(model, {}).get((key, structure), default)
+
+
+def forget(model: keras.Model, key: Hashable, structure: int) -> None:
+    """Drop one fact, which turned out not to hold any more."""
+    with _lock:
+        _facts.get(model, OrderedDict()).pop((key, structure), None)
+
+
+class NoKeyError(TypeError):
+    """An object can neither be compared by value nor referred to weakly."""
+
+
+def key_of(value: Any) -> Hashable:
+    """Key by which equal questions find what was compiled for them, without keeping anything alive.
+
+    Numbers and strings, tuples and frozen dataclasses of them are compared by value; a function, a
+    method or another object by identity, for as long as it lives.
+
+    Raises
+    ------
+    NoKeyError
+        If ``value`` can only be kept, which might keep a model alive that it holds.
+
+    Examples
+    --------
+    >>> key_of((1, "a")) == key_of((1, "a")), key_of(len) == key_of(max)
+    (True, False)
+    """
+    if isinstance(value, (*PLAIN, type, types.BuiltinFunctionType)):
+        return (type(value), value)
+    if isinstance(value, tuple):
+        return (type(value), tuple(map(key_of, value)))
+    if isinstance(value, functools.partial):
+        arguments = (value.args, tuple(sorted(value.keywords.items())))
+        return (type(value), key_of(value.func), key_of(arguments))
+    if dataclasses.is_dataclass(value) and value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        fields = (getattr(value, field.name) for field in dataclasses.fields(value))
+        return (type(value), tuple(map(key_of, fields)))
+    if isinstance(value, types.MethodType):
+        return (types.MethodType, key_of(value.__func__), _Same(value.__self__))
+    return _Same(value)
+
+
+class _Same:
+    """Key of one object, by identity: equal as long as it lives."""
+
+    __slots__ = ("number", "reference")
+
+    def __init__(self, value: Any) -> None:
+        try:
+            self.reference = weakref.ref(value)
+        except TypeError as error:
+            raise NoKeyError(f"{type(value).__name__} takes no weak references") from error
+        self.number = id(value)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Same):
+            return NotImplemented
+        value = self.reference()
+        return value is not None and value is other.reference()
+
+
+def structure_of(model: keras.Model) -> int:
+    """Number that changes with anything that a compiled run takes for constant.
+
+    These are the layers of a model at any depth, the values that they hold beside their weights
+    (what they were made with, flags of a subclassed model), activations and precision.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.layers.Rescaling(2.0)])
+    >>> before = structure_of(model)
+    >>> model.layers[0].scale = 3.0
+    >>> structure_of(model) == before
+    False
+    """
+    layers = all_layers(model)
+    with _lock:
+        number, seen = _structures.get(model, (0, []))
+        # Sequential builds a functional model inside at its first call: the list may grow.
+        if len(seen) == len(layers) and all(map(_Seen.is_still, seen, layers)):
+            return number
+        _structures[model] = number + 1, [_Seen(layer) for layer in layers]
+    return number + 1
+
+
+class _Seen:
+    """What one layer was like: its plain values, and references to the objects that it holds."""
+
+    __slots__ = ("get_values", "objects", "reference", "values")
+
+    def __init__(self, layer: keras.Layer) -> None:
+        attributes = vars(layer)
+        self.reference = weakref.ref(layer)
+        names: list[str] = [POLICY]
+        self.objects: list[tuple[str, Callable[[Any], bool]]] = []
+        # Keras' own layers keep their arguments under public names; TensorFlow adds some to any.
+        prefix = "_" if type(layer).__module__.startswith("keras.") else ("_self_", "_trackable")
+        ignored = NOISE | TRAINING if isinstance(layer, keras.Model) else NOISE
+        for name, value in attributes.items():
+            if name in ignored or name.startswith(prefix) or name.endswith(ENDINGS):
+                continue
+            value = _unshadowed(value)
+            if _is_plain(value):
+                names.append(name)
+            elif not isinstance(value, keras.layers.Layer | keras.Variable):
+                snapshot = _snapshot(value)
+                if snapshot is not None:
+                    self.objects.append((name, snapshot))
+        # One C call for all of them: this runs at each explanation, over all layers.
+        self.get_values = operator.itemgetter(*names)
+        self.values = self.get_values(attributes)
+
+    def is_still(self, layer: keras.Layer) -> bool:
+        """Tell whether a layer is the one that was seen, and as it was."""
+        if self.reference() is not layer:
+            return False
+        attributes = vars(layer)
+        try:
+            if self.get_values(attributes) != self.values:
+                return False
+            return all(is_same(_unshadowed(attributes[name])) for name, is_same in self.objects)
+        except (KeyError, ValueError, TypeError):
+            return False  # An attribute is gone, or an array stands for a number.
+
+
+def _unshadowed(value: Any) -> Any:
+    # While a hook is open in another thread, what it shadows is still what the layer has.
+    return getattr(value, "shadowed", value) if callable(value) else value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, PLAIN)
+
+
+def _snapshot(value: Any) -> Callable[[Any], bool] | None:
+    """How to tell whether an attribute is still this value; None if nothing can be told."""
+    if isinstance(value, list | dict):
+        plain = _plain_copy(value)
+        return None if plain is None else lambda now: bool(now == plain)
+    try:
+        reference = weakref.ref(value)
+    except TypeError:
+        return None
+    return lambda now: now is reference()
+
+
+def _plain_copy(value: Any) -> Any:
+    """Copy a list or dict of plain values; None if it holds anything else."""
+    if isinstance(value, dict):
+        return dict(value) if all(map(_is_plain, (*value, *value.values()))) else None
+    return list(value) if all(map(_is_plain, value)) else None

@@ -1,0 +1,72 @@
+"""Run a model without changing its variables: what it assigns is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras.src.backend.common.stateless_scope import get_stateless_scope
+
+from eli5k.keras.model.structure import all_layers
+
+
+def stateless(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let ``function`` see the variables as they are, and forget what it assigns.
+
+    A seed's next state, or a tracer, must not stay in the user's model.
+
+    Parameters
+    ----------
+    function : callable
+
+    Examples
+    --------
+    >>> variable = keras.Variable(1.0)
+    >>> _ = stateless(lambda: variable.assign(2.0))()
+    >>> float(variable)
+    1.0
+    """
+
+    def run(*args: Any) -> Any:
+        scope, outer = keras.StatelessScope(), get_stateless_scope()
+        if outer is not None:
+            scope.state_mapping.update(outer.state_mapping)
+        with scope:
+            return function(*args)
+
+    return run
+
+
+def is_built(model: keras.Model) -> bool:
+    """Tell whether all layers of a model have made their variables.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.layers.Dense(2)])
+    >>> is_built(model), model.build((1, 3)), is_built(model)
+    (False, None, True)
+    """
+    return all(layer.built for layer in all_layers(model))
+
+
+def build_by_running(function: Callable[[], Any], model: keras.Model) -> None:
+    """Call ``function``, which runs the model, if some layer has not made its variables yet.
+
+    What it assigns to those that exist, such as the next state of a seed, is undone: a layer that
+    the model never calls would make each call the first one.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.layers.Dense(2)])
+    >>> build_by_running(lambda: model(keras.ops.ones((1, 3))), model)
+    >>> build_by_running(lambda: 1 / 0, model)
+    """
+    if is_built(model):
+        return
+    before = [(v, keras.ops.copy(v.value)) for v in model.non_trainable_variables]
+    try:
+        function()
+    finally:
+        for variable, value in before:
+            variable.assign(value)

@@ -1,0 +1,168 @@
+"""The structure of a Keras model: its layers, their paths and grids, and records of their calls."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+
+
+def all_layers(model: keras.Model) -> list[keras.Layer]:
+    """List the layers of a model at any depth, the model itself first.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Sequential([keras.layers.Flatten()])])
+    >>> len(all_layers(model))
+    3
+    """
+    return list(model._flatten_layers())
+
+
+ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+
+
+def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
+    """Yield the path and the instance of every layer inside a model, at any depth.
+
+    Parameters
+    ----------
+    model : keras.Layer
+        A model, or any layer that has layers of its own.
+
+    Yields
+    ------
+    path : str
+        Names joined by ``/``, as in ``"mobilenetv2_1.00_224/Conv_1"``. A name that a subclassed
+        model gives to several siblings is told apart by ``:1``, ``:2``, ...
+    layer : keras.Layer
+        The instance; input layers are left out, since nothing calls them.
+
+    Examples
+    --------
+    >>> backbone = keras.Sequential([keras.layers.Flatten(name="flat")], name="backbone")
+    >>> [path for path, _ in walk(keras.Sequential([backbone]))]
+    ['backbone', 'backbone/flat']
+    """
+    seen: Counter[str] = Counter()
+    for layer in model._flatten_layers(include_self=False, recursive=False):
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        path = prefix + layer.name + (f":{seen[layer.name]}" if seen[layer.name] else "")
+        seen[layer.name] += 1
+        yield path, layer
+        yield from walk(layer, prefix=path + "/")
+
+
+def layer_at(model: keras.Model, path: str) -> keras.Layer:
+    """Return the layer at a path that :func:`walk` gave.
+
+    Raises
+    ------
+    ValueError
+        If there is none, as for an input layer.
+    """
+    for found, layer in walk(model):
+        if found == path:
+            return layer
+    raise ValueError(f"layer must be one that the model calls. Received: {path!r}")
+
+
+def input_layer_name(
+    model: keras.Model, layer: str | int | keras.Layer | None, image_index: int
+) -> str | None:
+    """Name of the input layer of the image, where ``layer`` means that one; else None.
+
+    Parameters
+    ----------
+    model : keras.Model
+    layer : str, int, keras.Layer or None
+        As in :func:`find_call`.
+    image_index : int
+        Position of the image among the flat inputs.
+
+    Examples
+    --------
+    >>> x = keras.Input((4, 4, 1), name="photo")
+    >>> model = keras.Model(x, keras.layers.Flatten()(x))
+    >>> input_layer_name(model, "photo", 0), input_layer_name(model, 1, 0)
+    ('photo', None)
+    """
+    if layer is None:
+        return None
+    layers = model.layers
+    for index, part in enumerate(layers):
+        is_meant = layer in (part, part.name, index, index - len(layers))
+        if is_meant and isinstance(part, keras.layers.InputLayer):
+            image = keras.tree.flatten(model.inputs)[image_index]
+            return part.name if part.output is image else None
+    return None
+
+
+def grid_of(shape: Sequence[int], channels_first: bool) -> tuple[int, ...]:
+    """Axes of an output between its batch axis and its channels.
+
+    Examples
+    --------
+    >>> grid_of((1, 7, 7, 1280), channels_first=False)
+    (7, 7)
+    >>> grid_of((1, 1280, 7, 7), channels_first=True)
+    (7, 7)
+    """
+    return tuple(shape[2:] if channels_first else shape[1:-1])
+
+
+def fixed_batch_of(model: keras.Model) -> int | None:
+    """The only number of rows that a model takes; None if it takes any, or does not say.
+
+    Examples
+    --------
+    >>> fixed_batch_of(keras.Sequential([keras.Input((2,), batch_size=4)]))
+    4
+    """
+    inputs = getattr(model, "inputs", None)
+    return inputs[0].shape[0] if inputs else None
+
+
+def has_channels_first(model: keras.Model) -> bool:
+    """Tell whether the model's outputs are ``(batch, channels, *grid)``.
+
+    The first layer that has a ``data_format`` decides; without any, Keras' own setting does.
+
+    Examples
+    --------
+    >>> has_channels_first(keras.Sequential([keras.layers.Conv2D(2, 3)]))
+    False
+    """
+    formats = (getattr(layer, "data_format", None) for _, layer in walk(model))
+    first = next((f for f in formats if f), keras.config.image_data_format())
+    return first == "channels_first"
+
+
+class Call(NamedTuple):
+    """One call of one layer, in the order in which the calls return.
+
+    ``tokens`` is the grid of the patches where the output is ``(batch, tokens, channels)``. Inside
+    of an attention layer the axes are heads and tokens, whatever their number.
+    """
+
+    path: str
+    shape: tuple[int, ...] | None
+    has_kernel: bool
+    tokens: tuple[int, ...] | None = None
+    in_attention: bool = False
+
+
+class Head(NamedTuple):
+    """One output of a model, and what it was before its final softmax or sigmoid.
+
+    ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`;
+    ``activation`` is ``"softmax"``, ``"sigmoid"`` or None, and without one ``logits`` is None.
+    """
+
+    name: str
+    output: Any
+    logits: Any
+    activation: str | None

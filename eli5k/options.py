@@ -1,0 +1,91 @@
+"""What a user may ask of every document: one frozen record, checked once."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The keywords of :func:`eli5k.explain_prediction_keras`, checked as far as no model is needed.
+
+    Plain data: picklable if what it holds is (a function by its name, a layer by its path).
+
+    Attributes
+    ----------
+    method : str or callable
+        Name of a method, or an object with parameters.
+    layer : str, int, keras.Layer, list of these or None
+        Where evidence is taken; None leaves the choice to eli5k.
+    targets : list, callable or None
+        Classes, names or callables; None explains the best class.
+    top_targets : int or None
+        Explain the N best classes, or the N worst if negative.
+    target_names : sequence of str, mapping of int to str, or None
+        Names of the classes.
+    output : str, int or None
+        Which of several outputs is explained.
+    logits : bool
+        Explain the score before the final softmax or sigmoid.
+    preprocess : callable or None
+        Applied to each image array before the model.
+    reshape : callable or None
+        From the layer's output to ``(batch, *grid, channels)``.
+    batch_size : int
+        How many rows go through the model at a time.
+    progress : bool or None
+        Show a progress bar; None shows it on a terminal if the run takes long.
+
+    Raises
+    ------
+    TypeError
+        If a value is of the wrong type.
+    ValueError
+        If a number is out of range, or ``targets`` and ``top_targets`` are both given.
+
+    Examples
+    --------
+    >>> Options(layer="conv", batch_size=8).layer
+    'conv'
+    """
+
+    method: str | Callable[..., Any] = "grad-cam"
+    layer: Any = None
+    targets: Any = None
+    top_targets: int | None = None
+    target_names: Sequence[str] | Mapping[int, str] | None = None
+    output: str | int | None = None
+    logits: bool = False
+    preprocess: Callable[..., Any] | None = None
+    reshape: Callable[..., Any] | None = None
+    batch_size: int = 32
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        if _whole_number("batch_size", self.batch_size) < 1:
+            raise ValueError(f"batch_size must be at least 1. Received: {self.batch_size}")
+        if self.top_targets is not None:
+            if _whole_number("top_targets", self.top_targets) == 0:
+                raise ValueError("top_targets must be a positive or a negative number. Received: 0")
+            if self.targets is not None:
+                raise ValueError("targets and top_targets exclude each other. Received both.")
+        for name in ("preprocess", "reshape"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise TypeError(f"{name} must be a callable or None. Received: {value!r}")
+
+
+def _whole_number(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    # True is no number of rows, though Python counts it as one.
+    if number is None or isinstance(value, bool):
+        raise TypeError(
+            f"{name} must be a whole number. Received: {value!r} of type {type(value).__name__}"
+        )
+    return number
