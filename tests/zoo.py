@@ -15,7 +15,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from eli5k.keras.backends import active_backend, is_built
+from eli5k.keras.model import state as model_state
+from eli5k.keras.model.state import is_built
 
 SHAPE = (12, 12, 3)
 CLASSES = 3
@@ -54,7 +55,7 @@ def run_compiled(model: keras.Model, function: Callable, *inputs: np.ndarray) ->
     """Run a function of tensors that calls the model; eagerly, JAX would compile each operation."""
     if not is_built(model):
         model(inputs[0] if len(inputs) == 1 else list(inputs))
-    return active_backend().compiled(function, model)(*map(keras.ops.convert_to_tensor, inputs))
+    return model_state.compiled(function, model)(*map(keras.ops.convert_to_tensor, inputs))
 
 
 def describe_layers(activation: str | None = "softmax", classes: int = CLASSES) -> list:

@@ -46,11 +46,11 @@ def warnings_about(
     for row, target in np.argwhere(suspect.T):
         about = f" of target {names[row][target]!r}" if values.shape[1] > 1 else ""
         category: type[ExplanationWarning] = BlankMapWarning
-        if not np.isfinite(values[row, target]):
+        if not finite[target, row]:
+            message = f"The map{about} is not finite: {_not_finite(run, row)}"
+        elif not np.isfinite(values[row, target]):
             category = ExplanationWarning
             message = f"The score{about} is {values[row, target]}: {_not_finite(run, row)}"
-        elif not finite[target, row]:
-            message = f"The map{about} is not finite: {_not_finite(run, row)}"
         elif not shows[target, row]:
             message = f"The map{about} is blank: {_blank(run, attribution, target, row)}"
         else:
@@ -58,8 +58,8 @@ def warnings_about(
             probability = attribution.scores.probabilities[row, target]
             message = (
                 f"The output{about} is saturated at {probability:.8g}: what is left of its "
-                "gradient is mostly rounding. Pass logits=True to explain the score before the softmax or "
-                "sigmoid."
+                "gradient is mostly rounding. Pass logits=True to explain the score before the "
+                "softmax or sigmoid."
             )
         found[row].append(category(message))
     return found
@@ -67,8 +67,13 @@ def warnings_about(
 
 def _is_saturated(run: Run, attribution: Attribution) -> np.ndarray:
     """Whether rounding has eaten the gradient of a probability: ``(targets, batch)``."""
+    saturated: np.ndarray = _near_one(run, attribution) & (attribution.peaks is not None)
+    return saturated
+
+
+def _near_one(run: Run, attribution: Attribution) -> np.ndarray:
     probabilities = attribution.scores.probabilities
-    if run.target.logits or probabilities is None or attribution.peaks is None:
+    if run.target.logits or probabilities is None:
         return np.zeros(attribution.maps.shape[:2], bool)
     near: np.ndarray = np.minimum(probabilities, 1 - probabilities).T
     # A probability near zero is as exact as any: its gradient is small, and true.
@@ -98,22 +103,19 @@ def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
     where = "the input" if attribution.layer is None else f"layer {attribution.layer!r}"
     if attribution.maps[target, row].min() < 0:
         return (
-            f"all evidence at {where} is negative: it speaks against this class. "
+            f"all evidence at {where} is negative: {_negative(attribution, target, row)}. "
             "Explain another target or layer; the signed map is in .attribution."
         )
     peaks = attribution.peaks
     if peaks is None:
-        return (
-            "the score is the same whatever is changed in the picture. Explain another target, or "
-            "check how the document is scaled (preprocess=)."
-        )
+        return _nothing_changes(run, attribution, target, row)
     if peaks.activations[row] == 0:
         return (
             f"{where} holds only zeros for this document. Check how it is scaled (preprocess=), "
             "or pass another layer."
         )
     if peaks.gradients[target, row] == 0:
-        if _is_saturated(run, attribution)[target, row]:
+        if _near_one(run, attribution)[target, row]:
             probability = attribution.scores.probabilities[row, target]
             return (
                 f"the output is saturated at {probability:.6g}, where its gradient is zero. Pass "
@@ -128,3 +130,31 @@ def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
         f"the evidence at {where} sums to nothing everywhere, though there are activations and "
         "gradients. Pass another layer or method."
     )
+
+
+def _negative(attribution: Attribution, target: int, row: int) -> str:
+    """What a map without positive evidence says, by what the method explained."""
+    score = attribution.scores.values[row, target]
+    explained = attribution.scores.explained[row, target]
+    if explained == score:
+        return "it speaks against this class"
+    if explained == -score:
+        return "it speaks for this class, and nothing against it"
+    return "it speaks for the classes that this one is compared with"
+
+
+def _nothing_changes(run: Run, attribution: Attribution, target: int, row: int) -> str:
+    """Reason why no perturbation of the input changes the score."""
+    image = run.image[row]
+    if not image.any():
+        return "the input holds only zeros for this document. Check how it is scaled (preprocess=)."
+    axes = tuple(range(image.ndim - 1))
+    if not np.ptp(image, axis=axes).any():
+        return "the picture is of one colour, so that hiding a part of it changes nothing."
+    if _near_one(run, attribution)[target, row]:
+        probability = attribution.scores.probabilities[row, target]
+        return (
+            f"the output is saturated at {probability:.6g}, and no perturbation changes it. Pass "
+            "logits=True to explain the score before the softmax or sigmoid."
+        )
+    return "no perturbation of the picture lowers the score. Explain another target."

@@ -51,7 +51,11 @@ def gradcam(weights: np.ndarray, activations: np.ndarray) -> np.ndarray:
             "weights must be (channels,) for activations (*grid, channels). "
             f"Received: {weights.shape} and {activations.shape}"
         )
-    return heatmap_of(activations.astype(np.float64) @ weights.astype(np.float64))
+    total = activations.astype(np.float64) @ weights.astype(np.float64)
+    positive = np.where(np.isfinite(total), np.maximum(total, 0), 0)
+    # eli5's formula, to the letter.
+    heatmap: np.ndarray = positive / (positive.max() + keras.config.epsilon())
+    return heatmap
 
 
 def heatmap_of(attribution: np.ndarray) -> np.ndarray:

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 
 from eli5k.keras.backends import active_backend
-from eli5k.keras.evidence.probes import Evidence, Input, Layer, Probe, Tap
+from eli5k.keras.evidence.probes import Biases, Evidence, Input, Probe, Tap
 from eli5k.keras.evidence.scores import Scores, Target, call_functions, select_scores
 from eli5k.keras.model.memory import NoKeyError, forget, key_of, recall, remember
-from eli5k.keras.model.state import stateless
-from eli5k.keras.model.structure import Head, all_layers
+from eli5k.keras.model.state import compiled, stateless
+from eli5k.keras.model.structure import Head
 from eli5k.keras.model.survey import Survey, run_model
 
 # A compiled score and the same one computed again differ by rounding only.
@@ -114,7 +114,7 @@ def _key(question: Question) -> Hashable | None:
     """What the compiled function depends on; None if that cannot be compared later."""
     survey, classes = question.survey, question.classes
     # A graph for each number of targets: of a variable number it could not be built.
-    columns = None if classes is None else classes.shape[1]
+    columns = None if classes is None else classes.shape[1:]
     asked = (question.probe, question.patches, question.target, question.function)
     try:
         return (key_of(asked), columns, survey.channels_first, survey.image_index)
@@ -123,8 +123,7 @@ def _key(question: Question) -> Hashable | None:
 
 
 def _compiled(question: Question) -> Callable[..., Any]:
-    is_new = bool(question.target.functions)
-    return active_backend().compiled(stateless(_answer), question.model, all_layers, is_new)
+    return compiled(_answer, question.model, is_new=bool(question.target.functions))
 
 
 def _run(function: Callable[..., Any], question: Question, operands: Sequence[Any]) -> Answer:
@@ -217,8 +216,8 @@ def _answer_with_gradients(
     evidence = probe.point.gather(found)
     if evidence is None:
         raise DisconnectedError(_disconnected(probe))
-    # Of several calls of a layer, the last is the one that is explained.
-    peaks = _peaks(found[-1][1] if isinstance(probe.point, Layer) else found[0][1])
+    # Of several calls of a layer, the last is the one that is explained; biases follow the input.
+    peaks = _peaks(found[0 if isinstance(probe.point, Biases) else -1][1])
     assert question.function is not None
     return scores, question.function(evidence), peaks, kept
 
@@ -239,7 +238,7 @@ def _peaks(evidence: Evidence) -> Peaks:
 
 
 def _disconnected(probe: Probe) -> str:
-    if isinstance(probe.point, Input):
+    if isinstance(probe.point, Input | Biases):
         return (
             "The explained score has no gradient at the input: the model takes integers, or does "
             "not use this input."

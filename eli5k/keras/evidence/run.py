@@ -140,6 +140,9 @@ class Run:
         scores : Scores
             Of this run.
         """
+        if scores.rivals is not None:
+            own = scores.classes[..., np.newaxis]
+            return replace(self, classes=np.concatenate([own, scores.rivals], axis=2))
         if self.classes is not None or self.target.functions:
             return self
         return replace(self, classes=scores.classes)
@@ -242,7 +245,7 @@ class Run:
         classes = (
             None
             if self.classes is None
-            else np.resize(self.classes[:1], (rows, self.classes.shape[1]))
+            else np.resize(self.classes[:1], (rows, *self.classes.shape[1:]))
         )
         return replace(self, inputs=noise_like(self.inputs, rows), classes=classes, n_valid=None)
 

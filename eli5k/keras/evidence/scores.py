@@ -14,7 +14,7 @@ from eli5k.keras.model.structure import Head
 class Objective(Protocol):
     """What is explained of the scores, if not each score itself: a frozen dataclass."""
 
-    def __call__(self, values: Any, every: Any, classes: Any) -> Any:
+    def __call__(self, values: Any, every: Any, classes: Any, rivals: Any) -> tuple[Any, Any]:
         """Make one number a target.
 
         Parameters
@@ -25,11 +25,16 @@ class Objective(Protocol):
             ``(batch, classes)``: the scores of all classes; None if the targets are callables.
         classes : tensor
             ``(batch, targets)``, int32.
+        rivals : tensor or None
+            ``(batch, targets, rivals)``, int32: the classes with which each is compared, if they
+            are settled already.
 
         Returns
         -------
-        tensor
+        explained : tensor
             ``(batch, targets)``
+        rivals : tensor or None
+            Those that were chosen.
         """
 
 
@@ -72,12 +77,15 @@ class Scores(NamedTuple):
         ``(batch, targets)``; None if the output is neither a softmax nor a sigmoid.
     explained : tensor or numpy.ndarray
         ``(batch, targets)``: what the maps are of; the values, but for a target with an objective.
+    rivals : tensor, numpy.ndarray or None
+        ``(batch, targets, rivals)``, int32: the classes with which an objective compares each.
     """
 
     values: Any
     probabilities: Any
     classes: Any
     explained: Any
+    rivals: Any = None
 
 
 def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any) -> Scores:
@@ -91,7 +99,8 @@ def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any)
         Its outputs in order, with their logits.
     target : Target
     classes : tensor or None
-        ``(batch, targets)``, int32; None to take the best ones of each sample.
+        ``(batch, targets)``, int32; None to take the best ones of each sample. With a third axis,
+        each class is followed by its rivals.
 
     Returns
     -------
@@ -102,7 +111,7 @@ def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any)
     if target.functions:
         values = call_functions(outputs, heads, target)
         none = ops.zeros_like(values, dtype="int32")
-        return Scores(values, None, none, _explained(target, values, None, none))
+        return Scores(values, None, none, *_explained(target, values, None, none, None))
     head = heads[target.output]
     use_logits = target.logits and head.activation
     every = _as_columns(head.logits if use_logits else head.output)
@@ -111,6 +120,9 @@ def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any)
         is_probability = bool(head.activation) and not use_logits
         every = _two_classes(every, is_probability)
         probabilities = None if probabilities is None else _two_classes(probabilities, True)
+    rivals = None
+    if classes is not None and len(classes.shape) == 3:
+        classes, rivals = classes[..., 0], classes[..., 1:]
     if classes is None:
         sign = 1 if target.best > 0 else -1
         classes = ops.top_k(sign * every, abs(target.best))[1]
@@ -118,11 +130,16 @@ def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any)
     values = ops.take_along_axis(every, classes, axis=1)
     if probabilities is not None:
         probabilities = ops.take_along_axis(probabilities, classes, axis=1)
-    return Scores(values, probabilities, classes, _explained(target, values, every, classes))
+    explained = _explained(target, values, every, classes, rivals)
+    return Scores(values, probabilities, classes, *explained)
 
 
-def _explained(target: Target, values: Any, every: Any, classes: Any) -> Any:
-    return values if target.objective is None else target.objective(values, every, classes)
+def _explained(
+    target: Target, values: Any, every: Any, classes: Any, rivals: Any
+) -> tuple[Any, Any]:
+    if target.objective is None:
+        return values, None
+    return target.objective(values, every, classes, rivals)
 
 
 def _as_columns(tensor: Any) -> Any:
@@ -161,7 +178,7 @@ def call_functions(outputs: Any, heads: list[Head], target: Target) -> Any:
         if not is_column or (None not in (rows, column.shape[0]) and column.shape[0] != rows):
             raise ValueError(
                 "A callable in targets must return one number for each sample: a tensor of shape "
-                f"({'batch' if rows is None else rows},). Received from {name_of(function)}: "
+                f"(batch,), here ({rows},). Received from {name_of(function)}: "
                 f"{tuple(column.shape) if hasattr(column, 'shape') else type(column).__name__}"
             )
         columns.append(keras.ops.cast(column, "float32"))

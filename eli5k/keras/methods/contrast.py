@@ -83,21 +83,28 @@ class AgainstSimilar:
     alpha: float
     then: Objective | None = None
 
-    def __call__(self, values: Any, every: Any, classes: Any) -> Any:
+    def __call__(self, values: Any, every: Any, classes: Any, rivals: Any) -> tuple[Any, Any]:
+        ops = keras.ops
+        if rivals is None:
+            rivals = self._nearest(values, every, classes)
+        flat = ops.reshape(rivals, (-1, rivals.shape[1] * rivals.shape[2]))
+        scores = ops.take_along_axis(every, flat, axis=1)
+        scores = ops.reshape(scores, (-1, *rivals.shape[1:]))
+        difference = values - self.alpha * ops.mean(scores, axis=2)
+        if self.then is not None:
+            difference, _ = self.then(difference, every, classes, rivals)
+        return difference, rivals
+
+    def _nearest(self, values: Any, every: Any, classes: Any) -> Any:
         ops = keras.ops
         count = every.shape[1]
-        others = min(self.similar, count - 1)
         distance = ops.abs(ops.expand_dims(every, 1) - ops.expand_dims(values, 2))
         # Nothing is nearer to a class than itself, not even one with the same score.
-        is_itself = ops.expand_dims(classes, 2) == ops.arange(count, dtype="int32")
+        is_itself = ops.equal(ops.expand_dims(classes, 2), ops.arange(count, dtype="int32"))
         distance = ops.where(is_itself, -1.0, distance)
         # Of equal distances the first: all backends sort stably.
-        nearest = ops.argsort(distance, axis=2)[..., 1 : 1 + others]
-        flat = ops.reshape(nearest, (-1, values.shape[1] * others))
-        rivals = ops.take_along_axis(every, ops.cast(flat, "int32"), axis=1)
-        rivals = ops.reshape(rivals, (-1, values.shape[1], others))
-        difference = values - self.alpha * ops.mean(rivals, axis=2)
-        return difference if self.then is None else self.then(difference, every, classes)
+        order = ops.argsort(distance, axis=2)
+        return ops.cast(order[..., 1 : 1 + min(self.similar, count - 1)], "int32")
 
 
 def _check_classes(run: Run) -> None:
@@ -167,5 +174,7 @@ class Negated:
 
     of: Objective | None = None
 
-    def __call__(self, values: Any, every: Any, classes: Any) -> Any:
-        return -(values if self.of is None else self.of(values, every, classes))
+    def __call__(self, values: Any, every: Any, classes: Any, rivals: Any) -> tuple[Any, Any]:
+        if self.of is not None:
+            values, rivals = self.of(values, every, classes, rivals)
+        return -values, rivals

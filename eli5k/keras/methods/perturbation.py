@@ -22,8 +22,8 @@ UNSET: Any = "unset"
 
 def _take_fill(method: Occlusion | RISE, fill: Any) -> None:
     """Heed the former name of ``baseline``."""
-    if fill is not UNSET:
-        object.__setattr__(method, "baseline", "mean" if fill is None else fill)
+    baseline = method.baseline if fill is UNSET else fill
+    object.__setattr__(method, "baseline", "mean" if baseline is None else baseline)
 
 
 @register(

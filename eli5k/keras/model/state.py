@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 
+from eli5k.keras.backends import active_backend
 from eli5k.keras.model.structure import all_layers
 
 
@@ -70,3 +71,34 @@ def build_by_running(function: Callable[[], Any], model: keras.Model) -> None:
     finally:
         for variable, value in before:
             variable.assign(value)
+
+
+def dry_run(function: Callable[[], Any], model: keras.Model) -> None:
+    """Run ``function``, which calls the model, for the sake of shapes; build the model if need be.
+
+    Parameters
+    ----------
+    function : callable
+        It runs twice if the model is not built yet.
+    model : keras.Model
+    """
+    with active_backend().at_inference(model, all_layers):
+        build_by_running(function, model)
+    active_backend().dry_run(stateless(function), model, all_layers)
+
+
+def compiled(
+    function: Callable[..., Any], model: keras.Model, is_new: bool = False
+) -> Callable[..., Any]:
+    """Make ``function``, which runs the model, as fast as the backend can.
+
+    Parameters
+    ----------
+    function : callable
+        Of tensors or arrays.
+    model : keras.Model
+        Built; held weakly.
+    is_new : bool
+        See :meth:`eli5k.keras.backends.Backend.compiled`.
+    """
+    return active_backend().compiled(stateless(function), model, all_layers, is_new)

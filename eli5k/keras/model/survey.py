@@ -9,15 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from eli5k.keras.backends import active_backend, to_tensors
+from eli5k.keras.backends import to_tensors
 from eli5k.keras.model.hooks import activation_hook, forward_hook
 from eli5k.keras.model.memory import remember, structure_of
-from eli5k.keras.model.state import build_by_running, stateless
+from eli5k.keras.model.state import dry_run
 from eli5k.keras.model.structure import (
     ATTENTION,
     Call,
     Head,
-    all_layers,
     fixed_batch_of,
     grid_of,
     has_channels_first,
@@ -164,9 +163,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
             _, seen = run_model(model, to_tensors(one))
         heads[:] = [head._replace(output=_shape(head.output), logits=None) for head in seen]
 
-    with active_backend().at_inference(model, all_layers):
-        build_by_running(look, model)
-    active_backend().dry_run(stateless(look), model, all_layers)
+    dry_run(look, model)
     shapes = [tuple(x.shape) for x in keras.tree.flatten(one)]
     rank = max(map(len, shapes))
     image_index = [len(shape) for shape in shapes].index(rank)

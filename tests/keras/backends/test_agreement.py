@@ -45,7 +45,7 @@ PLAIN = {
     },
 }
 KINDS = """
-    grad-cam layer-cam eigen-grad-cam gradient-x-input full-gradient guided-backprop ablation-cam
+    grad-cam layer-cam eigen-grad-cam gradient-x-input full-grad guided-backprop ablation-cam
     occlusion tta
 """
 STRIDED = {f"strided, {method}": {"targets": TARGETS, "method": method} for method in KINDS.split()}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from eli5k.keras.backends import active_backend
+from eli5k.keras.model import state as model_state
 from tests.keras.backends.models import DOCS, MonteCarlo, state, stateful
 
 
@@ -23,7 +23,7 @@ class Result(NamedTuple):
 def compiled_call(model):
     """The compiled function that calls the model; it holds the model weakly."""
     reference = weakref.ref(model)
-    return active_backend().compiled(
+    return model_state.compiled(
         lambda inputs, classes: Result(reference()(inputs, training=False), classes), model
     )
 
@@ -122,7 +122,7 @@ class TestErrors:
                 raise self.OwnError("mine")
             return reference()(inputs, training=False)
 
-        compiled = active_backend().compiled(function, model)
+        compiled = model_state.compiled(function, model)
         expected = ops.convert_to_numpy(model(DOCS, training=False))
         before = state(model)
         for _ in range(good_runs):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from eli5k.keras.backends import active_backend, is_built
+from eli5k.keras.model import state as model_state
 from eli5k.keras.model.hooks import forward_hook
+from eli5k.keras.model.state import is_built
 from tests.keras.backends.models import DOCS, SHAPE, MonteCarlo, state, stateful
 
 
@@ -23,7 +24,7 @@ def shapes_of(model, name):
         with forward_hook(layer, lambda y: shapes.append((tuple(y.shape), y.dtype)) or y):
             model(inputs, training=False)
 
-    active_backend().dry_run(look, model)
+    model_state.dry_run(look, model)
     return [(shape, keras.backend.standardize_dtype(dtype)) for shape, dtype in shapes]
 
 
@@ -40,8 +41,8 @@ class TestBuilt:
             runs.append(1)
 
         model = stateful()
-        active_backend().dry_run(look, model)
-        active_backend().dry_run(look, model)
+        model_state.dry_run(look, model)
+        model_state.dry_run(look, model)
         assert len(runs) >= 2
 
     def test_changes_no_variable(self):
@@ -55,7 +56,7 @@ class TestBuilt:
             raise KeyError("mine")
 
         with pytest.raises(KeyError) as raised:
-            active_backend().dry_run(fail, stateful())
+            model_state.dry_run(fail, stateful())
         assert raised.value.args == ("mine",)
 
 

@@ -15,7 +15,7 @@ if keras.config.backend() != "jax":
 
 import jax
 
-from eli5k.keras.backends.jax import compiled, dry_run
+from eli5k.keras.model.state import compiled, dry_run
 
 DOC = DOCS[:1]
 

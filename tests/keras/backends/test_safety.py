@@ -11,6 +11,7 @@ from keras import layers, ops
 from keras.src import backend as keras_backend
 
 import eli5k
+from eli5k.keras.evidence.probes import Layer, Probe
 from tests.keras.backends.models import DOCS, MonteCarlo, state, stateful
 
 pytestmark = pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
@@ -68,7 +69,7 @@ def fail_in_method(model):
         def function(evidence):
             raise OwnError("mine")
 
-        return run.at_layer(function)
+        return run.evidence(Probe(Layer()), function)
 
     attribution(model, method=method)
 

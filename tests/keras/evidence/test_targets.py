@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from keras import layers, ops
 
 from eli5k import explain_prediction
-from eli5k.keras.evidence.scores import Selection as Asked
+from eli5k.keras.evidence.scores import Target as Asked
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count, find_head
 from eli5k.keras.model.structure import Head
 from tests.zoo import (
@@ -543,8 +543,8 @@ class TestLogits:
         plain, before = (
             explain_prediction(model, DOC, targets=[1], logits=logits) for logits in (False, True)
         )
-        assert "before the final activation" in before.description
-        assert "before the final activation" not in plain.description
+        assert "(logit)" in before.description
+        assert "(logit)" not in plain.description
 
 
 class TestFindHead:
@@ -574,12 +574,10 @@ def test_class_count(shape, count):
 @given(st.integers(1, 12), st.integers(-20, 20).filter(bool))
 def test_best_never_asks_for_more_classes_than_there_are(count, best):
     head = Head("head", (1, count), None, None)
-    selection, classes = choose_targets(
-        head, None, best, TargetNames(None, count), selection=Asked()
-    )
+    target, classes = choose_targets(head, None, best, TargetNames(None, count), target=Asked())
     assert classes is None
-    assert abs(selection.best) == min(count, abs(best))
-    assert (selection.best > 0) == (best > 0)
+    assert abs(target.best) == min(count, abs(best))
+    assert (target.best > 0) == (best > 0)
 
 
 def test_classes_of_the_zoo():

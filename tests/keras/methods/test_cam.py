@@ -9,6 +9,7 @@ from keras import layers
 
 from eli5k import explain_prediction
 from eli5k.keras import attribute
+from eli5k.keras.evidence.probes import Input, Probe
 from eli5k.keras.methods import AtLayer, Evidence
 from eli5k.keras.methods.cam import (
     eigen_cam,
@@ -251,7 +252,7 @@ class AtSignedGradient:
     """The gradient at the input, summed over channels."""
 
     def __call__(self, run):
-        return run.at_input(_sum_of_gradients)
+        return run.evidence(Probe(Input()), _sum_of_gradients)
 
 
 def _sum_of_gradients(evidence):

@@ -9,10 +9,12 @@ from keras import layers
 
 from eli5k import ExplanationWarning, explain_prediction
 from eli5k.keras import attribute
+from eli5k.keras.evidence import asking
+from eli5k.keras.evidence import run as evidence_run
 from eli5k.keras.evidence.asking import DisconnectedError
 from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.run import Run
-from eli5k.keras.evidence.scores import Selection
+from eli5k.keras.evidence.scores import Target
 from eli5k.keras.methods import (
     AtInput,
     IntegratedGradients,
@@ -128,13 +130,13 @@ class TestIntegratedGradients:
 
     def test_rows_go_through_the_model_in_chunks(self, monkeypatch):
         rows = []
-        ask = Run._ask
+        ask = asking.ask_model
 
-        def spy(run, *args):
-            rows.append(len(run.inputs))
-            return ask(run, *args)
+        def spy(question, *args):
+            rows.append(len(question.inputs))
+            return ask(question, *args)
 
-        monkeypatch.setattr(Run, "_ask", spy)
+        monkeypatch.setattr(evidence_run, "ask_model", spy)
         model = functional(net_layers())
         method = IntegratedGradients(steps=7)
         _, whole = attribute(model, DOCS, 1, method=method, batch_size=100)
@@ -168,7 +170,7 @@ class TestIntegratedGradients:
 def run_of(model, docs, target, logits=True):
     """What the public functions ask of a method."""
     classes = np.full((len(docs), 1), target, "int32")
-    return Run(model, survey(model, docs), docs, Selection(logits=logits), classes)
+    return Run(model, survey(model, docs), docs, Target(logits=logits), classes)
 
 
 def with_random_weights(model, seed=5):
@@ -421,7 +423,7 @@ class TestGuidedWhere:
         net = [keras.Input((6, 7, 2)), layers.Conv2D(3, 3, activation="gelu"), layers.Flatten()]
         model = keras.Sequential([*net, layers.Dense(3)])
         doc = noise(1, 6, 7, 2)
-        with pytest.warns(ExplanationWarning, match="computes none.*'smooth'"):
+        with pytest.warns(ExplanationWarning, match="computes none.*'smooth-grad'"):
             _, guided = attribute(model, doc, 1, method="guided-backprop")
         np.testing.assert_array_equal(guided, attribute(model, doc, 1, method="gradient")[1])
 

@@ -12,8 +12,9 @@ from keras import layers
 from eli5k import explain_prediction
 from eli5k.keras import attribute
 from eli5k.keras.evidence.maps import resize
+from eli5k.keras.evidence.probes import Input, Layer, Probe
 from eli5k.keras.evidence.run import Run
-from eli5k.keras.evidence.scores import Selection
+from eli5k.keras.evidence.scores import Target
 from eli5k.keras.methods import (
     TTA,
     AtInput,
@@ -25,9 +26,10 @@ from eli5k.keras.methods import (
     Smooth,
     find_method,
 )
-from eli5k.keras.methods.gradient import gradient_x_input
+from eli5k.keras.methods.gradient import gradient, gradient_x_input
 from eli5k.keras.methods.views import _zoom
 from eli5k.keras.model.survey import survey
+from eli5k.options import Options
 from tests.zoo import CLASSES, SHAPE, functional, net_layers, noise, run_layers
 
 DOCS = noise(3, *SHAPE, seed=1)
@@ -46,7 +48,14 @@ each_method = pytest.mark.parametrize("method", AROUND.values(), ids=AROUND)
 def run_of(model, docs, target=1, **options):
     """What the public functions ask of a method."""
     classes = np.full((len(docs), 1), target, "int32")
-    return Run(model, survey(model, docs), docs, Selection(), classes, **options)
+    return Run(
+        model,
+        survey(model, docs),
+        docs,
+        Target(),
+        classes,
+        Options(**{"progress": False, **options}),
+    )
 
 
 def raw_gradient(evidence):
@@ -83,7 +92,7 @@ class TestSmooth:
             draw = np.random.default_rng((4, number)).standard_normal(SHAPE, "float32")
             ranges = np.ptp(DOCS, axis=(1, 2, 3), keepdims=True)
             noisy = DOCS + 0.2 * ranges * draw
-            gradients.append(run_of(model, noisy).at_input(raw_gradient).maps[0])
+            gradients.append(run_of(model, noisy).evidence(Probe(Input()), raw_gradient).maps[0])
         moments = {"mean": np.mean, "square": lambda g, axis: np.mean(np.square(g), axis)}
         expected = moments.get(kind, np.var)(np.float64(gradients), axis=0)
         expected = np.abs(expected).max(axis=-1)
@@ -113,7 +122,7 @@ class TestSmooth:
         """The size of a mean of gradients is less than a mean of their sizes."""
         model = functional(net_layers())
         _, signed = attribute(model, DOCS, 1, method=Smooth(samples=30, noise=1.0))
-        sizes = Smooth(lambda run: run.at_input(find_method("gradient").explain.function), 30, 1.0)
+        sizes = Smooth(lambda run: run.evidence(Probe(Input()), gradient), 30, 1.0)
         _, unsigned = attribute(model, DOCS, 1, method=sizes)
         assert (signed <= unsigned + 1e-7).all()
         assert signed.sum() < 0.9 * unsigned.sum()
@@ -371,7 +380,7 @@ class TestContrast:
             (functional(net_layers()), lambda outputs: outputs[:, 1], "contrast"),
             (functional(net_layers()), 1, Contrast(Contrast())),
         ]:
-            with pytest.raises(ValueError, match="contrast compares a class with others"):
+            with pytest.raises(ValueError, match="finer-cam compares a class with others"):
                 attribute(model, DOCS, targets, method=method)
         with pytest.raises(ValueError, match="similar must be positive"):
             Contrast(similar=0)
@@ -390,7 +399,7 @@ class TestCounterfactual:
         """LayerCAM takes positive gradients: negated, they are those that were negative."""
         model = functional(net_layers())
         _, maps = attribute(model, DOCS, 1, method=Counterfactual("layer-cam"))
-        activations, gradients = run_of(model, DOCS).at_layer(tuple).maps
+        activations, gradients = run_of(model, DOCS).evidence(Probe(Layer()), tuple).maps
         expected = (np.maximum(-gradients[0], 0) * activations).sum(axis=-1)
         np.testing.assert_allclose(maps, expected, atol=1e-7)
         assert maps.min() >= 0

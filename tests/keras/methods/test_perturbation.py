@@ -11,12 +11,15 @@ from keras import layers
 
 from eli5k import explain_prediction, explain_predictions
 from eli5k.keras import attribute
-from eli5k.keras.evidence.batching import ask_again, chunks
+from eli5k.keras.evidence import asking
+from eli5k.keras.evidence import run as evidence_run
+from eli5k.keras.evidence.batching import chunks
 from eli5k.keras.evidence.run import Run
-from eli5k.keras.evidence.scores import Selection
+from eli5k.keras.evidence.scores import Target
 from eli5k.keras.methods import RISE, TTA, AblationCAM, Occlusion, ScoreCAM, Smooth
 from eli5k.keras.methods.perturbation import _shifted
 from eli5k.keras.model.hooks import forward_hook
+from eli5k.options import Options
 from tests.zoo import (
     CLASSES,
     SHAPE,
@@ -42,13 +45,13 @@ each_method = pytest.mark.parametrize("method", FEW_TRIES.values(), ids=FEW_TRIE
 def asked(monkeypatch):
     """The number of rows in each run of a model, in order; rows of a picture, not of factors."""
     rows = []
-    ask = Run._ask
+    ask = asking.ask_model
 
-    def spy(run, *args):
-        rows.append(len(keras.tree.flatten(run.inputs)[0]))
-        return ask(run, *args)
+    def spy(question, *args):
+        rows.append(len(keras.tree.flatten(question.inputs)[0]))
+        return ask(question, *args)
 
-    monkeypatch.setattr(Run, "_ask", spy)
+    monkeypatch.setattr(evidence_run, "ask_model", spy)
     return rows
 
 
@@ -480,12 +483,13 @@ class TestChunks:
     @given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 33))
     def test_each_try_of_each_sample_is_there_once(self, batch, tries, batch_size):
         docs = np.zeros((batch, 2, 2, 1))
-        run = Run(None, FakeSurvey, docs, Selection(), batch_size=batch_size)
+        options = Options(batch_size=batch_size, progress=False)
+        run = Run(None, FakeSurvey, docs, Target(), options=options)
         counts = np.zeros((batch, tries))
         sizes = []
         for chunk in chunks(run, tries):
-            kept = slice(chunk.kept)
-            np.add.at(counts, (chunk.samples[kept], chunk.tries[kept]), 1)
+            kept = slice(chunk.n_valid)
+            np.add.at(counts, (chunk.samples[kept], chunk.numbers[kept]), 1)
             sizes.append(len(chunk.samples))
         assert (counts == 1).all()
         assert len(set(sizes)) == 1
@@ -493,10 +497,9 @@ class TestChunks:
         assert sum(sizes) - batch * tries < len(sizes)
 
     def test_whole_numbers_are_rounded_and_do_not_run_over(self):
-        run = Run(None, FakeSurvey, np.zeros((1, 2, 2, 1), "uint8"), Selection())
-        [chunk] = chunks(run, 1)
+        run = Run(None, FakeSurvey, np.zeros((1, 2, 2, 1), "uint8"), Target())
         noisy = np.array([-3, 300, 7.6, 255.4], "float32").reshape(1, 2, 2, 1)
-        image = ask_again(run, chunk, noisy).image
+        image = run.perturbed(noisy, np.zeros(1, int)).image
         assert image.dtype == "uint8"
         assert image.ravel().tolist() == [0, 255, 8, 255]
 
@@ -506,3 +509,4 @@ class FakeSurvey:
 
     image_index = 0
     channels_first = False
+    fixed_batch = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from keras import layers
 
 from eli5k import explain_prediction
 from eli5k.keras import attribute
+from eli5k.keras.evidence.probes import Input, Probe
 from eli5k.keras.methods import (
     METHODS,
     RISE,
@@ -21,10 +23,10 @@ from eli5k.keras.methods import (
     Smooth,
     find_method,
 )
-from eli5k.keras.methods.gradient import gradient
+from eli5k.keras.methods.guided import guided_backprop
+from eli5k.keras.methods.registry import FAMILIES
 from tests.zoo import CLASSES, SHAPE, STRUCTURES, functional, net_layers, noise
 
-FAMILIES = ["layer", "input", "trying", "meta"]
 DOCS = noise(2, *SHAPE, seed=1)
 # The last layer of the net that has a grid: each structure of it gives it another path.
 LAYER = "top"
@@ -46,7 +48,7 @@ class TestRegistry:
     def test_lines_are_complete(self, name):
         method = METHODS[name]
         assert method.family in FAMILIES
-        assert all(method)
+        assert all([method.title, method.what, method.when, str(method.cost), method.paper])
         assert method.what.endswith(".")
         assert method.when.endswith(".")
         assert "http" in method.paper
@@ -54,8 +56,8 @@ class TestRegistry:
     def test_names_of_the_field(self):
         names = """
             cam grad-cam grad-cam++ hires-cam layer-cam xgrad-cam eigen-cam eigen-grad-cam gradient
-            gradient-x-input integrated-gradients full-gradient guided-backprop guided-grad-cam
-            score-cam ablation-cam occlusion rise smooth tta fuse contrast counterfactual
+            gradient-x-input integrated-gradients full-grad guided-backprop guided-grad-cam
+            score-cam ablation-cam occlusion rise smooth-grad tta fuse finer-cam counterfactual
         """
         assert set(names.split()) <= set(METHODS)
         order = [FAMILIES.index(method.family) for method in METHODS.values()]
@@ -76,7 +78,7 @@ class TestRegistry:
 
     def test_object_with_parameters_has_the_line_of_its_type(self):
         method = IntegratedGradients(steps=3)
-        assert find_method(method) == METHODS["integrated-gradients"]._replace(explain=method)
+        assert find_method(method) == replace(METHODS["integrated-gradients"], explain=method)
 
     @pytest.mark.parametrize("name", METHODS)
     def test_objects_are_hashable_by_value(self, name):
@@ -90,7 +92,7 @@ class TestRegistry:
             return evidence.gradients[..., 0]
 
         def whole(run):
-            return run.at_input(mine)
+            return run.evidence(Probe(Input()), mine)
 
         for method, title, needs_layer in [
             (AtLayer(mine), "mine", True),
@@ -101,7 +103,7 @@ class TestRegistry:
             assert (found.title, found.needs_layer) == (title, needs_layer)
             explanation = explain_prediction(functional(net_layers()), DOCS[:1], method=method)
             assert explanation.method == title
-        assert find_method(AtInput(gradient, guided=True)).title == "Guided backpropagation"
+        assert find_method(guided_backprop).title == "Guided backpropagation"
 
     def test_which_methods_need_a_layer(self):
         need_one = {name for name, method in METHODS.items() if method.needs_layer}
@@ -113,7 +115,7 @@ class TestRegistry:
 QUICK = {
     "integrated-gradients": IntegratedGradients(steps=4),
     "rise": RISE(masks=60),
-    "smooth": Smooth(samples=4),
+    "smooth-grad": Smooth(samples=4),
     "square-grad": Smooth(samples=4, kind="square"),
     "var-grad": Smooth(samples=4, kind="variance"),
 }

@@ -11,7 +11,8 @@ import pytest
 from keras import layers
 
 from eli5k import explain_prediction
-from eli5k.keras.model.memory import FACTS_PER_MODEL, remember
+from eli5k.keras.model import memory
+from eli5k.keras.model.memory import FACTS_PER_MODEL, remember, structure_of
 from tests.zoo import (
     SHAPE,
     STRUCTURES,
@@ -39,26 +40,34 @@ class TestRemember:
     def test_asks_once_for_each_key_and_model(self):
         one, two = functional(net_layers()), functional(net_layers())
         count = counting()
-        assert [remember(one, "a", count), remember(one, "a", count)] == [1, 1]
-        assert [remember(one, "b", count), remember(two, "a", count)] == [2, 3]
-        assert remember(one, "a", count) == 1
+        assert [
+            remember(one, "a", structure_of(one), count),
+            remember(one, "a", structure_of(one), count),
+        ] == [1, 1]
+        assert [
+            remember(one, "b", structure_of(one), count),
+            remember(two, "a", structure_of(two), count),
+        ] == [2, 3]
+        assert remember(one, "a", structure_of(one), count) == 1
 
     def test_forgets_the_oldest(self):
         model = functional(net_layers())
         count = counting()
-        remember(model, "first", count)
+        remember(model, "first", structure_of(model), count)
         for key in range(FACTS_PER_MODEL - 1):
-            remember(model, key, count)
-        assert remember(model, "first", count) == 1  # Asked for again: now 0 is the oldest.
-        remember(model, "one more", count)
-        assert remember(model, "first", count) == 1
-        assert remember(model, 0, count) > FACTS_PER_MODEL
+            remember(model, key, structure_of(model), count)
+        assert (
+            remember(model, "first", structure_of(model), count) == 1
+        )  # Asked for again: now 0 is the oldest.
+        remember(model, "one more", structure_of(model), count)
+        assert remember(model, "first", structure_of(model), count) == 1
+        assert remember(model, 0, structure_of(model), count) > FACTS_PER_MODEL
 
     def test_fact_that_could_not_be_found_out_is_asked_for_again(self):
         model = functional(net_layers())
         with pytest.raises(ZeroDivisionError):
-            remember(model, "a", lambda: 1 / 0)
-        assert remember(model, "a", lambda: 7) == 7
+            remember(model, "a", structure_of(model), lambda: 1 / 0)
+        assert remember(model, "a", structure_of(model), lambda: 7) == 7
 
     @pytest.mark.parametrize(
         "change",
@@ -72,9 +81,9 @@ class TestRemember:
     def test_forgets_when_the_model_is_rebuilt(self, change):
         model = sequential_of_list(net_layers())
         count = counting()
-        remember(model, "a", count)
+        remember(model, "a", structure_of(model), count)
         change(model)
-        assert remember(model, "a", count) == 2
+        assert remember(model, "a", structure_of(model), count) == 2
 
     def test_forgets_an_activation_that_died(self):
         """Another function may get the address of one that died, and its id."""
@@ -82,20 +91,20 @@ class TestRemember:
         count = counting()
         for number in range(1, 20):
             model.layers[-1].activation = lambda x, number=number: x * number
-            assert remember(model, "a", count) == number
+            assert remember(model, "a", structure_of(model), count) == number
 
     def test_knows_an_activation_that_it_has_seen(self):
         model = sequential_of_list(net_layers())
         count = counting()
-        assert [remember(model, "a", count) for _ in range(3)] == [1, 1, 1]
+        assert [remember(model, "a", structure_of(model), count) for _ in range(3)] == [1, 1, 1]
 
     def test_forgets_when_a_nested_model_is_rebuilt(self):
         inner = sequential_of_list(net_layers())
         model = keras.Sequential([keras.Input(SHAPE), inner])
         count = counting()
-        remember(model, "a", count)
+        remember(model, "a", structure_of(model), count)
         inner.layers[-1].activation = keras.activations.linear
-        assert remember(model, "a", count) == 2
+        assert remember(model, "a", structure_of(model), count) == 2
 
 
 def assert_explained_as_it_is(model, fresh):
@@ -178,8 +187,6 @@ def test_a_new_target_is_no_new_question():
     keys = []
     for target in (0, 1, 2):
         explain_prediction(model, DOC, targets=[target])
-        from eli5k.keras import memory
-
         keys.append(len(memory._facts[model]))
     assert keys[0] == keys[-1]
 
