@@ -180,7 +180,3 @@ class Explanation:
     output: str | None = field(default=None, repr=False)
     source: str | None = field(default=None, repr=False)
     warnings: list[ExplanationWarning] = field(default_factory=list, repr=False)
-
-    if TYPE_CHECKING:
-        # Bound by eli5k.formatters, as eli5 does: data does not know its formats.
-        def _repr_html_(self) -> str: ...

@@ -424,7 +424,7 @@ def _read_names(file: Path) -> list[str] | dict[int, str]:
         raise UserError(f"{file}: neither names, one a line, nor JSON of them ({error})") from error
 
 
-def _find_function(name: str | None) -> Callable | None:
+def _find_function(name: str | None) -> Callable[..., Any] | None:
     """Import what ``module:function`` names; modules in the working folder are found too."""
     if name is None:
         return None

@@ -13,7 +13,7 @@ from eli5k.explain import explain_prediction
 from eli5k.formatters import fields, format_as_html, format_as_image
 
 
-def _options_of(formatter: Callable) -> frozenset[str]:
+def _options_of(formatter: Callable[..., Any]) -> frozenset[str]:
     parameters = inspect.signature(formatter).parameters.values()
     return frozenset(each.name for each in parameters if each.default is not each.empty)
 

@@ -11,7 +11,9 @@ from tqdm import tqdm
 DELAY = 3
 
 
-def progress_bar(rows: Sequence | None = None, *, progress: bool | None, **options: Any) -> tqdm:
+def progress_bar(
+    rows: Sequence[Any] | None = None, *, progress: bool | None, **options: Any
+) -> tqdm:
     """Show how far a loop is, for as long as it runs and, of nested loops, the outer one for good.
 
     Parameters

@@ -17,4 +17,4 @@ __all__ = [
 ]
 
 # As in eli5: an explanation that is a cell's last line shows itself.
-Explanation._repr_html_ = format_as_html  # type: ignore[method-assign]
+Explanation._repr_html_ = format_as_html  # type: ignore[attr-defined]

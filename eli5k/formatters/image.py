@@ -67,6 +67,7 @@ def format_as_image(
 
     Examples
     --------
+    >>> from eli5k.base import TargetExplanation
     >>> target = TargetExplanation("cat", score=0.9, heatmap=np.array([[0.0, 1.0]]))
     >>> expl = Explanation("net", targets=[target], image=Image.new("L", (64, 48)))
     >>> format_as_image(expl, colormap="magma", alpha_limit=1.0).size

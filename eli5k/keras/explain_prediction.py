@@ -31,17 +31,17 @@ IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec
 def explain_prediction_keras(
     model: keras.Model,
     doc: Any,
-    targets: list | Callable | None = None,
-    layer: str | int | keras.Layer | list | None = None,
-    image: Image.Image | str | os.PathLike | None = None,
+    targets: list[Any] | Callable[..., Any] | None = None,
+    layer: str | int | keras.Layer | list[Any] | None = None,
+    image: Image.Image | str | os.PathLike[str] | None = None,
     *,
-    method: str | Callable = "grad-cam",
+    method: str | Callable[..., Any] = "grad-cam",
     logits: bool = False,
     output: str | int | None = None,
     top_targets: int | None = None,
     target_names: Sequence[str] | Mapping[int, str] | None = None,
-    preprocess: Callable | None = None,
-    reshape: Callable | None = None,
+    preprocess: Callable[..., Any] | None = None,
+    reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
     **ignored: Any,
@@ -170,9 +170,8 @@ def explain_batch(
     target, classes = choose_targets(
         head, options.targets, options.top_targets, names, target=run.target
     )
-    if classes is not None:
-        classes = np.tile(np.array(classes, np.int32), (len(documents), 1))
-    run = replace(run, target=target, classes=classes)
+    rows = None if classes is None else np.tile(np.array(classes, np.int32), (len(documents), 1))
+    run = replace(run, target=target, classes=rows)
     with collected_warnings() as about_all:
         answer = explain_samples(run, options.method, fill_up)
     called = _called(answer, target, names)
@@ -256,7 +255,7 @@ def _stack(batches: Sequence[Any]) -> Any:
 
 
 def not_supported(
-    model: keras.Model, doc: Any, method: str | Callable = "grad-cam"
+    model: keras.Model, doc: Any, method: str | Callable[..., Any] = "grad-cam"
 ) -> Explanation | None:
     """Say, as eli5 does, that a document is no image or a model has no layers for images.
 

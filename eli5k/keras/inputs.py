@@ -83,8 +83,8 @@ def read_document(
     model: keras.Model,
     doc: Any,
     *,
-    image: Image.Image | str | os.PathLike | None = None,
-    preprocess: Callable | None = None,
+    image: Image.Image | str | os.PathLike[str] | None = None,
+    preprocess: Callable[..., Any] | None = None,
 ) -> Document:
     """Turn what a user passes as ``doc`` into the model's inputs and a picture.
 
@@ -143,8 +143,8 @@ def read_document(
 def _source_of(doc: Any) -> str | None:
     """Path of the first part of a document that is a file."""
     parts = doc.values() if isinstance(doc, Mapping) else doc if isinstance(doc, list) else [doc]
-    paths = (part for part in parts if isinstance(part, str | os.PathLike))
-    return next(map(os.fspath, paths), None)
+    paths = (os.fspath(part) for part in parts if isinstance(part, str | os.PathLike))
+    return next(paths, None)
 
 
 def _preprocessed(
@@ -217,7 +217,7 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
     return arrays
 
 
-def _map_inputs(model: keras.Model, doc: Any, read: Callable) -> Any:
+def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
     """Apply ``read(part, spec)`` to each input, in the structure that the model takes."""
     specs = _input_specs(model)
     if specs is None:

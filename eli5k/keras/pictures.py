@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 
-def open_picture(source: Image.Image | str | os.PathLike) -> Image.Image:
+def open_picture(source: Image.Image | str | os.PathLike[str]) -> Image.Image:
     """Open a picture as a person would see it: upright, and with 8 bits for each channel.
 
     Parameters

@@ -23,10 +23,10 @@ from eli5k.progress import progress_bar
 
 def explain_predictions(
     model: keras.Model,
-    docs: Iterable,
+    docs: Iterable[Any],
     batch_size: int = 32,
     *,
-    preprocess: Callable | None = None,
+    preprocess: Callable[..., Any] | None = None,
     progress: bool | None = None,
     **kwargs: Any,
 ) -> Iterator[Explanation]:
@@ -102,7 +102,7 @@ def _explain_all(
         bar.update(len(waiting))
 
 
-def _progress_bar(docs: Iterable, progress: bool | None) -> tqdm:
+def _progress_bar(docs: Iterable[Any], progress: bool | None) -> tqdm:
     try:
         total = len(docs)  # type: ignore[arg-type]
     except TypeError:
@@ -135,7 +135,7 @@ def _shapes(document: Document) -> list[tuple[int, ...]]:
     return [array.shape for array in keras.tree.flatten(document.inputs)]
 
 
-def _one_by_one(model: keras.Model, docs: Iterable) -> Iterator[Any]:
+def _one_by_one(model: keras.Model, docs: Iterable[Any]) -> Iterator[Any]:
     """Take batches apart, and leave labels out."""
     single_input = input_count(model) == 1
     for item in _rows_of(docs) if isinstance(docs, Mapping) else docs:

@@ -45,7 +45,7 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any
     return results, tapped, _gradients(pull_back, totals)
 
 
-def _taps(forward: Callable) -> list[jax.ShapeDtypeStruct]:
+def _taps(forward: Callable[..., Any]) -> list[jax.ShapeDtypeStruct]:
     """Shapes of the tensors that ``forward`` taps."""
 
     def tapped() -> list[jax.Array]:
@@ -61,7 +61,7 @@ def _taps(forward: Callable) -> list[jax.ShapeDtypeStruct]:
     return _shapes_of(tapped)
 
 
-def _shapes_of(function: Callable) -> Any:
+def _shapes_of(function: Callable[..., Any]) -> Any:
     """Trace ``function`` or, where the model needs numbers and a trace has only shapes, run it."""
     with _untraceable_passed_over():
         return jax.eval_shape(function)
@@ -82,7 +82,7 @@ def _untraceable_passed_over() -> Iterator[None]:
             cause = cause.__context__
 
 
-def _gradients(pull_back: Callable, totals: jax.Array) -> list[jax.Array | None]:
+def _gradients(pull_back: Callable[..., Any], totals: jax.Array) -> list[jax.Array | None]:
     """Gradients ``(targets, batch, ...)`` of the totals with respect to each tapped tensor."""
     backward = jax.make_jaxpr(pull_back)(totals)
     gradients = jax.vmap(core.jaxpr_as_fun(backward))(jnp.eye(len(totals), dtype=totals.dtype))

@@ -47,7 +47,7 @@ class FinerCAM:
 
     Examples
     --------
-    >>> import keras
+    >>> import numpy as np
     >>> from eli5k.keras import attribute
     >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
     >>> model = keras.Sequential([*layers, keras.layers.Dense(3)])
@@ -56,7 +56,7 @@ class FinerCAM:
     (5, 6, 6)
     """
 
-    method: str | Callable = "grad-cam"
+    method: str | Callable[..., Any] = "grad-cam"
     similar: int = 3
     alpha: float = 0.6
 
@@ -147,7 +147,7 @@ class Counterfactual:
 
     Examples
     --------
-    >>> import keras
+    >>> import numpy as np
     >>> from eli5k.keras import attribute
     >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
     >>> model = keras.Sequential([*layers, keras.layers.Dense(3)])
@@ -157,7 +157,7 @@ class Counterfactual:
     True
     """
 
-    method: str | Callable = "grad-cam"
+    method: str | Callable[..., Any] = "grad-cam"
 
     @property
     def needs_layer(self) -> bool:

@@ -64,7 +64,7 @@ class Fuse:
     (5, 6, 6)
     """
 
-    method: str | Callable = "layer-cam"
+    method: str | Callable[..., Any] = "layer-cam"
     combine: Literal["mean", "max"] = "mean"
     levels: int = 3
     needs_layer = True
@@ -101,8 +101,9 @@ class Fuse:
             if layers is None
             else [run.at_layer(each).layer_point() for each in layers]
         )
-        if isinstance(explain, AtLayer) and all(isinstance(point, Layer) for _, point in points):
-            return _in_one_run(run, [point for _, point in points], explain.function)
+        at_layers = [point for _, point in points if isinstance(point, Layer)]
+        if isinstance(explain, AtLayer) and len(at_layers) == len(points):
+            return _in_one_run(run, at_layers, explain.function)
         answers: list[Attribution] = []
         for path, _ in points:
             answers.append(explain(run.at_layer(path)))

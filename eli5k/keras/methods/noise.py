@@ -91,7 +91,7 @@ class Smooth:
     (5, 6, 6)
     """
 
-    method: str | Callable = "gradient"
+    method: str | Callable[..., Any] = "gradient"
     samples: int = 50
     noise: float = 0.15
     kind: Literal["mean", "square", "variance"] = "mean"

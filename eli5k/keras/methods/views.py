@@ -55,7 +55,7 @@ class TTA:
     (5, 6, 6)
     """
 
-    method: str | Callable = "grad-cam"
+    method: str | Callable[..., Any] = "grad-cam"
     flips: tuple[int, ...] = (-1,)
     scales: tuple[float, ...] = (0.8, 1.0, 1.25)
 

@@ -31,7 +31,7 @@ def bias_hooks(model: keras.Model, fn: Callable[[Any, Any, int], Any]) -> Iterat
         yield
 
 
-def _adder(layer: keras.Layer, fn: Callable) -> Callable[[Any], Any]:
+def _adder(layer: keras.Layer, fn: Callable[..., Any]) -> Callable[[Any], Any]:
     def add(tensor: Any) -> Any:
         bias = bias_of(layer)
         return tensor if bias is None else fn(tensor, bias, channel_axis(layer))

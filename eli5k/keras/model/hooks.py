@@ -23,7 +23,9 @@ _one_thread_at_a_time = threading.RLock()
 
 
 @contextmanager
-def _shadow(owner: Any, name: str, replace: Callable[[Callable], Callable]) -> Iterator[None]:
+def _shadow(
+    owner: Any, name: str, replace: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
     """Put ``replace(original)`` in the place of ``owner.name``; other threads see the original."""
     with _one_thread_at_a_time:
         thread = threading.get_ident()
@@ -72,7 +74,7 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Any], Any]) -> Iterator[N
     # A quantized layer runs its quantized_call in the place of call.
     quantized = getattr(layer, "quantization_mode", None) is not None
 
-    def replace(original: Callable) -> Callable:
+    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: fn(original(*args, **kwargs))
 
     with _shadow(layer, "quantized_call" if quantized else "call", replace):
@@ -103,7 +105,7 @@ def preactivation_hook(layer: keras.Layer, fn: Callable[[Any], Any]) -> Iterator
             yield
         return
 
-    def replace(original: Callable) -> Callable:
+    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda tensor, *args, **kwargs: original(fn(tensor), *args, **kwargs)
 
     with _shadow(layer, "activation", replace):
@@ -133,7 +135,7 @@ def activation_hook(name: str, fn: Callable[[Any, Any], Any]) -> Iterator[None]:
     -3.0
     """
 
-    def replace(original: Callable) -> Callable:
+    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda x, *args, **kwargs: fn(x, original(x, *args, **kwargs))
 
     with _shadow(keras_backend.nn, name, replace):

@@ -87,7 +87,7 @@ def recall(model: keras.Model, key: Hashable, structure: int, default: Any = Non
     0
     """
     with _lock:
-        return _facts.get(model, {}).get((key, structure), default)
+        return _facts.get(model, OrderedDict()).get((key, structure), default)
 
 
 def forget(model: keras.Model, key: Hashable, structure: int) -> None:
@@ -123,12 +123,17 @@ def key_of(value: Any) -> Hashable:
     if isinstance(value, functools.partial):
         arguments = (value.args, tuple(sorted(value.keywords.items())))
         return (type(value), key_of(value.func), key_of(arguments))
-    if dataclasses.is_dataclass(value) and value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    if _is_frozen(value):
         fields = (getattr(value, field.name) for field in dataclasses.fields(value))
         return (type(value), tuple(map(key_of, fields)))
     if isinstance(value, types.MethodType):
         return (types.MethodType, key_of(value.__func__), _Same(value.__self__))
     return _Same(value)
+
+
+def _is_frozen(value: Any) -> bool:
+    parameters = getattr(value, "__dataclass_params__", None)
+    return parameters is not None and bool(parameters.frozen)
 
 
 class _Same:

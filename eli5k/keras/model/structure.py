@@ -119,7 +119,7 @@ def fixed_batch_of(model: keras.Model) -> int | None:
 
     Examples
     --------
-    >>> fixed_batch_of(keras.Sequential([keras.Input((2,), batch_size=4)]))
+    >>> fixed_batch_of(keras.Sequential([keras.Input((2,), batch_size=4), keras.layers.Dense(1)]))
     4
     """
     inputs = getattr(model, "inputs", None)
