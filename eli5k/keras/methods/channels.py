@@ -185,13 +185,13 @@ def _scores_without(run: Run, layer: str, factors: np.ndarray, alone: bool) -> n
     if run.is_input_layer(layer):
         image = run.image
         scale = factors.reshape(len(factors), *(1,) * (image.ndim - 2), -1)
-        return run.perturbed(image[rows] * scale, rows).scores().explained  # type: ignore[no-any-return]
+        return run.perturbed(image[rows] * scale, rows).scores().explained
     if alone:
         classes = None if run.classes is None else run.classes[rows]
         run = replace(run, classes=classes)
     else:
         run = run.perturbed(run.image[rows], rows)
-    return run.scores((ScaledChannels(layer),), (factors,)).explained  # type: ignore[no-any-return]
+    return run.scores((ScaledChannels(layer),), (factors,)).explained
 
 
 def _rest_runs_alone(run: Run, layer: str, channels: int) -> bool:

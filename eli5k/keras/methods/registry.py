@@ -168,10 +168,10 @@ def register(
 
 def _explain(method: Any, family: str, parameters: dict[str, Any]) -> Callable[[Run], Attribution]:
     if isinstance(method, type):
-        return method(**parameters)  # type: ignore[no-any-return]
+        return method(**parameters)
     if list(inspect.signature(method).parameters) == ["evidence"]:
         return AtInput(method) if family == "input" else AtLayer(method)
-    return method  # type: ignore[no-any-return]
+    return method
 
 
 def _described(doc: str) -> tuple[str, str, str]:
