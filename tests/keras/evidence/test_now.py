@@ -219,7 +219,9 @@ class Branching(keras.Model):
 
 class TestUntraceable:
     def test_python_branch_on_a_tensor(self):
-        assert_all_are(maps_of(Branching(), targets=[1]), maps_of(functional(net_layers(None)), targets=[1])[0])
+        assert_all_are(
+            maps_of(Branching(), targets=[1]), maps_of(functional(net_layers(None)), targets=[1])[0]
+        )
 
     def test_callable_with_a_branch(self):
         def score(outputs):
@@ -243,7 +245,9 @@ class TestUntraceable:
 class TestPoisonedFirstDocument:
     """What one document showed decides nothing for the next."""
 
-    @pytest.mark.parametrize("method", ["grad-cam", "cam", "ablation-cam", "fuse", "guided-grad-cam"])
+    @pytest.mark.parametrize(
+        "method", ["grad-cam", "cam", "ablation-cam", "fuse", "guided-grad-cam"]
+    )
     @pytest.mark.parametrize("value", [np.nan, 0.0])
     def test_does_not_matter(self, method, value):
         poisoned, clean = functional(net_layers()), functional(net_layers())
