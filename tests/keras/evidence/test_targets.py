@@ -15,6 +15,7 @@ from eli5k import explain_prediction
 from eli5k.keras.evidence.scores import Target as Asked
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count, find_head
 from eli5k.keras.model.structure import Head
+from tests.close import assert_close
 from tests.zoo import (
     CLASSES,
     SHAPE,
@@ -39,7 +40,7 @@ def twice(model, doc=DOC, **kwargs):
 
 
 def assert_map(target, expected):
-    np.testing.assert_allclose(target.attribution, expected, atol=1e-5 * np.abs(expected).max())
+    assert_close(target.attribution, expected)
 
 
 def many_classes(count=9, activation="softmax"):
