@@ -25,4 +25,5 @@ def assert_close(found: ArrayLike, expected: ArrayLike, tolerance: float = TOLER
     """
     found, expected = np.asarray(found, "float64"), np.asarray(expected, "float64")
     peak = np.abs(expected[np.isfinite(expected)]).max(initial=0)
+    assert peak > 0, "what is expected is zero everywhere: this compares nothing"
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * peak, strict=True)

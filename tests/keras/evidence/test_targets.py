@@ -326,7 +326,7 @@ class TestCallables:
         ("function", "message"),
         [
             (lambda outputs: outputs, r"\(batch,\).*lambda.*\(1, 3\)"),
-            (lambda outputs: ops.sum(outputs), r"\(batch,\).*lambda.*\(\)"),
+            (lambda outputs: ops.sum(outputs, None), r"\(batch,\).*lambda.*\(\)"),
             (lambda outputs: None, r"\(batch,\).*lambda.*NoneType"),
             (lambda outputs: 3.0, r"\(batch,\).*lambda.*float"),
         ],

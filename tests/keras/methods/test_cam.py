@@ -172,12 +172,6 @@ class TestEigenCam:
         maps = in_numpy(eigen_cam, evidence((4, 5)))
         np.testing.assert_array_equal(maps[0], maps[1])
 
-
-@pytest.fixture(scope="module")
-def linear_net():
-    """The net with logits for scores."""
-    return net_layers(activation=None)
-
     @pytest.mark.parametrize("method", ["eigen-cam", "eigen-grad-cam"])
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_document_that_is_not_finite_does_not_touch_the_others(self, method, value):
@@ -189,6 +183,12 @@ def linear_net():
         _, maps = attribute(model, docs, 1, method=method)
         np.testing.assert_allclose(maps[[0, 2]], expected[[0, 2]], atol=1e-5)
         assert not np.isfinite(maps[1]).any()
+
+
+@pytest.fixture(scope="module")
+def linear_net():
+    """The net with logits for scores."""
+    return net_layers(activation=None)
 
 
 class TestIdentities:
