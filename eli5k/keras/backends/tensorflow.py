@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,7 +60,7 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[
 
 def compiled(
     function: Callable[..., Any],
-    model: keras.Model,
+    model_of: Callable[[], keras.Model],
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
@@ -71,17 +70,16 @@ def compiled(
     soonest without it.
     """
     del layers_of, is_new
-    return _Compiled(function, model)
+    return _Compiled(function, model_of)
 
 
 class _Compiled:
     """A function that is eager at first, then a graph for each signature, if it can be one."""
 
-    def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:
+    def __init__(self, function: Callable[..., Any], model_of: Callable[[], keras.Model]) -> None:
         self.function = function
-        self.model = weakref.ref(model)
         self.graph = tf.function(function, autograph=False, reduce_retracing=True)
-        self.is_traceable = not getattr(model, "run_eagerly", False)
+        self.is_traceable = not getattr(model_of(), "run_eagerly", False)
         self.asked = False
         self.is_random = False  # As far as a graph has shown it.
         self.last: tuple[Any, Any] = (None, None)
