@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,10 @@ from eli5k.keras.backends import Tensor, to_tensors
 
 # Up to here a backward pass each is written out, which runs a little faster than a loop over them.
 UNROLLED = 5
+
+# TensorFlow's switch is one for all threads: the last of those in need of it turns it back.
+_switch = threading.Lock()
+_before_each: list[bool] = []  # What the user had set, once for each thread in need.
 
 
 def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
@@ -119,12 +124,16 @@ def at_inference(
     Traced into a function of the user's, a hook would stay there for good.
     """
     del model, layers_of
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
+    with _switch:
+        before = _before_each[0] if _before_each else tf.config.functions_run_eagerly()
+        _before_each.append(before)
+        tf.config.run_functions_eagerly(True)
     try:
         yield
     finally:
-        tf.config.run_functions_eagerly(before)
+        with _switch:
+            _before_each.pop()
+            tf.config.run_functions_eagerly(bool(_before_each) or before)
 
 
 def dry_run(

@@ -302,9 +302,9 @@ def guided_relus(model: keras.Model, survey: Survey, operand: Tensor) -> Iterato
     del model, survey, operand
     with ExitStack() as hooks:
         for name in RELUS:
-            hooks.enter_context(activation_hook(name, lambda x, y: _positive_gradient(y)))
+            hooks.enter_context(activation_hook(name, lambda _, y: _positive_gradient(y)))
         # TensorFlow's is made of a ReLU, which it is not anywhere else.
-        hooks.enter_context(activation_hook("hard_sigmoid", lambda x, y: _hard_sigmoid(x)))
+        hooks.enter_context(activation_hook("hard_sigmoid", lambda x, _: _hard_sigmoid(x)))
         yield
 
 

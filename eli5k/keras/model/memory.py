@@ -245,11 +245,11 @@ class _Seen:
         for name, value in attributes.items():
             if name in ignored or name.startswith(prefix) or name.endswith(ENDINGS):
                 continue
-            value = _unshadowed(value)
-            if _is_plain(value):
+            own = _unshadowed(value)
+            if _is_plain(own):
                 self.names.append(name)
-            elif not isinstance(value, keras.layers.Layer | keras.Variable):
-                snapshot = _snapshot(value)
+            elif not isinstance(own, keras.layers.Layer | keras.Variable):
+                snapshot = _snapshot(own)
                 if snapshot is not None:
                     self.objects.append((name, snapshot))
         # One C call for all of them: this runs at each explanation, over all layers.
