@@ -12,13 +12,18 @@ from typing import Any, Protocol, cast
 
 import keras
 
+# Of whichever framework: Keras has no type for them all.
+Tensor = Any
+
 SUPPORTED = ("tensorflow", "torch", "jax")
 
 
 class Backend(Protocol):
     """What each module of this package offers."""
 
-    def differentiate(self, forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+    def differentiate(
+        self, forward: Callable[..., Any]
+    ) -> tuple[Any, list[Tensor], list[Tensor | None]]:
         """Run ``forward`` and differentiate its scores with respect to what it taps.
 
         Parameters
@@ -41,7 +46,7 @@ class Backend(Protocol):
     def compiled(
         self,
         function: Callable[..., Any],
-        model: keras.Model,
+        model_of: Callable[[], keras.Model],
         layers_of: Callable[[keras.Model], list[keras.Layer]],
         is_new: bool,
     ) -> Callable[..., Any]:
@@ -54,8 +59,8 @@ class Backend(Protocol):
         ----------
         function : callable
             Runs the model, which must be built.
-        model : keras.Model
-            Held weakly.
+        model_of : callable
+            Returns the model; what is compiled must not keep it alive.
         layers_of : callable
             Lists all layers of a model.
         is_new : bool

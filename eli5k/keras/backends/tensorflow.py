@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from eli5k.keras.backends import to_tensors
+from eli5k.keras.backends import Tensor, to_tensors
 
 # Up to here a backward pass each is written out, which runs a little faster than a loop over them.
 UNROLLED = 5
@@ -21,7 +20,7 @@ _switch = threading.Lock()
 _before_each: list[bool] = []  # What the user had set, once for each thread in need.
 
 
-def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
     """Run ``forward`` and differentiate its scores with respect to what it taps.
 
     See :class:`eli5k.keras.backends.Backend`.
@@ -66,7 +65,7 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any
 
 def compiled(
     function: Callable[..., Any],
-    model: keras.Model,
+    model_of: Callable[[], keras.Model],
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
@@ -76,17 +75,16 @@ def compiled(
     soonest without it.
     """
     del layers_of, is_new
-    return _Compiled(function, model)
+    return _Compiled(function, model_of)
 
 
 class _Compiled:
     """A function that is eager at first, then a graph for each signature, if it can be one."""
 
-    def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:
+    def __init__(self, function: Callable[..., Any], model_of: Callable[[], keras.Model]) -> None:
         self.function = function
-        self.model = weakref.ref(model)
         self.graph = tf.function(function, autograph=False, reduce_retracing=True)
-        self.is_traceable = not getattr(model, "run_eagerly", False)
+        self.is_traceable = not getattr(model_of(), "run_eagerly", False)
         self.asked = False
         self.is_random = False  # As far as a graph has shown it.
         self.last: tuple[Any, Any] = (None, None)

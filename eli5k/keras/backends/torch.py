@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -11,14 +10,14 @@ from typing import Any
 import keras
 import torch
 
-from eli5k.keras.backends import to_tensors
+from eli5k.keras.backends import Tensor, to_tensors
 
 _flags_lock = threading.Lock()
 # How many runs a wrapped module is in, and which of its parts its user had in training mode.
 _running: dict[torch.nn.Module, tuple[int, dict[torch.nn.Module, bool]]] = {}
 
 
-def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
     """Run ``forward`` and differentiate its scores with respect to what it taps, all detached.
 
     See :class:`eli5k.keras.backends.Backend`.
@@ -79,13 +78,13 @@ def _gradients(totals: torch.Tensor, tapped: list[torch.Tensor]) -> list[torch.T
 
 def compiled(
     function: Callable[..., Any],
-    model: keras.Model,
+    model_of: Callable[[], keras.Model],
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
-    """The same function, eager, whatever mode the user has set; it holds the model weakly."""
+    """The same function, eager, whatever mode the user has set."""
     del is_new
-    return _Eager(function, model, layers_of)
+    return _Eager(function, model_of, layers_of)
 
 
 class _Eager:
@@ -94,16 +93,16 @@ class _Eager:
     def __init__(
         self,
         function: Callable[..., Any],
-        model: keras.Model,
+        model_of: Callable[[], keras.Model],
         layers_of: Callable[[keras.Model], list[keras.Layer]],
     ) -> None:
         self.function = function
-        self.model = weakref.ref(model)
+        self.model_of = model_of
         self.layers_of = layers_of
         self.is_random = False  # As far as a run has shown it.
 
     def __call__(self, *args: Any) -> Any:
-        model = self.model()
+        model = self.model_of()
         args = to_tensors(args)
         with torch.random.fork_rng(devices=[]):
             before = torch.get_rng_state()
@@ -119,7 +118,7 @@ def dry_run(
     layers_of: Callable[[keras.Model], list[keras.Layer]],
 ) -> None:
     """Run ``function`` eagerly."""
-    compiled(function, model, layers_of, is_new=True)()
+    compiled(function, lambda: model, layers_of, is_new=True)()
 
 
 def draws_random_numbers(function: Any) -> bool:

@@ -91,7 +91,7 @@ class Scaled(layers.Layer):
         self.factor = factor
 
     def call(self, x):
-        return x * self.factor
+        return x * keras.ops.convert_to_tensor(self.factor, x.dtype)
 
 
 class Flagged(keras.Model):
@@ -391,3 +391,37 @@ class TestWarningsOfAnExplanation:
         model = functional(net_layers(None))
         with pytest.warns(eli5k.ExplanationWarning, match="score is nan"):
             explain_prediction(model, DOC, targets=[lambda y: y[:, 0] * 0 + np.nan + 0 * y[:, 1]])
+
+
+class Counting(layers.Layer):
+    """A layer that notes down what it did, as layers with attention scores do."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.calls, self.scale = 0, 2.0
+
+    def call(self, inputs):
+        self.calls += 1
+        self.last_output = inputs
+        return self.scale * inputs
+
+
+class TestNotesOfALayer:
+    def test_compile_nothing_anew(self, monkeypatch):
+        model = keras.Sequential([keras.Input(SHAPE), Counting(), *net_layers()])
+        expected = maps_of(model, targets=[1])[0]
+        made = []
+        compiled = asking._compiled
+        monkeypatch.setattr(asking, "_compiled", lambda q: made.append(q) or compiled(q))
+        assert_all_are(maps_of(model, targets=[1]), expected)
+        assert made == []
+
+    def test_hide_no_change(self):
+        layer = Counting()
+        model = keras.Sequential([keras.Input(SHAPE), layer, *net_layers()])
+        maps_of(model, targets=[1])
+        layer.scale = -1.0
+        predicted = keras.ops.convert_to_numpy(model(DOC, training=False))[0, 1]
+        assert [score for score, _ in maps_of(model, targets=[1])] == pytest.approx(
+            [predicted] * CALLS, abs=1e-6
+        )
