@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# A name, or an object with parameters.
+MethodLike = str | Callable[..., Any]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -54,7 +57,7 @@ class Options:
     'conv'
     """
 
-    method: str | Callable[..., Any] = "grad-cam"
+    method: MethodLike = "grad-cam"
     layer: Any = None
     targets: Any = None
     top_targets: int | None = None

@@ -19,7 +19,7 @@ from eli5k.keras.inputs import check_batch
 from eli5k.keras.methods import find_method, names_without_layer
 from eli5k.keras.model.memory import recall
 from eli5k.keras.model.survey import survey
-from eli5k.options import Options
+from eli5k.options import MethodLike, Options
 
 
 def attribute(
@@ -27,7 +27,7 @@ def attribute(
     docs: Any,
     targets: Any = None,
     *,
-    method: str | Callable[..., Any] = "grad-cam",
+    method: MethodLike = "grad-cam",
     layer: Any = None,
     logits: bool = False,
     output: str | int | None = None,
@@ -172,7 +172,7 @@ def warn_of_model(asked: Run) -> None:
         )
 
 
-def explain_samples(asked: Run, method: str | Callable[..., Any]) -> Attribution:
+def explain_samples(asked: Run, method: MethodLike) -> Attribution:
     """Explain the samples of a run, one batch at a time.
 
     Parameters

@@ -22,7 +22,7 @@ from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_coun
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, is_image_model, read_document, takes_images
 from eli5k.keras.methods import Method, find_method, names_without_layer
-from eli5k.options import Options
+from eli5k.options import MethodLike, Options
 
 # eli5 documents these for every estimator; they mean nothing for an image.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
@@ -35,7 +35,7 @@ def explain_prediction_keras(
     layer: str | int | keras.Layer | list[Any] | None = None,
     image: Image.Image | str | os.PathLike[str] | None = None,
     *,
-    method: str | Callable[..., Any] = "grad-cam",
+    method: MethodLike = "grad-cam",
     logits: bool = False,
     output: str | int | None = None,
     top_targets: int | None = None,
@@ -255,7 +255,7 @@ def _stack(batches: Sequence[Any]) -> Any:
 
 
 def not_supported(
-    model: keras.Model, doc: Any, method: str | Callable[..., Any] = "grad-cam"
+    model: keras.Model, doc: Any, method: MethodLike = "grad-cam"
 ) -> Explanation | None:
     """Explain, like eli5, why a model or a document is not supported.
 

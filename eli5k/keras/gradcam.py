@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from eli5k.keras.attribution import ask
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.probes import Evidence, Layer, Probe
 from eli5k.keras.evidence.targets import TargetNames, choose_targets
 from eli5k.keras.inputs import read_document
@@ -155,5 +156,5 @@ def gradcam_backend(
     )
 
 
-def _parts(evidence: Evidence) -> tuple[Any, Any, Any]:
+def _parts(evidence: Evidence) -> tuple[Tensor, Tensor, Tensor]:
     return channel_weights(evidence.gradients), evidence.activations, evidence.gradients

@@ -12,13 +12,18 @@ from typing import Any, Protocol, cast
 
 import keras
 
+# Of whichever framework: Keras has no type for them all.
+Tensor = Any
+
 SUPPORTED = ("tensorflow", "torch", "jax")
 
 
 class Backend(Protocol):
     """Functions that each module of this package offers."""
 
-    def differentiate(self, forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+    def differentiate(
+        self, forward: Callable[..., Any]
+    ) -> tuple[Any, list[Tensor], list[Tensor | None]]:
         """Run ``forward`` and differentiate its scores with respect to what it taps.
 
         Parameters

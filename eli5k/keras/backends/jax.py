@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import keras
 from jax.extend import core
 
-from eli5k.keras.backends import to_tensors
+from eli5k.keras.backends import Tensor, to_tensors
 
 # What JAX raises where a model needs the numbers of a tensor, such as an if or numpy.
 UNTRACEABLE = (
@@ -23,7 +23,7 @@ UNTRACEABLE = (
 )
 
 
-def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
     """Run ``forward`` and differentiate its scores with respect to what it taps.
 
     It is traced twice. See :class:`eli5k.keras.backends.Backend`.

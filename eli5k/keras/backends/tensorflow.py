@@ -10,13 +10,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from eli5k.keras.backends import to_tensors
+from eli5k.keras.backends import Tensor, to_tensors
 
 # Up to here a backward pass each is written out, which runs a little faster than a loop over them.
 UNROLLED = 5
 
 
-def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
     """Run ``forward`` and differentiate its scores with respect to what it taps.
 
     See :class:`eli5k.keras.backends.Backend`.

@@ -11,14 +11,14 @@ from typing import Any
 import keras
 import torch
 
-from eli5k.keras.backends import to_tensors
+from eli5k.keras.backends import Tensor, to_tensors
 
 _flags_lock = threading.Lock()
 # How many runs a wrapped module is in, and which of its parts its user had in training mode.
 _running: dict[torch.nn.Module, tuple[int, dict[torch.nn.Module, bool]]] = {}
 
 
-def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
     """Run ``forward`` and differentiate its scores at the taps, all detached.
 
     See :class:`eli5k.keras.backends.Backend`.

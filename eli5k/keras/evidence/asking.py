@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from eli5k.keras.backends import active_backend
+from eli5k.keras.backends import Tensor, active_backend
 from eli5k.keras.evidence.probes import Biases, Evidence, Input, Probe, Tap
 from eli5k.keras.evidence.scores import Scores, Target, call_functions, select_scores
 from eli5k.keras.model.memory import NoKeyError, forget, key_of, recall, remember
@@ -40,8 +40,8 @@ class Peaks(NamedTuple):
         ``(targets, batch)``
     """
 
-    activations: Any
-    gradients: Any
+    activations: Tensor
+    gradients: Tensor
 
 
 class Question(NamedTuple):
@@ -168,7 +168,7 @@ def _to_numpy(answer: Answer) -> Answer:
     return Answer(scores, convert(answer.maps), peaks, None)
 
 
-def _answer(inputs: Any, classes: Any, *operands: Any) -> tuple[Any, ...]:
+def _answer(inputs: Any, classes: Tensor, *operands: Any) -> tuple[Any, ...]:
     """Run the model: this is the function that is compiled.
 
     The question is that of the current thread.
@@ -189,15 +189,15 @@ def _kept(question: Question, outputs: Any, heads: list[Head]) -> Any:
 
 
 def _answer_with_gradients(
-    question: Question, probe: Probe, inputs: Any, classes: Any
+    question: Question, probe: Probe, inputs: Any, classes: Tensor
 ) -> tuple[Any, ...]:
     """Run the model once and differentiate the scores at the taps."""
     abouts: list[Tap] = []
 
-    def forward(tap: Callable[[Any], Any]) -> tuple[Any, tuple[Any, ...]]:
+    def forward(tap: Callable[[Tensor], Tensor]) -> tuple[Any, tuple[Any, ...]]:
         abouts.clear()
 
-        def tap_and_note(tensor: Any, about: Tap) -> Any:
+        def tap_and_note(tensor: Tensor, about: Tap) -> Tensor:
             abouts.append(about)
             # In single precision: half underflows where gradients are summed.
             return keras.ops.cast(tap(keras.ops.cast(tensor, "float32")), tensor.dtype)
@@ -228,7 +228,7 @@ def _answer_with_gradients(
     return scores, question.function(evidence), peaks, kept
 
 
-def _evidence(about: Tap, constant: Any, activation: Any, gradient: Any) -> Evidence:
+def _evidence(about: Tap, constant: Tensor, activation: Tensor, gradient: Tensor) -> Evidence:
     if constant is None:
         return Evidence(about.to_grid(activation, 1), about.to_grid(gradient, 2))
     return Evidence(constant, about.to_grid(gradient, 2))

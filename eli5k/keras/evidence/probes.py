@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import keras
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.model.biases import bias_hooks
 from eli5k.keras.model.hooks import activation_hook, forward_hook
 from eli5k.keras.model.structure import layer_at
@@ -34,8 +35,8 @@ class Evidence(NamedTuple):
         ``(targets, batch, *grid, channels)``: of each target's score.
     """
 
-    activations: Any
-    gradients: Any
+    activations: Tensor
+    gradients: Tensor
 
 
 class Tap(NamedTuple):
@@ -54,15 +55,21 @@ class Tap(NamedTuple):
 
     path: str | None
     to_grid: Callable[[Any, int], Any]
-    constant: Any = None
+    constant: Tensor = None
+
+
+# ``tap(tensor, about)``: the model goes on with what it returns.
+TapFunction = Callable[[Tensor, Tap], Tensor]
+# From the flat inputs of a model to those that it is called with.
+InputsTap = Callable[[list[Tensor]], list[Tensor]]
 
 
 class Point(Protocol):
     """Where evidence is taken: hashable, plain data."""
 
     def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> AbstractContextManager[Callable[[list[Any]], list[Any]]]:
+        self, model: keras.Model, survey: Survey, tap: TapFunction
+    ) -> AbstractContextManager[InputsTap]:
         """Tap tensors while the context is open.
 
         Parameters
@@ -98,13 +105,11 @@ class Layer:
 
     path: str | None = None
     tokens: tuple[int, ...] | None = None
-    reshape: Callable[[Any], Any] | None = None
+    reshape: Callable[[Tensor], Tensor] | None = None
 
     @contextmanager
-    def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> Iterator[Callable[[list[Any]], list[Any]]]:
-        def to_grid(tensor: Any, leading: int) -> Any:
+    def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
+        def to_grid(tensor: Tensor, leading: int) -> Tensor:
             return _layer_to_grid(tensor, leading, self, survey.channels_first)
 
         assert self.path is not None  # Resolved before anything runs.
@@ -117,7 +122,7 @@ class Layer:
         return found[-1][1] if found else None
 
 
-def _layer_to_grid(tensor: Any, leading: int, point: Layer, channels_first: bool) -> Any:
+def _layer_to_grid(tensor: Tensor, leading: int, point: Layer, channels_first: bool) -> Tensor:
     ops = keras.ops
     shape = ops.shape(tensor)
     if point.reshape is not None:
@@ -130,7 +135,7 @@ def _layer_to_grid(tensor: Any, leading: int, point: Layer, channels_first: bool
     return ops.moveaxis(tensor, leading, -1) if channels_first else tensor
 
 
-def _check_reshaped(rows: Any, tensor: Any, leading: int) -> None:
+def _check_reshaped(rows: Tensor, tensor: Tensor, leading: int) -> None:
     """Raise ValueError unless ``reshape`` kept the samples and a grid."""
     expected = prod(n for n in tensor.shape[:leading] if n is not None)
     known = None not in tensor.shape[:leading]
@@ -157,9 +162,7 @@ class Layers:
     layers: tuple[Layer, ...]
 
     @contextmanager
-    def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> Iterator[Callable[[list[Any]], list[Any]]]:
+    def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
         with ExitStack() as hooks:
             for layer in self.layers:
                 hooks.enter_context(layer.tapping(model, survey, tap))
@@ -175,9 +178,7 @@ class Input:
     """The image input itself."""
 
     @contextmanager
-    def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> Iterator[Callable[[list[Any]], list[Any]]]:
+    def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
         del model
         yield lambda flat: _with_tapped_image(flat, survey, tap, None)
 
@@ -195,9 +196,7 @@ class Both:
     layer: Layer
 
     @contextmanager
-    def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> Iterator[Callable[[list[Any]], list[Any]]]:
+    def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
         with self.layer.tapping(model, survey, tap):
             yield lambda flat: _with_tapped_image(flat, survey, tap, None)
 
@@ -218,11 +217,9 @@ class Biases:
     """
 
     @contextmanager
-    def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> Iterator[Callable[[list[Any]], list[Any]]]:
-        def fn(tensor: Any, bias: Any, axis: int) -> Any:
-            def to_grid(gradient: Any, leading: int) -> Any:
+    def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
+        def fn(tensor: Tensor, bias: Tensor, axis: int) -> Tensor:
+            def to_grid(gradient: Tensor, leading: int) -> Tensor:
                 # The axis is counted in the tensor, which has one leading axis, the batch.
                 at = axis + leading - 1 if axis > 0 else axis
                 return keras.ops.moveaxis(gradient, at, -1)
@@ -238,9 +235,9 @@ class Biases:
 
 
 def _with_tapped_image(
-    flat: list[Any], survey: Survey, tap: Callable[[Any, Tap], Any], path: str | None
-) -> list[Any]:
-    def to_grid(tensor: Any, leading: int) -> Any:
+    flat: list[Tensor], survey: Survey, tap: TapFunction, path: str | None
+) -> list[Tensor]:
+    def to_grid(tensor: Tensor, leading: int) -> Tensor:
         return keras.ops.moveaxis(tensor, leading, -1) if survey.channels_first else tensor
 
     flat = list(flat)
@@ -252,7 +249,7 @@ class Patch(Protocol):
     """An intervention: a function or, with parameters, a frozen dataclass."""
 
     def __call__(
-        self, model: keras.Model, survey: Survey, operand: Any
+        self, model: keras.Model, survey: Survey, operand: Tensor
     ) -> AbstractContextManager[Any]:
         """Open the intervention for one run of ``model``.
 
@@ -295,9 +292,9 @@ class ScaledChannels:
     path: str
 
     def __call__(
-        self, model: keras.Model, survey: Survey, operand: Any
+        self, model: keras.Model, survey: Survey, operand: Tensor
     ) -> AbstractContextManager[None]:
-        def fn(output: Any) -> Any:
+        def fn(output: Tensor) -> Tensor:
             ones = (1,) * (len(output.shape) - 2)
             channels = operand.shape[1]
             first = survey.channels_first and len(output.shape) == survey.rank
@@ -308,7 +305,7 @@ class ScaledChannels:
 
 
 @contextmanager
-def guided_relus(model: keras.Model, survey: Survey, operand: Any) -> Iterator[None]:
+def guided_relus(model: keras.Model, survey: Survey, operand: Tensor) -> Iterator[None]:
     """Let only positive gradients pass each ReLU (Springenberg et al. 2014)."""
     del model, survey, operand
     with ExitStack() as hooks:
@@ -319,13 +316,13 @@ def guided_relus(model: keras.Model, survey: Survey, operand: Any) -> Iterator[N
         yield
 
 
-def _hard_sigmoid(x: Any) -> Any:
+def _hard_sigmoid(x: Tensor) -> Tensor:
     return keras.ops.clip(x / 6 + 0.5, 0, 1)
 
 
 @keras.ops.custom_gradient
-def _positive_gradient(x: Any) -> Any:
-    def gradient(*args: Any, upstream: Any = None) -> Any:
+def _positive_gradient(x: Tensor) -> Tensor:
+    def gradient(*args: Any, upstream: Tensor = None) -> Tensor:
         upstream = args[0] if upstream is None else upstream
         return keras.ops.maximum(upstream, 0)
 

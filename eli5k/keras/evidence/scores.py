@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import keras
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.model.structure import Head
 
 
@@ -17,7 +18,9 @@ class Objective(Protocol):
     A frozen dataclass.
     """
 
-    def __call__(self, values: Any, every: Any, classes: Any, rivals: Any) -> tuple[Any, Any]:
+    def __call__(
+        self, values: Tensor, every: Tensor, classes: Tensor, rivals: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Compute the number that is explained for each target.
 
         Parameters
@@ -84,14 +87,14 @@ class Scores(NamedTuple):
         ``(batch, targets, rivals)``, int32: the classes with which an objective compares each.
     """
 
-    values: Any
-    probabilities: Any
-    classes: Any
-    explained: Any
-    rivals: Any = None
+    values: Tensor
+    probabilities: Tensor
+    classes: Tensor
+    explained: Tensor
+    rivals: Tensor = None
 
 
-def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any) -> Scores:
+def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Tensor) -> Scores:
     """Pick the explained numbers from what the model returned.
 
     Parameters
@@ -138,23 +141,23 @@ def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any)
 
 
 def _explained(
-    target: Target, values: Any, every: Any, classes: Any, rivals: Any
-) -> tuple[Any, Any]:
+    target: Target, values: Tensor, every: Tensor, classes: Tensor, rivals: Tensor
+) -> tuple[Tensor, Tensor]:
     if target.objective is None:
         return values, None
     return target.objective(values, every, classes, rivals)
 
 
-def _as_columns(tensor: Any) -> Any:
+def _as_columns(tensor: Tensor) -> Tensor:
     tensor = keras.ops.cast(tensor, "float32")
     return keras.ops.expand_dims(tensor, -1) if len(tensor.shape) == 1 else tensor
 
 
-def _two_classes(unit: Any, is_probability: bool) -> Any:
+def _two_classes(unit: Tensor, is_probability: bool) -> Tensor:
     return keras.ops.concatenate([1 - unit if is_probability else -unit, unit], axis=1)
 
 
-def call_functions(outputs: Any, heads: list[Head], target: Target) -> Any:
+def call_functions(outputs: Any, heads: list[Head], target: Target) -> Tensor:
     """Call the functions of a target: scores ``(batch, targets)``, float32.
 
     Parameters

@@ -10,12 +10,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.model.hooks import preactivation_hook
 from eli5k.keras.model.structure import walk
 
 
 @contextmanager
-def bias_hooks(model: keras.Model, fn: Callable[[Any, Any, int], Any]) -> Iterator[None]:
+def bias_hooks(model: keras.Model, fn: Callable[[Tensor, Tensor, int], Tensor]) -> Iterator[None]:
     """Pass each tensor through ``fn`` right after a bias was added.
 
     Parameters
@@ -32,7 +33,7 @@ def bias_hooks(model: keras.Model, fn: Callable[[Any, Any, int], Any]) -> Iterat
 
 
 def _adder(layer: keras.Layer, fn: Callable[..., Any]) -> Callable[[Any], Any]:
-    def add(tensor: Any) -> Any:
+    def add(tensor: Tensor) -> Tensor:
         bias = bias_of(layer)
         return tensor if bias is None else fn(tensor, bias, channel_axis(layer))
 

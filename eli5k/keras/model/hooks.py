@@ -19,6 +19,8 @@ from typing import Any
 import keras
 from keras.src import backend as keras_backend
 
+from eli5k.keras.backends import Tensor
+
 _one_thread_at_a_time = threading.RLock()
 
 
@@ -51,7 +53,7 @@ def _shadow(
 
 
 @contextmanager
-def forward_hook(layer: keras.Operation, fn: Callable[[Any], Any]) -> Iterator[None]:
+def forward_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Pass each output of ``layer`` through ``fn`` while the context is open.
 
     Parameters
@@ -82,7 +84,7 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Any], Any]) -> Iterator[N
 
 
 @contextmanager
-def preactivation_hook(layer: keras.Layer, fn: Callable[[Any], Any]) -> Iterator[None]:
+def preactivation_hook(layer: keras.Layer, fn: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Pass what a layer computes before its own ``activation=`` through ``fn``.
 
     Parameters
@@ -113,7 +115,7 @@ def preactivation_hook(layer: keras.Layer, fn: Callable[[Any], Any]) -> Iterator
 
 
 @contextmanager
-def activation_hook(name: str, fn: Callable[[Any, Any], Any]) -> Iterator[None]:
+def activation_hook(name: str, fn: Callable[[Tensor, Tensor], Tensor]) -> Iterator[None]:
     """Pass each result of an activation function through ``fn``.
 
     The argument ``activation=`` of a layer, a layer of its own, an operation of a functional graph

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
+
+from eli5k.keras.backends import Tensor
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
@@ -163,6 +165,6 @@ class Head(NamedTuple):
     """
 
     name: str
-    output: Any
-    logits: Any
+    output: Tensor
+    logits: Tensor
     activation: str | None

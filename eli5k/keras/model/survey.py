@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from eli5k.keras.backends import to_tensors
+from eli5k.keras.backends import Tensor, to_tensors
 from eli5k.keras.model.hooks import activation_hook, forward_hook
 from eli5k.keras.model.memory import remember, structure_of
 from eli5k.keras.model.state import dry_run
@@ -82,7 +82,7 @@ def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
     activated: list[tuple[Any, Any, str]] = []
 
     def see(kind: str) -> Any:
-        def fn(x: Any, y: Any) -> Any:
+        def fn(x: Tensor, y: Tensor) -> Tensor:
             activated.append((y, x, kind))
             return y
 
@@ -147,7 +147,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
     layers = list(walk(model))
     attention = tuple(path + "/" for path, layer in layers if isinstance(layer, ATTENTION))
 
-    def note_relu(_: Any, output: Any) -> Any:
+    def note_relu(_: Any, output: Tensor) -> Tensor:
         relus.append(len(calls))
         return output
 
@@ -182,7 +182,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
 
 
 def _recorder(calls: list[Call], path: str, layer: keras.Layer, in_attention: bool) -> Any:
-    def record(output: Any) -> Any:
+    def record(output: Tensor) -> Tensor:
         has_kernel = any(len(weight.shape) > 1 for weight in layer.weights)
         call = Call(path, _shape(output), has_kernel, in_attention=in_attention)
         calls.append(call)
@@ -191,5 +191,5 @@ def _recorder(calls: list[Call], path: str, layer: keras.Layer, in_attention: bo
     return record
 
 
-def _shape(output: Any) -> tuple[int, ...] | None:
+def _shape(output: Tensor) -> tuple[int, ...] | None:
     return tuple(output.shape) if keras.ops.is_tensor(output) else None
