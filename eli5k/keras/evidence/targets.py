@@ -204,8 +204,8 @@ def choose_targets(
     if count is None:
         raise ValueError(
             f"The output {head.name!r} has shape {head.output}, which is not a vector of class "
-            "scores. Pass targets=[callable]: a function from the model's outputs to one number for "
-            "each sample."
+            "scores. Pass targets=[callable]: a function from the model's outputs to one number "
+            "for each sample."
         )
     if count == 1 and len(names.by_class) == 2:
         target, count = replace(target, binary=True), 2

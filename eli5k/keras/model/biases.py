@@ -23,8 +23,8 @@ def bias_hooks(model: keras.Model, fn: Callable[[Tensor, Tensor, int], Tensor]) 
     ----------
     model : keras.Model
     fn : callable
-        ``fn(tensor, bias, axis) -> tensor``: the bias is ``(channels,)``, or a number, and the axis
-        that of the tensor's channels.
+        ``fn(tensor, bias, axis) -> tensor``: the bias is ``(channels,)`` or a number, and the axis
+        is the tensor's channel axis.
     """
     with ExitStack() as hooks:
         for _, layer in walk(model):
@@ -46,12 +46,13 @@ def bias_of(layer: keras.Layer) -> Any | None:
     Parameters
     ----------
     layer : keras.Layer
-        A built one.
+        A built layer.
 
     Returns
     -------
     tensor or None
-        ``(channels,)``, or what broadcasts along the last axes, float32; None where it adds none.
+        ``(channels,)``, or a shape that broadcasts along the last axes, float32; None if it adds
+        no constant.
 
     Examples
     --------

@@ -37,10 +37,10 @@ def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Laye
     Yields
     ------
     path : str
-        Names joined by ``/``, as in ``"mobilenetv2_1.00_224/Conv_1"``. A name that a subclassed
-        model gives to several siblings is told apart by ``:1``, ``:2``, ...
+        Names joined by ``/``, as in ``"mobilenetv2_1.00_224/Conv_1"``. If a subclassed model gives
+        several siblings the same name, they get ``:1``, ``:2``, ...
     layer : keras.Layer
-        The instance; input layers are left out, since nothing calls them.
+        The instance. Input layers are left out, since nothing calls them.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def fixed_batch_of(model: keras.Model) -> int | None:
 def has_channels_first(model: keras.Model) -> bool:
     """Tell whether the model's outputs are ``(batch, channels, *grid)``.
 
-    The first layer that has a ``data_format`` decides; without any, Keras' own setting does.
+    The first layer that has a ``data_format`` decides; if there is none, Keras' setting does.
 
     Examples
     --------
@@ -146,8 +146,8 @@ def has_channels_first(model: keras.Model) -> bool:
 class Call(NamedTuple):
     """One call of one layer, in the order of returning.
 
-    ``tokens`` is the grid of the patches where the output is ``(batch, tokens, channels)``. Inside
-    of an attention layer the axes are heads and tokens, whatever their number.
+    ``tokens`` is the grid of the patches, if the output is ``(batch, tokens, channels)``. Inside an
+    attention layer the axes are heads and tokens, however many there are.
     """
 
     path: str
@@ -160,8 +160,8 @@ class Call(NamedTuple):
 class Head(NamedTuple):
     """One output of a model, and its value before the final activation.
 
-    ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`;
-    ``activation`` is ``"softmax"``, ``"sigmoid"`` or None, and without one ``logits`` is None.
+    ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`.
+    ``activation`` is ``"softmax"``, ``"sigmoid"`` or None; if it is None, so is ``logits``.
     """
 
     name: str

@@ -24,7 +24,7 @@ from eli5k.keras.model.structure import (
 )
 from eli5k.keras.model.tokens import with_token_grids
 
-# What computes a ReLU in Keras' backends.
+# Functions that compute a ReLU in Keras' backends.
 RELUS = ("relu", "relu6")
 
 
@@ -35,22 +35,22 @@ class Survey:
     Attributes
     ----------
     calls : tuple of Call
-        In the order in which they returned.
+        In the order of returning.
     heads : tuple of Head
         The outputs, with shapes instead of tensors.
     rank : int
-        Rank of the model's image input, and of each layer's output that has a grid for it.
+        Rank of the model's image input, and of each layer's output with such a grid.
     image_index : int
-        Position of the image among the flat inputs: the first of that rank.
+        Position of the image among the flat inputs: the first one of that rank.
     channels_first : bool
         Whether tensors are ``(batch, channels, *grid)``.
     last_relu : int or None
         How many calls had returned when the last ReLU was computed, as a layer, an activation or
-        an operation; None if there is none.
+        an operation; None without any ReLU.
     fixed_batch : int or None
-        The only number of rows that the model takes, if it declares one.
+        The model's batch size, if it is fixed.
     structure : int
-        What :func:`~eli5k.keras.model.memory.structure_of` the model was.
+        The model's :func:`~eli5k.keras.model.memory.structure_of` at that time.
     """
 
     calls: tuple[Call, ...]
