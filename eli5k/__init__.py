@@ -1,6 +1,8 @@
-"""Show where a Keras image model looked, and say when the picture is not to be trusted.
+"""Show where a Keras image model looked.
 
-``import eli5k as eli5`` serves what was written for eli5's Keras explainer.
+If a heatmap can't be trusted, a warning says so.
+
+``import eli5k as eli5`` runs code that was written for eli5's Keras explainer.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Progress bars: of the documents of a long run, and of what a method tries."""
+"""Progress bars for long runs."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from typing import Any
 
 from tqdm import tqdm
 
-# A bar that would flash by is noise: unless it is asked for, it appears after so many seconds.
+# Seconds until a bar appears unless it is asked for: one that flashes by is noise.
 DELAY = 3
 
 
 def progress_bar(
     rows: Sequence[Any] | None = None, *, progress: bool | None, **options: Any
 ) -> tqdm:
-    """Show how far a loop is, for as long as it runs and, of nested loops, the outer one for good.
+    """Show the progress of a loop while it runs.
+
+    If loops are nested, only the bar of the outer one stays on the screen.
 
     Parameters
     ----------
     rows : sequence, optional
-        What the loop is over. Of a single step there is nothing to show.
+        Items of the loop. A single one gets no bar.
     progress : bool or None
-        Whether to show a bar; None shows it on a terminal where the loop takes long.
+        Whether to show a bar; None shows it on a terminal if the loop takes long.
     **options
         Other arguments of ``tqdm``.
 

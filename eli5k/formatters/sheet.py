@@ -1,4 +1,4 @@
-"""Several targets in one picture: a sheet of captioned panels."""
+"""Draw several targets in one picture: a sheet of captioned panels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from eli5k.base import TargetExplanation
 from eli5k.formatters.heatmap import overlay
 from eli5k.formatters.text import label, numbers
 
-# Pixels. A panel's longer side lies between the two, but that of a sheet of many panels is held
-# so short that the sheet is no wider than SHEET.
+# Pixels. The longer side of a panel lies between SHORTEST and LONGEST, or below if a sheet of many
+# panels would otherwise be wider than SHEET.
 SHORTEST, LONGEST, SHEET = 224, 1024, 8192
 
 PAPER, INK = "white", "black"
@@ -28,19 +28,19 @@ def draw_sheet(
     heatmaps: Sequence[np.ndarray],
     resampling_filter: int | None = Image.Resampling.LANCZOS,
 ) -> Image.Image:
-    """Lay each heatmap over the picture in a panel of its own, with a caption below.
+    """Draw a panel for each heatmap, with a caption below.
 
     Parameters
     ----------
     image : PIL.Image.Image
-        Of any size; one that is too small for a legible caption is enlarged, a very large one
-        is made smaller.
+        A picture of any size. If it is too small for a legible caption it is enlarged; a very large
+        one is reduced.
     targets : sequence of TargetExplanation
-        What the captions say: name, score and, if there is one, probability.
+        Their captions give name, score and, if known, probability.
     heatmaps : sequence of numpy.ndarray
         ``(height, width, 4)`` for each target, in [0, 1].
     resampling_filter : int or None
-        As :func:`~eli5k.format_as_image` takes it.
+        As in :func:`~eli5k.format_as_image`.
 
     Returns
     -------
@@ -81,20 +81,20 @@ def draw_sheet(
 
 
 def fit(image: Image.Image, longest: int = LONGEST) -> Image.Image:
-    """Bring a picture to a size at which it can be looked at beside others.
+    """Resize a picture so that it can be compared with others.
 
     Parameters
     ----------
     image : PIL.Image.Image
-        Of any size and mode.
+        A picture of any size and mode.
     longest : int
-        The longer side of the result is at most this, or ``SHORTEST`` where that is more.
+        Maximum of the longer side; ``SHORTEST`` if that is more.
 
     Returns
     -------
     PIL.Image.Image
-        In mode RGBA. A small picture is enlarged by a whole factor, so that its pixels can be
-        told apart, and a large one is made smaller.
+        In mode RGBA. A small picture is enlarged by a whole factor, so that its pixels stay
+        distinct, and a large one is reduced.
 
     Examples
     --------
@@ -116,7 +116,10 @@ def fit(image: Image.Image, longest: int = LONGEST) -> Image.Image:
 
 
 def _captions(targets: Sequence[TargetExplanation], width: int, size: int) -> list[list[str]]:
-    """The lines of each caption: the name, and the numbers in one line if all have room."""
+    """Return the lines of each caption.
+
+    The numbers share a line if they all fit.
+    """
     values = [numbers(target)[::-1] for target in targets]
     together = [[", ".join(value)] if value else [] for value in values]
     if all(_font(line, size).getlength(line) <= width for [line] in filter(None, together)):
@@ -128,8 +131,8 @@ def _captions(targets: Sequence[TargetExplanation], width: int, size: int) -> li
 
 
 def _shorten(text: str, width: int, size: int) -> str:
-    """Cut a text that is wider than the panel, and end it with an ellipsis."""
-    text = text[:width]  # no letter is narrower than a pixel
+    """Shorten a text to the width of the panel, with an ellipsis."""
+    text = text[:width]  # every letter is at least a pixel wide
     font = _font(text, size)
     if font.getlength(text) <= width:
         return text
@@ -145,7 +148,7 @@ def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
 
 @functools.lru_cache(maxsize=1024)
 def _font_file(letters: str) -> str:
-    """Find a font that has all letters: matplotlib's own, or else one of the machine's."""
+    """Find a font that has all letters: matplotlib's, or the system's."""
     import matplotlib
 
     own = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
@@ -154,7 +157,7 @@ def _font_file(letters: str) -> str:
     from matplotlib import font_manager
 
     for entry in font_manager.fontManager.ttflist:
-        # The last resort has a sign for each letter, and the same one for most.
+        # The last resort has a glyph for each letter, the same one for most.
         if "Last Resort" not in entry.name and _has_letters(entry.fname, letters):
             return entry.fname
     return own
@@ -163,7 +166,7 @@ def _font_file(letters: str) -> str:
 def _has_letters(file: str, letters: str) -> bool:
     try:
         known = _known_letters(file)
-    except (OSError, RuntimeError):  # not a font that can be read
+    except (OSError, RuntimeError):  # an unreadable font
         return False
     return all(ord(letter) in known for letter in letters)
 

@@ -1,4 +1,4 @@
-"""Scores and maps for a batch: one run of the model a chunk, compiled when asked for again."""
+"""Compute scores and maps for a batch, one chunk at a time."""
 
 from __future__ import annotations
 
@@ -35,23 +35,24 @@ def attribute(
     batch_size: int = 32,
     progress: bool | None = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Explain many samples: the scores and the raw maps, one row for each.
+    """Explain many samples: scores and raw maps, one row for each.
 
     Parameters
     ----------
     model : keras.Model
     docs : numpy.ndarray or tensor, or list or dict of these
-        ``(batch, *grid, channels)``, as the model takes it; of several inputs, each.
+        ``(batch, *grid, channels)``, as the model takes it, for each input.
     targets : None, int, callable or array-like of int
-        None for the best class of each sample; a class, or a callable from the model's outputs to
-        ``(batch,)``, for all; ``(batch,)`` for one class a sample, ``(batch, targets)`` for more.
+        None for the best class of each sample. A class, or a callable from the model's outputs to
+        ``(batch,)``, is for all samples; ``(batch,)`` has one class per sample, and
+        ``(batch, targets)`` has several.
     method, layer, logits, output, reshape
         As in :func:`eli5k.explain_prediction_keras`.
     batch_size : int
-        How many samples go through the model at a time.
+        Maximum number of samples that go through the model together.
     progress : bool or None
-        Show a progress bar, also of a method that runs the model often; None shows it on a
-        terminal if the run takes long.
+        Show progress bars, including that of a method that runs the model often; None shows them
+        on a terminal if the run takes long.
 
     Returns
     -------
@@ -64,7 +65,8 @@ def attribute(
     Raises
     ------
     TypeError, ValueError
-        As :func:`eli5k.explain_prediction_keras`; also if ``targets`` is not as long as ``docs``.
+        As :func:`eli5k.explain_prediction_keras`; also if ``targets`` and ``docs`` differ in
+        length.
 
     Warns
     -----
@@ -99,7 +101,7 @@ def attribute(
 
 
 def run(model: keras.Model, docs: Any, targets: Any = None, **options: Any) -> Run:
-    """Look at what a model does, and put down what is asked of it, for a method of one's own.
+    """Prepare a question to a model, for a method of your own.
 
     Parameters
     ----------
@@ -131,7 +133,7 @@ def _run(model: keras.Model, docs: Any, options: Options) -> Run:
 
 
 def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
-    """Look at what a model does, and at which of its outputs is meant.
+    """Survey a model and find the output to explain.
 
     Parameters
     ----------
@@ -143,7 +145,7 @@ def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
     Returns
     -------
     Run
-        Of the best class, until other targets are chosen.
+        It explains the best class until other targets are chosen.
     """
     seen = survey(model, inputs)
     position = find_head(seen.heads, options.output)
@@ -151,40 +153,40 @@ def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
 
 
 def warn_of_model(asked: Run) -> None:
-    """Warn of what concerns each document of a run alike.
+    """Warn about what concerns all documents of a run alike.
 
     Parameters
     ----------
     asked : Run
-        With its targets chosen.
+        Its targets must be chosen already.
 
     Warns
     -----
     AmbiguousOutputWarning
-        If the model has several outputs, and none was asked for.
+        If the model has several outputs and none was chosen.
     """
     heads = asked.survey.heads
     if asked.options.output is None and len(heads) > 1 and not asked.target.functions:
         warn(
             f"The model has the outputs {[head.name for head in heads]}, and the first one is "
-            "explained. Pass output= a name or an index to choose.",
+            "explained. To choose another, pass its name or index as output=.",
             AmbiguousOutputWarning,
         )
 
 
 def explain_samples(asked: Run, method: MethodLike) -> Attribution:
-    """Explain the samples of a run, a batch at a time.
+    """Explain the samples of a run, one batch at a time.
 
     Parameters
     ----------
     asked : Run
     method : str or callable
-        As :func:`~eli5k.keras.methods.find_method` takes it.
+        As in :func:`~eli5k.keras.methods.find_method`.
 
     Returns
     -------
     Attribution
-        About all samples.
+        The results for all samples.
     """
     explain = find_method(method).explain
     warn_of_model(asked)
@@ -200,15 +202,18 @@ def explain_samples(asked: Run, method: MethodLike) -> Attribution:
         raise NoLayerError(f"{error} Methods that need none: {names}") from None
     if recall(asked.model, RANDOM, asked.survey.structure):
         warn(
-            "The model draws random numbers of its backend when it runs: each call gives another "
-            "score and another map. Use keras.random with a keras.random.SeedGenerator.",
+            "The model draws random numbers from its backend when it runs, so each call gives "
+            "another score and another map. Use keras.random with a keras.random.SeedGenerator.",
             ExplanationWarning,
         )
     return _joined(answers)
 
 
 def _without_duplicates(asked: Run) -> tuple[Run, np.ndarray | None]:
-    """Ask for each class once; the second says which column stands for which target."""
+    """Ask for each class once.
+
+    The second value tells which column belongs to which target.
+    """
     if asked.classes is None or asked.classes.shape[1] == 1:
         return asked, None
     unique, columns = np.unique(asked.classes, axis=1, return_inverse=True)
@@ -218,7 +223,7 @@ def _without_duplicates(asked: Run) -> tuple[Run, np.ndarray | None]:
 
 
 def _valid(answer: Attribution, n_valid: int, columns: np.ndarray | None) -> Attribution:
-    """Leave out what is said about rows that only fill the batch up, and repeat duplicates."""
+    """Drop rows that only fill up the batch, and repeat duplicates."""
 
     def by_row(array: np.ndarray | None) -> np.ndarray | None:
         if array is None:
@@ -241,7 +246,7 @@ def _valid(answer: Attribution, n_valid: int, columns: np.ndarray | None) -> Att
 
 
 def _joined(answers: list[Attribution]) -> Attribution:
-    """Put the answers about all batches together, in arrays that are the user's own."""
+    """Join the answers about all batches, in arrays that the user owns."""
     by_part = zip(*(answer.scores for answer in answers))
     scores = Scores(*(None if parts[0] is None else np.concatenate(parts) for parts in by_part))
     maps = keras.tree.map_structure(
@@ -258,7 +263,7 @@ def _joined(answers: list[Attribution]) -> Attribution:
 
 
 def _targets_of_samples(asked: Run, targets: Any, count: int) -> tuple[Target, np.ndarray | None]:
-    """Check the targets of a batch; classes come back as ``(batch, targets)``."""
+    """Check the targets of a batch; return classes as ``(batch, targets)``."""
     names = TargetNames(None, None)
     head = asked.survey.heads[asked.target.output]
     if targets is None or callable(targets):
@@ -269,13 +274,13 @@ def _targets_of_samples(asked: Run, targets: Any, count: int) -> tuple[Target, n
     classes = np.asarray(targets)
     if classes.dtype.kind not in "iu" or classes.ndim > 2 or classes.size == 0:
         raise TypeError(
-            "targets must be None, a class, a callable, one class for each sample or a list of "
-            f"as many classes for each. Received: {targets!r}"
+            "targets must be None, a class, a callable, one class for each sample, or the same "
+            f"number of classes for each. Received: {targets!r}"
         )
     if classes.ndim and len(classes) != count:
         raise ValueError(
-            f"targets must have one row for each of the {count} samples, or be a single class for "
-            f"all. Received {len(classes)} rows."
+            f"targets must have one row for each of the {count} samples, or be one class for all. "
+            f"Received {len(classes)} rows."
         )
     unique = [int(each) for each in np.unique(classes)]
     target, _ = choose_targets(head, unique, None, names, target=asked.target)

@@ -1,4 +1,4 @@
-"""What may be a document: arrays, tensors, pictures and paths; and the picture behind it."""
+"""Read a document: an array, a tensor, a picture or a path."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IMAGE_LAYERS = (
 )
 
 
-# (batch, height, width, channels), in whatever order.
+# (batch, height, width, channels), in any order.
 IMAGE_RANK = 4
 
 
@@ -39,11 +39,11 @@ class Document:
     inputs : numpy.ndarray, or list or dict of them
         Each ``(1, ...)``, as the model takes them.
     picture : PIL.Image.Image or None
-        What the heatmap is laid over.
+        The picture to lay the heatmap over.
     source : str or None
-        Path of the file that it came from.
+        Path of the file it came from.
     number : int or None
-        Which of many documents it is.
+        Its position among many documents.
     """
 
     inputs: Any
@@ -53,7 +53,7 @@ class Document:
 
 
 def is_image_model(model: keras.Model) -> bool:
-    """Tell whether a model has layers, at any depth, that are made for images, or attends to one.
+    """Tell whether a model has image layers, or attention, at any depth.
 
     Examples
     --------
@@ -62,14 +62,14 @@ def is_image_model(model: keras.Model) -> bool:
     >>> is_image_model(keras.Sequential([keras.layers.Dense(2)]))
     False
     """
-    # One convolution is enough, and most models begin with one: this runs at each explanation.
+    # Stop at the first one: most models begin with it, and this runs at each explanation.
     if any(isinstance(layer, IMAGE_LAYERS) for _, layer in walk(model)):
         return True
     return takes_images(model) and any(isinstance(layer, ATTENTION) for _, layer in walk(model))
 
 
 def takes_images(model: keras.Model) -> bool:
-    """Tell whether an input of a model, as far as it declares them, has the rank of an image.
+    """Tell whether a declared input of a model could be an image.
 
     Examples
     --------
@@ -87,20 +87,20 @@ def read_document(
     image: Image.Image | str | os.PathLike[str] | None = None,
     preprocess: Callable[..., Any] | None = None,
 ) -> Document:
-    """Turn what a user passes as ``doc`` into the model's inputs and a picture.
+    """Turn ``doc`` into the model's inputs and a picture.
 
     Parameters
     ----------
     model : keras.Model
     doc : numpy.ndarray, tensor, PIL.Image.Image, path, or list or dict of these
         An array is ``(1, ...)`` or, without the batch axis, ``(...)``. A picture is resized to the
-        model's input, bilinear, and has values from 0 to 255; an alpha channel is dropped where
-        the model takes three channels. Several inputs come as a list in the model's order or as a
-        dict by name.
+        model's input, bilinear, with values from 0 to 255; its alpha channel is dropped if the
+        model takes three channels. Several inputs come as a list in the model's order or as a dict
+        by name.
     image : PIL.Image.Image or path, optional
-        The picture to show in the place of ``doc``.
+        The picture to show instead of ``doc``.
     preprocess : callable, optional
-        Applied to each image as an array ``(1, height, width, channels)``, float32; such as
+        Preprocessing of an image array ``(1, height, width, channels)``, float32, such as
         ``keras.applications.mobilenet_v2.preprocess_input``.
 
     Returns
@@ -112,9 +112,9 @@ def read_document(
     TypeError
         If ``doc`` is none of these.
     ValueError
-        If its shape is not the model's, or it holds more than one sample.
+        If its shape doesn't match the model, or it holds more than one sample.
     OSError
-        If a file is missing or is no picture.
+        If a file is missing or is not a picture.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def read_document(
 
 
 def _source_of(doc: Any) -> str | None:
-    """Path of the first part of a document that is a file."""
+    """Return the path of the first part that is a file."""
     parts = doc.values() if isinstance(doc, Mapping) else doc if isinstance(doc, list) else [doc]
     paths = (os.fspath(part) for part in parts if isinstance(part, str | os.PathLike))
     return next(paths, None)
@@ -151,7 +151,7 @@ def _source_of(doc: Any) -> str | None:
 def _preprocessed(
     preprocess: Callable[[np.ndarray], Any], array: np.ndarray, spec: keras.KerasTensor
 ) -> np.ndarray:
-    """Apply the user's function, and check what came of it."""
+    """Apply the user's function and check its result."""
     result = preprocess(np.array(array, "float32"))
     if keras.ops.is_tensor(result):
         result = keras.ops.convert_to_numpy(result)
@@ -172,20 +172,20 @@ def _preprocessed(
         raise TypeError(f"preprocess must return numbers. Received: dtype {result.dtype}")
     if np.isfinite(array).all() and not np.isfinite(result).all():
         raise ValueError(
-            "preprocess must return finite numbers. Received NaN or infinite values for a document "
-            "that has none."
+            "preprocess must return finite numbers. Received NaN or infinite values for a finite "
+            "document."
         )
     return result
 
 
 def input_count(model: keras.Model) -> int | None:
-    """How many inputs a model has; None where it does not declare them."""
+    """Return the number of a model's inputs, or None if undeclared."""
     specs = _input_specs(model)
     return None if specs is None else len(specs)
 
 
 def check_batch(model: keras.Model, docs: Any) -> Any:
-    """Check arrays of several samples, and put them into the structure that the model takes.
+    """Check arrays of several samples and arrange them as model inputs.
 
     Parameters
     ----------
@@ -199,27 +199,27 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        As :func:`read_document` does, or if the inputs differ in length.
+        As :func:`read_document`, or if the inputs differ in length.
     """
     declared = _input_specs(model) is not None
 
     def read(part: Any, spec: keras.KerasTensor) -> np.ndarray:
         array = _as_array(part)
-        # Signals and volumes, too, if the model does not say what it takes.
+        # Signals and volumes too, if the model declares no inputs.
         return _checked(array, spec if declared else keras.KerasTensor(array.shape), None)
 
     arrays = _map_inputs(model, docs, read)
     lengths = {len(array) for array in keras.tree.flatten(arrays)}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
-            "docs must have samples, and as many in each input. "
+            "docs must have samples, and the same number for each input. "
             f"Received: {sorted(lengths)} samples"
         )
     return arrays
 
 
 def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
-    """Apply ``read(part, spec)`` to each input, in the structure that the model takes."""
+    """Apply ``read(part, spec)`` to each input, in the model's structure."""
     specs = _input_specs(model)
     if specs is None:
         if isinstance(doc, Mapping):
@@ -242,7 +242,7 @@ def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
         parts = list(doc)
     elif len(names) > 1:
         raise ValueError(
-            f"doc must be a list or a dict, since the model has the inputs {names}. "
+            f"doc must be a list or a dict, because the model has the inputs {names}. "
             f"Received: {type(doc).__name__}"
         )
     else:
@@ -255,14 +255,14 @@ def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
 
 
 def _any_shape_like(part: Any) -> keras.KerasTensor:
-    """What a model that declares no inputs may take: images, and other arrays beside them."""
+    """Describe the inputs of a model that declares none."""
     rank = len(getattr(part, "shape", ()))
     # Three axes are an image without its batch axis.
     return keras.KerasTensor((None,) * (IMAGE_RANK if rank in (0, 3) else rank))
 
 
 def _input_specs(model: keras.Model) -> dict[str, keras.KerasTensor] | None:
-    """Names and shapes of the inputs; None for a model that does not declare them."""
+    """Return names and shapes of the inputs, or None if undeclared."""
     try:
         inputs = model.inputs
     except AttributeError:
@@ -305,7 +305,7 @@ def _as_array(part: Any) -> np.ndarray:
 
 
 def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> np.ndarray:
-    """Check a shape, add a missing batch axis where one sample is asked for, and cast to float."""
+    """Check a shape, add a missing batch axis, and cast to float."""
     expected, received = (batch, *spec.shape[1:]), array.shape
     if batch == 1 and array.ndim == len(expected) - 1:
         array = array[np.newaxis]
@@ -315,7 +315,7 @@ def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> n
     if not fits:
         raise ValueError(
             f"doc must be of shape {expected}"
-            + (" (one sample; the batch axis may be left out)" if batch == 1 else "")
+            + (" (one sample; you may leave out the batch axis)" if batch == 1 else "")
             + f". Received: {received}"
         )
     takes_floats = keras.backend.is_float_dtype(spec.dtype)
@@ -325,7 +325,7 @@ def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> n
 def _picture_to_array(
     picture: Image.Image, shape: tuple[int | None, ...], channels_first: bool
 ) -> np.ndarray:
-    """Resize a picture to a model's input ``shape``: ``(1, ...)``, float32, 0 to 255."""
+    """Resize a picture to an array ``(1, ...)``, float32, 0 to 255."""
     if len(shape) not in (3, 4):
         raise ValueError(
             f"doc is a picture, but the model's input has shape {tuple(shape)}. Pass an array."
@@ -342,8 +342,8 @@ def _picture_to_array(
     modes = {1: "L", 3: "RGB", 4: "RGBA", None: "L" if picture.mode == "L" else "RGB"}
     if channels not in modes:
         raise ValueError(
-            f"doc is a picture, but the model takes {channels} channels. Pass an array, and "
-            "image= the picture to show."
+            f"doc is a picture, but the model takes {channels} channels. Pass an array as doc, and "
+            "the picture to show as image=."
         )
     pixels = picture.convert(modes[channels])
     size = (width or picture.width, height or picture.height)

@@ -1,4 +1,4 @@
-"""Explain many documents, one chunk at a time: in constant memory, and past the bad ones."""
+"""Explain many documents in constant memory, skipping the bad ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from eli5k.keras.inputs import IMAGE_RANK, Document, input_count, read_document
 from eli5k.options import Options
 from eli5k.progress import progress_bar
 
-# Of each input of a document.
+# Shape of each input of a document.
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -41,22 +41,22 @@ def explain_predictions(
     model : keras.Model
     docs : iterable
         An array ``(batch, ...)``, an iterable of documents as
-        :func:`~eli5k.explain_prediction_keras` takes them (paths, pictures, arrays), or one of
-        batches, such as a ``tf.data.Dataset``. Of ``(inputs, labels)`` the inputs are taken.
+        :func:`~eli5k.explain_prediction_keras` takes them (paths, pictures, arrays), or an iterable
+        of batches, such as a ``tf.data.Dataset``. Labels in ``(inputs, labels)`` are ignored.
     batch_size : int
-        How many documents go through the model, and are held in memory, at a time.
+        Maximum number of documents that are in memory and go through the model together.
     preprocess : callable, optional
-        Applied to each image array before the model.
+        Preprocessing of each image array.
     progress : bool or None
-        Show a progress bar; None shows it on a terminal where the run takes long.
+        Show a progress bar; None shows it on a terminal if the run takes long.
     **kwargs
         Other arguments of :func:`~eli5k.explain_prediction_keras`.
 
     Yields
     ------
     Explanation
-        In the order of ``docs``. A document that cannot be read, or is not of the model's shape,
-        comes back with ``error`` set, and does not end the run.
+        In the order of ``docs``. A document that can't be read, or doesn't have the model's shape,
+        comes back with ``error`` set, and the run goes on.
 
     Raises
     ------
@@ -130,9 +130,10 @@ def _flush(
     options: Options,
     largest: Counter[Shapes],
 ) -> Iterator[Explanation]:
-    """Explain the documents that wait, in their order among the failed ones.
+    """Explain the waiting documents, in their order among the failed ones.
 
-    They are filled up to the ``largest`` batch of their shape: each new size is compiled anew.
+    They are filled up to the ``largest`` batch of their shape, since each new size would be
+    compiled again.
     """
     documents = [item for item in waiting if isinstance(item, Document)]
     explained: Iterator[Explanation] = iter(())
@@ -150,7 +151,7 @@ def _shapes(document: Document) -> Shapes:
 
 
 def _one_by_one(model: keras.Model, docs: Iterable[Any]) -> Iterator[Any]:
-    """Take batches apart, and leave labels out."""
+    """Split batches into documents, without labels."""
     single_input = input_count(model) == 1
     for given in _rows_of(docs) if isinstance(docs, Mapping) else docs:
         labelled = isinstance(given, tuple | list) and (
@@ -166,7 +167,7 @@ def _one_by_one(model: keras.Model, docs: Iterable[Any]) -> Iterator[Any]:
 
 
 def _rows_of(batch: Any) -> Iterator[Any]:
-    """Samples of a batch, or of a list or dict of batches."""
+    """Yield the samples of a batch, or of several inputs."""
     if isinstance(batch, Mapping):
         for row in zip(*batch.values()):
             yield dict(zip(batch, row))

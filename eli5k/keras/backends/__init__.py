@@ -1,4 +1,4 @@
-"""The seam to the framework under Keras: one file a backend, each a :class:`Backend`.
+"""Access to the framework under Keras: one :class:`Backend` per file.
 
 No other part of the package imports a framework, or asks which one it is.
 """
@@ -12,14 +12,14 @@ from typing import Any, Protocol, cast
 
 import keras
 
-# Of whichever framework: Keras has no type for them all.
+# A tensor of any framework: Keras has no type for them all.
 Tensor = Any
 
 SUPPORTED = ("tensorflow", "torch", "jax")
 
 
 class Backend(Protocol):
-    """What each module of this package offers."""
+    """Functions that each module of this package offers."""
 
     def differentiate(
         self, forward: Callable[..., Any]
@@ -30,8 +30,8 @@ class Backend(Protocol):
         ----------
         forward : callable
             ``forward(tap) -> (scores, rest)`` with scores ``(batch, targets)``. It passes each
-            tensor of interest through ``tap`` and goes on with what ``tap`` returns. It may be
-            called several times.
+            tensor of interest through ``tap`` and continues with the result. It may be called
+            several times.
 
         Returns
         -------
@@ -50,10 +50,10 @@ class Backend(Protocol):
         layers_of: Callable[[keras.Model], list[keras.Layer]],
         is_new: bool,
     ) -> Callable[..., Any]:
-        """Make ``function``, of tensors or arrays, as fast as the framework can run it.
+        """Make ``function`` as fast as the framework can run it.
 
-        What cannot be traced runs eagerly, at every call. Functions inside the model that its user
-        compiled run as the Python that they are made of, so that hooks see what they do.
+        What can't be traced runs eagerly at every call. Functions that the user compiled run as the
+        Python code they were made from, so that hooks see what they do.
 
         Parameters
         ----------
@@ -64,14 +64,14 @@ class Backend(Protocol):
         layers_of : callable
             Lists all layers of a model.
         is_new : bool
-            ``function`` holds something that may never be asked about again, such as a lambda: it
-            is not worth compiling at its first call.
+            ``function`` holds something that may never be asked about again, such as a lambda, so
+            it isn't worth compiling at its first call.
         """
 
     def at_inference(
         self, model: keras.Model, layers_of: Callable[[keras.Model], list[keras.Layer]]
     ) -> AbstractContextManager[None]:
-        """Let the model run as in ``predict``, with what its user compiled as plain Python."""
+        """Run the model as ``predict`` does, and user-compiled code as plain Python."""
 
     def dry_run(
         self,
@@ -79,22 +79,22 @@ class Backend(Protocol):
         model: keras.Model,
         layers_of: Callable[[keras.Model], list[keras.Layer]],
     ) -> None:
-        """Run ``function``, which calls the model, for the sake of shapes: no number matters."""
+        """Run ``function``, which calls the model, to learn shapes only."""
 
     def draws_random_numbers(self, function: Callable[..., Any]) -> bool:
-        """Tell whether a function that ``compiled`` returned draws the framework's random numbers.
+        """Tell whether a compiled function draws the framework's random numbers.
 
-        As far as it is known: a compiled function shows it, an eager run may hide it.
+        A compiled function shows that, but an eager run may hide it.
         """
 
 
 def active_backend() -> Backend:
-    """Module of this package for the backend that Keras runs on.
+    """Return the module for the backend that Keras runs on.
 
     Raises
     ------
     RuntimeError
-        If Keras runs on a backend that cannot differentiate, such as ``numpy``.
+        If Keras runs on a backend that can't differentiate, such as ``numpy``.
 
     Examples
     --------
@@ -104,14 +104,14 @@ def active_backend() -> Backend:
     name = keras.config.backend()
     if name not in SUPPORTED:
         raise RuntimeError(
-            f"Keras runs on the backend {name!r}, and eli5k on one of {', '.join(SUPPORTED)}. "
-            "Set the environment variable KERAS_BACKEND before keras is imported."
+            f"Keras runs on the backend {name!r}, but eli5k needs one of {', '.join(SUPPORTED)}. "
+            "Set the environment variable KERAS_BACKEND before you import keras."
         )
     return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
 
 
 def to_tensors(structure: Any) -> Any:
-    """Make tensors of the arrays in a structure; None stays.
+    """Convert the arrays of a structure to tensors; None stays.
 
     Examples
     --------

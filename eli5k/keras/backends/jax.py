@@ -1,4 +1,4 @@
-"""JAX: a pull-back through zeros added at the tapped tensors, inside one ``jax.jit``."""
+"""JAX: pull back to zeros added at the taps, under ``jax.jit``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jax.extend import core
 
 from eli5k.keras.backends import Tensor, to_tensors
 
-# What JAX raises where a model needs the numbers of a tensor, such as an if or numpy.
+# Errors of JAX if a model needs the numbers of a tensor, for instance in an if or for NumPy.
 UNTRACEABLE = (
     jax.errors.ConcretizationTypeError,
     jax.errors.NonConcreteBooleanIndexError,
@@ -25,7 +25,7 @@ UNTRACEABLE = (
 def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
     """Run ``forward`` and differentiate its scores with respect to what it taps.
 
-    It is traced twice. See :class:`eli5k.keras.backends.Backend`.
+    ``forward`` is traced twice. See :class:`eli5k.keras.backends.Backend`.
     """
 
     def shifted(shifts: list[jax.Array]) -> tuple[jax.Array, Any]:
@@ -36,7 +36,7 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[
             return tapped[-1]
 
         scores, rest = forward(tap)
-        # Samples do not mix at inference: the gradient of the sum is each sample's own gradient.
+        # Samples don't mix at inference, so the gradient of the sum is each sample's own gradient.
         return jnp.sum(scores, axis=0), ((scores, rest), tapped)
 
     zeros = [jnp.zeros(tap.shape, tap.dtype) for tap in _taps(forward)]
@@ -45,7 +45,7 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[
 
 
 def _taps(forward: Callable[..., Any]) -> list[jax.ShapeDtypeStruct]:
-    """Shapes of the tensors that ``forward`` taps."""
+    """Return the shapes of the tensors that ``forward`` taps."""
 
     def tapped() -> list[jax.Array]:
         tensors: list[jax.Array] = []
@@ -61,7 +61,7 @@ def _taps(forward: Callable[..., Any]) -> list[jax.ShapeDtypeStruct]:
 
 
 def _shapes_of(function: Callable[..., Any]) -> Any:
-    """Trace ``function`` or, where the model needs numbers and a trace has only shapes, run it."""
+    """Trace ``function``, or run it if a trace isn't enough."""
     with _untraceable_passed_over():
         return jax.eval_shape(function)
     return function()
@@ -69,11 +69,11 @@ def _shapes_of(function: Callable[..., Any]) -> Any:
 
 @contextmanager
 def _untraceable_passed_over() -> Iterator[None]:
-    """Go on behind the context where something in it could not be traced."""
+    """Ignore the error if something can't be traced."""
     try:
         yield
     except Exception as error:
-        # Keras puts its own error in the place of some that JAX raises.
+        # Keras replaces some errors of JAX by its own.
         cause: BaseException | None = error
         while not isinstance(cause, UNTRACEABLE):
             if cause is None:
@@ -82,10 +82,10 @@ def _untraceable_passed_over() -> Iterator[None]:
 
 
 def _gradients(pull_back: Callable[..., Any], totals: jax.Array) -> list[jax.Array | None]:
-    """Gradients ``(targets, batch, ...)`` of the totals with respect to each tapped tensor."""
+    """Compute gradients ``(targets, batch, ...)`` with respect to each tapped tensor."""
     backward = jax.make_jaxpr(pull_back)(totals)
     gradients = jax.vmap(core.jaxpr_as_fun(backward))(jnp.eye(len(totals), dtype=totals.dtype))
-    # JAX fills in zeros where nothing flows: these do not come from the gradient of the totals.
+    # JAX fills in zeros if nothing flows: these don't depend on the gradient of the totals.
     reached = set(backward.jaxpr.invars)
     for equation in backward.jaxpr.eqns:
         if any(isinstance(x, core.Var) and x in reached for x in equation.invars):
@@ -118,7 +118,7 @@ def compiled(
         if is_traceable and not wait:
             with _untraceable_passed_over():
                 return graph(weights, *args)
-            is_traceable = False  # Nor will it be at the next call.
+            is_traceable = False  # It won't be at the next call either.
         wait = False
         with _inlined(has_jit):
             return function(*args)
@@ -132,14 +132,17 @@ def _has_jitted_part(layer: keras.Layer) -> bool:
 
 
 def _inlined(has_jit: bool) -> AbstractContextManager[None]:
-    """Run what the user put under ``jax.jit`` as plain Python: a hook would stay in its trace."""
+    """Run code under the user's ``jax.jit`` as plain Python.
+
+    Its trace would keep a hook.
+    """
     return jax.disable_jit() if has_jit else nullcontext()
 
 
 def at_inference(
     model: keras.Model, layers_of: Callable[[keras.Model], list[keras.Layer]]
 ) -> AbstractContextManager[None]:
-    """Run what the user put under ``jax.jit`` as plain Python, where hooks can see it."""
+    """Run code under the user's ``jax.jit`` as plain Python, for hooks."""
     return _inlined(any(_has_jitted_part(layer) for layer in layers_of(model)))
 
 
@@ -148,9 +151,9 @@ def dry_run(
     model: keras.Model,
     layers_of: Callable[[keras.Model], list[keras.Layer]],
 ) -> None:
-    """Trace ``function``: on JAX that is sooner done than running it."""
+    """Trace ``function``: on JAX that is faster than running it."""
 
-    # A function of its own, since JAX does not trace again what it has traced before.
+    # A new function each time: JAX doesn't trace again what it has traced before.
     def run() -> Any:
         with at_inference(model, layers_of):
             return function()
@@ -159,6 +162,6 @@ def dry_run(
 
 
 def draws_random_numbers(function: Callable[..., Any]) -> bool:
-    """JAX has no random numbers but those of a key that is passed."""
+    """Return False: in JAX all random numbers come from a given key."""
     del function
     return False

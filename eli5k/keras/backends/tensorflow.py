@@ -1,4 +1,4 @@
-"""TensorFlow: a gradient tape that begins at the tapped tensors, inside one ``tf.function``."""
+"""TensorFlow: a gradient tape from the taps on, inside one ``tf.function``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from eli5k.keras.backends import Tensor, to_tensors
 
-# Up to here a backward pass each is written out, which runs a little faster than a loop over them.
+# Up to this many targets each backward pass is unrolled, which is a little faster than a loop.
 UNROLLED = 5
 
 # TensorFlow's switch is one for all threads: the last of those in need of it turns it back.
@@ -29,20 +29,20 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
 
         def tap(tensor: tf.Tensor) -> tf.Tensor:
-            # A tensor of its own: what else uses the tensor, or taps it, is not asked about.
+            # A new tensor: other uses of the tensor, or other taps, don't count.
             tensor = tf.identity(tensor)
             tape.watch(tensor)
             tapped.append(tensor)
             return tensor
 
         scores, rest = forward(tap)
-        # Samples do not mix at inference: the gradient of the sum is each sample's own gradient.
+        # Samples don't mix at inference, so the gradient of the sum is each sample's own gradient.
         totals = tf.reduce_sum(scores, axis=0)
 
     def backward(seed: tf.Tensor) -> list[tf.Tensor | None]:
         return tape.gradient(totals, tapped, output_gradients=seed)
 
-    # One backward pass a target: on a CPU, products of a vector with a large dense kernel are so
+    # One backward pass per target: on a CPU, products of a vector with a large dense kernel are so
     # much faster than those of a small matrix that all at once (tape.jacobian) takes longer.
     seeds = tf.eye(totals.shape[0], dtype=totals.dtype)
     if totals.shape[0] <= UNROLLED:
@@ -58,7 +58,7 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[
         return [gradient for gradient in backward(seed) if gradient is not None]
 
     dtypes = [tensor.dtype for tensor, flows in zip(tapped, connected) if flows]
-    # A loop in the graph: it takes as long to build for a hundred targets as for one.
+    # A loop in the graph takes as long to build for a hundred targets as for one.
     stacked = iter(tf.map_fn(connected_gradients, seeds, dtypes) if dtypes else [])
     return (scores, rest), tapped, [next(stacked) if flows else None for flows in connected]
 
@@ -69,17 +69,20 @@ def compiled(
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
-    """Run ``function`` eagerly at its first call, and compile it when it is called again.
+    """Run ``function`` eagerly at first, and compile it when called again.
 
-    Tracing takes as long as several eager runs, so a question that is asked once is answered
-    soonest without it.
+    Tracing takes as long as several eager runs, so a question that is asked only once is answered
+    faster without it.
     """
     del layers_of, is_new
     return _Compiled(function, model_of)
 
 
 class _Compiled:
-    """A function that is eager at first, then a graph for each signature, if it can be one."""
+    """Function that runs eagerly first, then as a graph per signature.
+
+    It stays eager if it can't be traced.
+    """
 
     def __init__(self, function: Callable[..., Any], model_of: Callable[[], keras.Model]) -> None:
         self.function = function
@@ -94,16 +97,16 @@ class _Compiled:
         if not (self.asked and self.is_traceable):
             self.asked = True
             return self._run_eagerly(*args)
-        # Calling the traced function itself spares tf.function's look-up, which takes as long as
-        # everything else here.
+        # Call the traced function directly: the look-up in tf.function takes as long as everything
+        # else here.
         signature = [(x.shape, x.dtype) for x in tf.nest.flatten(args) if x is not None]
         known, concrete = self.last
         if known != signature:
             try:
                 with at_inference():
                     concrete = self.graph.get_concrete_function(*args)
-            except Exception:  # A model's code may trip over a symbol in any way: see what it says
-                self.is_traceable = False  # of a number. What is truly wrong is raised there again.
+            except Exception:  # A model's code may fail on a symbol in any way: try real numbers.
+                self.is_traceable = False  # A true mistake is raised there again.
                 return self._run_eagerly(*args)
             self.last = (signature, concrete)
             self.is_random = self.is_random or _is_random(concrete.graph)
@@ -119,9 +122,9 @@ def at_inference(
     model: keras.Model | None = None,
     layers_of: Callable[[keras.Model], list[keras.Layer]] | None = None,
 ) -> Iterator[None]:
-    """Run what the user put under ``tf.function`` as plain Python, where hooks can see it.
+    """Run code under the user's ``tf.function`` as plain Python, for hooks.
 
-    Traced into a function of the user's, a hook would stay there for good.
+    If it were traced into the user's function, a hook would stay there for good.
     """
     del model, layers_of
     with _switch:
@@ -141,19 +144,22 @@ def dry_run(
     model: keras.Model,
     layers_of: Callable[[keras.Model], list[keras.Layer]],
 ) -> None:
-    """Run ``function`` eagerly: on TensorFlow that is sooner done than tracing it."""
+    """Run ``function`` eagerly: on TensorFlow that is faster than tracing it."""
     del model, layers_of
     with at_inference():
         function()
 
 
 def draws_random_numbers(function: Any) -> bool:
-    """Tell whether a function that ``compiled`` returned draws TensorFlow's own random numbers."""
+    """Tell whether a compiled function draws TensorFlow's own random numbers."""
     return bool(function.is_random)
 
 
 def _is_random(graph: tf.Graph) -> bool:
-    """Find operations that draw: stateless ones, whose seed is the model's, are others."""
+    """Find operations that draw random numbers.
+
+    Stateless ones take their seed from the model, and don't count.
+    """
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
     return any(

@@ -1,4 +1,4 @@
-"""PyTorch: eager, without gradients up to the first tapped tensor, with autograd from there on."""
+"""PyTorch: run eagerly, with autograd from the first tap on."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 from eli5k.keras.backends import Tensor, to_tensors
 
 _flags_lock = threading.Lock()
-# How many runs a wrapped module is in, and which of its parts its user had in training mode.
+# How many runs each wrapped module is in, and which of its parts the user had in training mode.
 _running: dict[torch.nn.Module, tuple[int, dict[torch.nn.Module, bool]]] = {}
 
 
 def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
-    """Run ``forward`` and differentiate its scores with respect to what it taps, all detached.
+    """Run ``forward`` and differentiate its scores at the taps, all detached.
 
     See :class:`eli5k.keras.backends.Backend`.
     """
@@ -26,21 +26,21 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[
 
     def tap(tensor: torch.Tensor) -> torch.Tensor:
         torch.set_grad_enabled(True)
-        # What follows an earlier tap must stay connected to it.
+        # A tensor after an earlier tap must stay connected to that tap.
         point = tensor.view_as(tensor) if tensor.requires_grad else _leaf(tensor)
         tapped.append(point)
-        # The model may go on in place, which would change the point and, on a leaf, is an error.
+        # The model may work in place, which would change the point, and is an error on a leaf.
         return point.clone()
 
     with torch.inference_mode(False), torch.no_grad():
         scores, rest = forward(tap)
         if tapped and not torch.is_grad_enabled():
-            # The model turned gradients off itself for a while, and then back to what they were.
+            # The model turned gradients off for a while, and then restored the mode.
             tapped.clear()
             with torch.enable_grad():
                 scores, rest = forward(tap)
         with torch.enable_grad():
-            # Samples do not mix at inference: the gradient of the sum is each sample's own.
+            # Samples don't mix at inference, so the gradient of the sum is each sample's own.
             totals = scores.sum(dim=0)
         gradients = _gradients(totals, tapped)
     results, tapped = keras.tree.map_structure(_detached, ((scores, rest), tapped))
@@ -52,7 +52,7 @@ def _leaf(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _usable(value: Any) -> Any:
-    """Copy a tensor that was made in inference mode: autograd refuses to work with it."""
+    """Copy a tensor of inference mode, which autograd refuses."""
     return value.clone() if isinstance(value, torch.Tensor) and value.is_inference() else value
 
 
@@ -61,7 +61,7 @@ def _detached(value: Any) -> Any:
 
 
 def _gradients(totals: torch.Tensor, tapped: list[torch.Tensor]) -> list[torch.Tensor | None]:
-    """Gradients ``(targets, batch, ...)`` of the totals with respect to each tapped tensor."""
+    """Compute gradients ``(targets, batch, ...)`` with respect to each tapped tensor."""
     if not totals.requires_grad:
         return [None] * len(tapped)
     if len(totals) == 1:
@@ -82,13 +82,13 @@ def compiled(
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
-    """The same function, eager, whatever mode the user has set."""
+    """Wrap ``function`` to run eagerly in any mode of the user."""
     del is_new
     return _Eager(function, model_of, layers_of)
 
 
 class _Eager:
-    """A function that runs where the model is, and leaves PyTorch's modes and seeds alone."""
+    """Function that runs on the model's device and keeps PyTorch's state."""
 
     def __init__(
         self,
@@ -122,12 +122,12 @@ def dry_run(
 
 
 def draws_random_numbers(function: Any) -> bool:
-    """Tell whether a function that ``compiled`` returned draws PyTorch's own random numbers."""
+    """Tell whether a compiled function draws PyTorch's own random numbers."""
     return bool(function.is_random)
 
 
 def _assignments_forgotten(model: keras.Model) -> keras.StatelessScope:
-    """Keep what is assigned to variables, such as the next state of a seed, out of them."""
+    """Keep assignments, such as a seed's next state, out of the variables."""
     inference = [variable for variable in model.variables if variable._value.is_inference()]
     return keras.StatelessScope([(variable, variable.value.clone()) for variable in inference])
 
@@ -136,26 +136,26 @@ def _assignments_forgotten(model: keras.Model) -> keras.StatelessScope:
 def at_inference(
     model: keras.Model, layers_of: Callable[[keras.Model], list[keras.Layer]]
 ) -> Iterator[None]:
-    """Run where the model is, in whatever mode the user's code is; leave every mode as it was."""
+    """Run on the model's device, and leave every mode as it was."""
     wrapped = [x for x in layers_of(model) if isinstance(x, keras.layers.TorchModuleWrapper)]
     device = next((variable._value.device for variable in model.variables), None)
     # Keras makes new tensors on the device of its own setting.
     there = nullcontext() if device is None else keras.device(_name_of(device))
-    # What the user compiled runs as plain Python: traced into it, a hook would stay there.
+    # User-compiled code runs as plain Python: a hook that is traced into it would stay there.
     uncompiled = torch.compiler.set_stance("force_eager")
     with torch.inference_mode(False), torch.no_grad(), _flags_kept(wrapped), there, uncompiled:
         yield
 
 
 def _name_of(device: torch.device) -> str:
-    """Name of a device as Keras compares it: "cuda", without a number where that is the default."""
+    """Return a device's name as Keras compares it, such as "cuda"."""
     is_default = torch.empty(0, device=device.type).device == device
     return device.type if is_default else str(device)
 
 
 @contextmanager
 def _flags_kept(wrapped: list[torch.nn.Module]) -> Iterator[None]:
-    """Switch wrapped modules back: Keras switches them to evaluation when it calls them so."""
+    """Restore wrapped modules, which Keras switches to evaluation when called."""
     with _flags_lock:
         for module in wrapped:
             runs, flags = _running.get(module) or (0, {m: m.training for m in module.modules()})

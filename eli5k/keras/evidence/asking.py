@@ -1,4 +1,4 @@
-"""Put one question to a model: run it with a probe in place, compiled when asked for again."""
+"""Put one question to a model, compiled when it is asked again."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from eli5k.keras.model.state import compiled, stateless
 from eli5k.keras.model.structure import Head
 from eli5k.keras.model.survey import Survey, run_model
 
-# A compiled score and the same one computed again differ by rounding only.
+# A compiled score and the same one computed eagerly differ only by rounding.
 ROUNDING = {"rtol": 1e-3, "atol": 1e-5}
-# A callable that was found changed so often is not compiled any more.
+# After this many changes a callable is no longer compiled.
 PATIENCE = 2
 RANDOM = "draws random numbers"
 
 
 class DisconnectedError(ValueError):
-    """The explained score does not depend on the point where evidence was to be taken."""
+    """Error: the explained score doesn't depend on the probe's point."""
 
 
 class Peaks(NamedTuple):
-    """The largest activations and gradients in magnitude, which tell why a map is blank.
+    """Largest activations and gradients, which tell why a map is blank.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Peaks(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What is asked of a model, apart from the operands of the patches."""
+    """Question to a model, without the operands of the patches."""
 
     model: keras.Model
     survey: Survey
@@ -58,7 +58,7 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back; tensors while the model runs, arrays afterwards.
+    """Answer to a question: tensors during a run, arrays afterwards.
 
     ``outputs`` are the model's, with the logits of each head, if the target has functions.
     """
@@ -69,13 +69,13 @@ class Answer(NamedTuple):
     outputs: Any
 
 
-# A compiled function outlives the question that it was made for, and must not keep it alive: it
-# finds here what to trace.
+# A compiled function outlives the question that it was made for, and must not keep it alive. It
+# finds the question to trace here.
 _asking = threading.local()
 
 
 def ask_model(question: Question, operands: Sequence[Any] = ()) -> Answer:
-    """Run the model as a question wants it.
+    """Run the model to answer a question.
 
     Parameters
     ----------
@@ -111,9 +111,12 @@ def ask_model(question: Question, operands: Sequence[Any] = ()) -> Answer:
 
 
 def _key(question: Question) -> Hashable | None:
-    """What the compiled function depends on; None if that cannot be compared later."""
+    """Return what a compiled function depends on.
+
+    None if that can't be compared later.
+    """
     survey, classes = question.survey, question.classes
-    # A graph for each number of targets: of a variable number it could not be built.
+    # One graph for each number of targets: a variable number could not be traced.
     columns = None if classes is None else classes.shape[1:]
     asked = (question.probe, question.patches, question.target, question.function)
     try:
@@ -138,7 +141,7 @@ def _run(function: Callable[..., Any], question: Question, operands: Sequence[An
 
 
 def _is_stale(question: Question, answer: Answer) -> bool:
-    """Tell whether a callable target gives other scores now than when it was compiled."""
+    """Tell whether a callable target gives other scores than when compiled."""
     outputs, logits = answer.outputs
     heads = _heads(question.survey, outputs, logits)
     now = keras.ops.convert_to_numpy(call_functions(outputs, heads, question.target))
@@ -166,7 +169,10 @@ def _to_numpy(answer: Answer) -> Answer:
 
 
 def _answer(inputs: Any, classes: Tensor, *operands: Any) -> tuple[Any, ...]:
-    """Run the model: what is compiled. The question is that of the thread which asks."""
+    """Run the model: this is the function that is compiled.
+
+    The question is that of the current thread.
+    """
     question: Question = _asking.question
     with ExitStack() as patches:
         for patch, operand in zip(question.patches, operands or [None] * len(question.patches)):
@@ -185,7 +191,7 @@ def _kept(question: Question, outputs: Any, heads: list[Head]) -> Any:
 def _answer_with_gradients(
     question: Question, probe: Probe, inputs: Any, classes: Tensor
 ) -> tuple[Any, ...]:
-    """Run the model once, and differentiate the scores with respect to what the point taps."""
+    """Run the model once and differentiate the scores at the taps."""
     abouts: list[Tap] = []
 
     def forward(tap: Callable[[Tensor], Tensor]) -> tuple[Any, tuple[Any, ...]]:
@@ -193,7 +199,7 @@ def _answer_with_gradients(
 
         def tap_and_note(tensor: Tensor, about: Tap) -> Tensor:
             abouts.append(about)
-            # In single precision: half underflows where gradients are summed.
+            # In single precision: sums of gradients underflow in half precision.
             return keras.ops.cast(tap(keras.ops.cast(tensor, "float32")), tensor.dtype)
 
         point = probe.point
@@ -216,7 +222,7 @@ def _answer_with_gradients(
     evidence = probe.point.gather(found)
     if evidence is None:
         raise DisconnectedError(_disconnected(probe))
-    # Of several calls of a layer, the last is the one that is explained; biases follow the input.
+    # If a layer is called several times, its last call is explained; biases follow the input.
     peaks = _peaks(found[0 if isinstance(probe.point, Biases) else -1][1])
     assert question.function is not None
     return scores, question.function(evidence), peaks, kept
@@ -240,12 +246,12 @@ def _peaks(evidence: Evidence) -> Peaks:
 def _disconnected(probe: Probe) -> str:
     if isinstance(probe.point, Input | Biases):
         return (
-            "The explained score has no gradient at the input: the model takes integers, or does "
-            "not use this input."
+            "The explained score has no gradient at the input: the model takes integers, or "
+            "doesn't use this input."
         )
     name = getattr(probe.point, "path", None)
     where = f"layer {name!r}" if name else f"{probe.point}"
     return (
         f"The explained score does not depend on {where}. "
-        "Pass a layer between the input and this output, or None to have one chosen."
+        "Pass a layer between the input and this output, or leave layer=None to let eli5k choose."
     )

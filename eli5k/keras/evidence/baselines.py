@@ -1,4 +1,4 @@
-"""An input that shows nothing: what a path starts from, and what hides a part of a picture."""
+"""Baselines: inputs that show nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 Baseline = float | tuple[float, ...] | str | Callable[[np.ndarray], Any]
-# "blur": the standard deviation as a share of each axis.
+# For "blur": the standard deviation as a share of each axis.
 BLUR = 1 / 16
 
 
@@ -20,8 +20,8 @@ def baseline_of(image: np.ndarray, baseline: Baseline) -> np.ndarray:
     image : numpy.ndarray
         ``(batch, *grid, channels)``, in the units of the model's input.
     baseline : float, tuple of float, "mean", "blur" or callable
-        A number; one for each channel; the mean of each channel of the image; the image blurred by
-        a Gaussian of a sixteenth of each axis; or what makes baselines of images, both
+        A number; one number for each channel; the mean of each channel; the image blurred by a
+        Gaussian of a sixteenth of each axis; or a function from images to baselines, both
         ``(batch, *grid, channels)``.
 
     Returns
@@ -32,7 +32,7 @@ def baseline_of(image: np.ndarray, baseline: Baseline) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is none of these, does not fit the image, or is not finite.
+        If it is none of these, doesn't fit the image, or is not finite.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def baseline_of(image: np.ndarray, baseline: Baseline) -> np.ndarray:
         array = np.broadcast_to(np.asarray(value, "float32"), image.shape)
     except (TypeError, ValueError) as error:
         raise ValueError(_wrong(image, baseline, value)) from error
-    # A document's own NaN may come out of its mean; from a callable it is a mistake.
+    # The mean of a document with NaN is NaN; from a callable, NaN is a mistake.
     is_own = baseline in ("mean", "blur") if isinstance(baseline, str) else False
     if value is None or not (is_own or np.isfinite(array).all()):
         raise ValueError(_wrong(image, baseline, value))
@@ -71,7 +71,7 @@ def _mean(image: np.ndarray) -> np.ndarray:
 
 
 def _blur(image: np.ndarray) -> np.ndarray:
-    """Blur along each axis of the grid; the border goes on beyond the picture."""
+    """Blur along each axis of the grid, continuing beyond the border."""
     blurred = image.astype("float32")
     for axis in range(1, image.ndim - 1):
         size = image.shape[axis]

@@ -1,8 +1,8 @@
-"""Where evidence is taken from a model, and what is changed in it meanwhile.
+"""Where evidence is taken from a model, and what is changed meanwhile.
 
-A :class:`Probe` is a point and patches. A point says which tensors of a run are tapped; a patch is
-an intervention: what maps a model and an operand to a context manager that is open while the model
-runs. A new mechanism is a new point or a new patch, and needs no change of the engine.
+A :class:`Probe` is a point and patches. A point chooses the tensors that are tapped in a run. A
+patch is an intervention: it maps a model and an operand to a context manager that is open while the
+model runs. A new mechanism is a new point or a new patch, and needs no change of the engine.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from eli5k.keras.model.survey import RELUS, Survey
 class Evidence(NamedTuple):
     """Activations, and the gradients of the scores with respect to them.
 
-    Always channels last and in float32, whatever the model has.
+    Always channels last and float32, even if the model isn't.
 
     Attributes
     ----------
     activations : tensor
-        ``(batch, *grid, channels)``; of a bias, ``(channels,)``.
+        ``(batch, *grid, channels)``, or ``(channels,)`` for a bias.
     gradients : tensor
-        ``(targets, batch, *grid, channels)``: of each target's score.
+        ``(targets, batch, *grid, channels)``: gradients of each target's score.
     """
 
     activations: Tensor
@@ -40,17 +40,17 @@ class Evidence(NamedTuple):
 
 
 class Tap(NamedTuple):
-    """What is known of a tapped tensor beside its values.
+    """Facts about a tapped tensor, besides its values.
 
     Attributes
     ----------
     path : str or None
-        The layer that put it out; None for the input.
+        The layer whose output it is; None for the input.
     to_grid : callable
-        ``to_grid(tensor, leading)`` brings it to ``(..., *grid, channels)``; the first ``leading``
-        axes stay.
+        ``to_grid(tensor, leading)`` returns it as ``(..., *grid, channels)`` and keeps the first
+        ``leading`` axes.
     constant : tensor or None
-        What stands for the activations in the evidence, if it is not the tensor itself.
+        What the evidence has as activations, if not the tensor itself.
     """
 
     path: str | None
@@ -77,7 +77,7 @@ class Point(Protocol):
         model : keras.Model
         survey : Survey
         tap : callable
-            ``tap(tensor, about) -> tensor``: the model goes on with what it returns.
+            ``tap(tensor, about) -> tensor``: the model continues with the result.
 
         Returns
         -------
@@ -86,7 +86,7 @@ class Point(Protocol):
         """
 
     def gather(self, found: Sequence[tuple[Tap, Evidence]]) -> Any:
-        """Choose, of all evidence on which a score depends, what a method gets; None if nothing."""
+        """Choose the evidence that a method gets; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,11 @@ class Layer:
     Attributes
     ----------
     path : str or None
-        None stands for the layer that the run's options name or, without one, the default layer.
+        None stands for the layer in the run's options or, without one, the default layer.
     tokens : tuple of int or None
         Grid of the patches, if the output is ``(batch, tokens, channels)``.
     reshape : callable or None
-        From the layer's output to ``(batch, *grid, channels)``.
+        Function from the layer's output to ``(batch, *grid, channels)``.
     """
 
     path: str | None = None
@@ -118,7 +118,7 @@ class Layer:
             yield list
 
     def gather(self, found: Sequence[tuple[Tap, Evidence]]) -> Any:
-        # A layer that is called several times is explained at the call nearest to the output.
+        # If a layer is called several times, the call nearest to the output is explained.
         return found[-1][1] if found else None
 
 
@@ -136,7 +136,7 @@ def _layer_to_grid(tensor: Tensor, leading: int, point: Layer, channels_first: b
 
 
 def _check_reshaped(rows: Tensor, tensor: Tensor, leading: int) -> None:
-    """Raise a ValueError if ``reshape`` did not keep the samples, or left no grid."""
+    """Raise ValueError unless ``reshape`` kept the samples and a grid."""
     expected = prod(n for n in tensor.shape[:leading] if n is not None)
     known = None not in tensor.shape[:leading]
     fits = (
@@ -146,7 +146,7 @@ def _check_reshaped(rows: Tensor, tensor: Tensor, leading: int) -> None:
     )
     if not fits:
         raise ValueError(
-            "reshape must return a tensor (batch, *grid, channels) with as many samples as it got. "
+            "reshape must return a tensor (batch, *grid, channels) with the samples that it got. "
             f"Received, for {tuple(tensor.shape[leading - 1 :])}: "
             f"{tuple(rows.shape) if hasattr(rows, 'shape') else type(rows).__name__}"
         )
@@ -154,7 +154,10 @@ def _check_reshaped(rows: Tensor, tensor: Tensor, leading: int) -> None:
 
 @dataclass(frozen=True)
 class Layers:
-    """The outputs of several layers, in one run: evidence is a dict by path."""
+    """The outputs of several layers, in one run.
+
+    Their evidence is a dict by path.
+    """
 
     layers: tuple[Layer, ...]
 
@@ -166,7 +169,7 @@ class Layers:
             yield list
 
     def gather(self, found: Sequence[tuple[Tap, Evidence]]) -> Any:
-        # As in Layer, the last of several calls.
+        # As in Layer, the last of several calls counts.
         return {about.path: evidence for about, evidence in found} or None
 
 
@@ -185,7 +188,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Both:
-    """One layer and the image input, in one run: evidence is ``(at_layer, at_input)``."""
+    """One layer and the image input, in one run.
+
+    Their evidence is ``(at_layer, at_input)``.
+    """
 
     layer: Layer
 
@@ -203,9 +209,11 @@ class Both:
 
 @dataclass(frozen=True)
 class Biases:
-    """The image input, and each tensor to which a layer has just added a bias: a list.
+    """The image input, and each tensor right after a bias is added.
 
-    The evidence of a bias has the bias, ``(channels,)``, for activations.
+    Their evidence is a list.
+
+    The activations of a bias are the bias itself, ``(channels,)``.
     """
 
     @contextmanager
@@ -245,7 +253,7 @@ class Patch(Protocol):
     ) -> AbstractContextManager[Any]:
         """Open the intervention for one run of ``model``.
 
-        ``operand`` is a tensor that may differ from run to run without compiling anew, or None.
+        ``operand`` is a tensor, or None. It may change between runs without a new compilation.
         """
 
 
@@ -270,11 +278,11 @@ class Probe:
 
 @dataclass(frozen=True)
 class ScaledChannels:
-    """Multiply the channels of a layer's output, at each of its calls, by the operand.
+    """Patch that multiplies the channels of a layer by the operand.
 
-    The operand is ``(rows, channels)``, float32. A single sample becomes as many rows at the layer:
-    what comes before runs once for all of them. This works if the rest of the model depends on the
-    layer alone, or broadcasts.
+    The operand is ``(rows, channels)``, float32, and applies to each call of the layer. A single
+    sample becomes that many rows at the layer, so the layers before it run once for all of them.
+    This works if the rest of the model depends on the layer alone, or broadcasts.
 
     Attributes
     ----------
@@ -303,7 +311,7 @@ def guided_relus(model: keras.Model, survey: Survey, operand: Tensor) -> Iterato
     with ExitStack() as hooks:
         for name in RELUS:
             hooks.enter_context(activation_hook(name, lambda _, y: _positive_gradient(y)))
-        # TensorFlow's is made of a ReLU, which it is not anywhere else.
+        # TensorFlow computes it with a ReLU; the other backends don't.
         hooks.enter_context(activation_hook("hard_sigmoid", lambda x, _: _hard_sigmoid(x)))
         yield
 

@@ -1,4 +1,4 @@
-"""A batch and what is asked of a model about it: what each method is a function of."""
+"""Run: a batch and a question about it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from eli5k.options import Options
 
 
 class Attribution(NamedTuple):
-    """What a method made of a batch, as arrays.
+    """Result of a method for a batch, as arrays.
 
     Attributes
     ----------
     layer : str or None
-        Path of the layer whose evidence was taken; None for the input itself.
+        Path of the explained layer; None for the input itself.
     scores : Scores
         Arrays ``(batch, targets)``.
     maps : numpy.ndarray
@@ -41,21 +41,23 @@ class Attribution(NamedTuple):
 
 
 class NoLayerError(ValueError):
-    """No layer of the model has a grid on which the explained score depends."""
+    """Error: the score depends on no layer with a grid."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A batch, and what is asked about it. A method is a function from this to an attribution.
+    """A batch, and a question about it.
 
-    :func:`eli5k.keras.run` makes one. It holds nothing but what is listed here, and can be kept,
-    and pickled if the model can.
+    A method is a function from a run to an :class:`Attribution`.
+
+    :func:`eli5k.keras.run` makes one. It holds nothing but the attributes below. You can keep it,
+    and pickle it if the model can be pickled.
 
     Attributes
     ----------
     model : keras.Model
     survey : Survey
-        Of this model on such inputs.
+        Survey of this model on such inputs.
     inputs : numpy.ndarray, or list or dict of them
         ``(batch, ...)``, as the model takes them.
     target : Target
@@ -63,10 +65,10 @@ class Run:
     classes : numpy.ndarray or None
         ``(batch, targets)``, int32; None if the model's own scores or callables decide.
     options : Options
-        Of these, ``layer``, ``reshape``, ``batch_size`` and ``progress`` matter here.
+        Only ``layer``, ``reshape``, ``batch_size`` and ``progress`` matter here.
     n_valid : int or None
-        How many samples are asked about, if not all: the rest only fills the batch up, since each
-        new shape would be compiled anew, and what is said about it does not matter.
+        How many samples are asked about, if not all. The rest only fills up the batch, because each
+        new shape would be compiled again, and its results don't matter.
 
     Examples
     --------
@@ -95,12 +97,12 @@ class Run:
 
     @property
     def count(self) -> int:
-        """How many samples are asked about: the first so many of the batch."""
+        """How many samples are asked about: the first ones of the batch."""
         return self.rows if self.n_valid is None else self.n_valid
 
     @property
     def rows(self) -> int:
-        """How many rows the batch has, with those that only fill it up."""
+        """How many rows the batch has, including those that fill it up."""
         return len(keras.tree.flatten(self.inputs)[0])
 
     def part(self, rows: slice | np.ndarray, n_valid: int | None = None) -> Run:
@@ -117,7 +119,7 @@ class Run:
         image : numpy.ndarray
             ``(rows, *grid, channels)``, channels last; rounded if the model takes whole numbers.
         samples : numpy.ndarray
-            ``(rows,)``, int: the sample from which each row takes its other inputs and its classes.
+            ``(rows,)``, int: the sample that each row takes its other inputs and its classes from.
         """
         dtype = self.image.dtype
         if dtype.kind in "iu":
@@ -131,18 +133,18 @@ class Run:
             self,
             inputs=keras.tree.pack_sequence_as(self.inputs, flat),
             classes=None if self.classes is None else self.classes[samples],
-            # One bar is enough where a method that runs the model often is run often itself.
+            # One bar is enough if a method that runs the model often is run often itself.
             options=replace(self.options, progress=False),
             n_valid=None,
         )
 
     def with_classes(self, scores: Scores) -> Run:
-        """Explain, whatever is perturbed, the classes that were chosen for the inputs as they are.
+        """Fix the classes that were chosen for the unperturbed inputs.
 
         Parameters
         ----------
         scores : Scores
-            Of this run.
+            Scores of this run.
         """
         if scores.rivals is not None:
             own = scores.classes[..., np.newaxis]
@@ -152,21 +154,21 @@ class Run:
         return replace(self, classes=scores.classes)
 
     def scores(self, patches: tuple[Patch, ...] = (), operands: Sequence[Any] = ()) -> Scores:
-        """Run the model forward, and only that.
+        """Run the model forward only.
 
         Parameters
         ----------
         patches : tuple of Patch
             Interventions that are open meanwhile.
         operands : sequence of numpy.ndarray or None
-            One for each patch; none for all.
+            One for each patch; empty if none needs any.
         """
         return ask_model(self._question(None, patches, None), operands).scores
 
     def evidence(
         self, probe: Probe, function: Callable[..., Any], operands: Sequence[Any] = ()
     ) -> Attribution:
-        """Run the model forward, and backward to a point, and apply ``function`` to the evidence.
+        """Run the model forward and back to a point; apply ``function`` there.
 
         Parameters
         ----------
@@ -174,9 +176,10 @@ class Run:
             ``Probe(Layer())`` takes the layer of the options or, without one, the last layer that
             has a grid and on which the score depends.
         function : callable
-            From the evidence of the point to maps; of tensors, and compiled with the run.
+            Function from the evidence of the point to maps. It gets tensors, and is compiled with
+            the run.
         operands : sequence of numpy.ndarray or None
-            One for each patch of the probe; none for all.
+            One for each patch of the probe; empty if none needs any.
 
         Returns
         -------
@@ -186,11 +189,11 @@ class Run:
         Raises
         ------
         DisconnectedError
-            If the score does not depend on the point: a ValueError.
+            If the score doesn't depend on the point: a ValueError.
         NoLayerError
             If no layer has a grid on which the score depends: a ValueError.
         TypeError, ValueError
-            If the named layer is none of the model, or has no grid.
+            If the model doesn't call the named layer, or it has no grid.
         """
         if probe.point != Layer():
             answer = ask_model(self._question(probe, probe.patches, function), operands)
@@ -212,7 +215,7 @@ class Run:
         )
 
     def layer_point(self) -> tuple[str, Point]:
-        """Path and point of the layer whose evidence ``Probe(Layer())`` takes.
+        """Return path and point of the layer that ``Probe(Layer())`` takes.
 
         Raises
         ------
@@ -221,7 +224,7 @@ class Run:
         """
         points = self._points()
         if self.options.layer is None and self._default() is None:
-            # Which layer a score depends on is seen in a run; it is remembered.
+            # Only a run shows which layer a score depends on; it is remembered.
             self.evidence(Probe(Layer()), _nothing)
             points = self._points()
         return next(points)
@@ -240,12 +243,12 @@ class Run:
         return find_out() if key is None else bool(self.remembered(key, find_out))
 
     def computes_relu_after(self, path: str) -> bool:
-        """Tell whether a ReLU is computed after the last call of a layer."""
+        """Tell whether a ReLU follows the last call of a layer."""
         last = max((i for i, call in enumerate(self.survey.calls) if call.path == path), default=-1)
         return self.survey.last_relu is not None and self.survey.last_relu > last
 
     def on_noise(self, rows: int) -> Run:
-        """Ask the same about noise, to learn what does not depend on a document."""
+        """Ask the same about noise, to learn what no document decides."""
         classes = (
             None
             if self.classes is None
@@ -273,7 +276,10 @@ class Run:
             self.remembered(key, lambda: (path, point))
 
     def _target_key(self, about: Any) -> Any:
-        """Key of a fact about the explained output; None if a callable cannot be compared."""
+        """Key of a fact about the explained output.
+
+        None if a callable can't be compared.
+        """
         try:
             return key_of((about, self.target.output, self.target.functions))
         except NoKeyError:
@@ -288,9 +294,9 @@ class Run:
         return input_layer_name(self.model, layer, self.survey.image_index) is not None
 
     def remembered(self, key: Any, find_out: Callable[[], Any]) -> Any:
-        """Return what ``find_out()`` returned for this model as it is, when it was first asked.
+        """Return what ``find_out()`` returned when this model was first asked.
 
-        It must be of the model's structure, and not of what a document's numbers suggest.
+        It must be a fact about the model's structure, never about the numbers of a document.
         """
         return remember(self.model, key, self.survey.structure, find_out)
 
@@ -310,5 +316,5 @@ class Run:
 
 
 def _nothing(evidence: Evidence) -> None:
-    """Ask for no maps: what matters is whether there is evidence at all."""
+    """Ask for no maps, only whether there is any evidence."""
     del evidence

@@ -1,4 +1,4 @@
-"""The numbers that are explained, picked from what a model returned."""
+"""Pick the explained numbers from a model's outputs."""
 
 from __future__ import annotations
 
@@ -13,52 +13,55 @@ from eli5k.keras.model.structure import Head
 
 
 class Objective(Protocol):
-    """What is explained of the scores, if not each score itself: a frozen dataclass."""
+    """Function of the scores that is explained instead of each score.
+
+    A frozen dataclass.
+    """
 
     def __call__(
         self, values: Tensor, every: Tensor, classes: Tensor, rivals: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Make one number a target.
+        """Compute the number that is explained for each target.
 
         Parameters
         ----------
         values : tensor
             ``(batch, targets)``: the scores of the targets.
         every : tensor or None
-            ``(batch, classes)``: the scores of all classes; None if the targets are callables.
+            ``(batch, classes)``: the scores of all classes; None for callable targets.
         classes : tensor
             ``(batch, targets)``, int32.
         rivals : tensor or None
-            ``(batch, targets, rivals)``, int32: the classes with which each is compared, if they
-            are settled already.
+            ``(batch, targets, rivals)``, int32: the classes that each is compared with, if they
+            are already chosen.
 
         Returns
         -------
         explained : tensor
             ``(batch, targets)``
         rivals : tensor or None
-            Those that were chosen.
+            The chosen rivals.
         """
 
 
 @dataclass(frozen=True)
 class Target:
-    """Which numbers of a model's output are explained, whatever the document. Hashable.
+    """Choice of the numbers that are explained, for any document. Hashable.
 
     Attributes
     ----------
     output : int
         Position of the explained output.
     logits : bool
-        Explain what went into the final softmax or sigmoid.
+        Explain the input of the final softmax or sigmoid.
     binary : bool
         One unit stands for two classes.
     best : int
-        Without given classes: explain the ``best`` best, or the ``-best`` worst.
+        If no classes are given, explain the ``best`` best, or the ``-best`` worst.
     functions : tuple of callable
-        From the model's outputs to ``(batch,)``, instead of classes.
+        Functions from the model's outputs to ``(batch,)``, instead of classes.
     objective : Objective or None
-        What is explained of the scores; None for each score itself.
+        Function of the scores to explain; None for each score itself.
     """
 
     output: int = 0
@@ -70,7 +73,7 @@ class Target:
 
 
 class Scores(NamedTuple):
-    """The scores of the targets, as tensors while the model runs and as arrays afterwards.
+    """Scores of the targets: tensors during a run, arrays afterwards.
 
     Attributes
     ----------
@@ -79,9 +82,9 @@ class Scores(NamedTuple):
     probabilities : tensor, numpy.ndarray or None
         ``(batch, targets)``; None if the output is neither a softmax nor a sigmoid.
     explained : tensor or numpy.ndarray
-        ``(batch, targets)``: what the maps are of; the values, but for a target with an objective.
+        ``(batch, targets)``: the explained numbers; the values, unless there is an objective.
     rivals : tensor, numpy.ndarray or None
-        ``(batch, targets, rivals)``, int32: the classes with which an objective compares each.
+        ``(batch, targets, rivals)``, int32: the classes that an objective compares each with.
     """
 
     values: Tensor
@@ -92,7 +95,7 @@ class Scores(NamedTuple):
 
 
 def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Tensor) -> Scores:
-    """Pick, from what the model returned, the numbers that are explained.
+    """Pick the explained numbers from what the model returned.
 
     Parameters
     ----------
@@ -108,7 +111,7 @@ def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Tens
     Returns
     -------
     Scores
-        In float32, whatever the precision of the model.
+        Always float32, at any precision of the model.
     """
     ops = keras.ops
     if target.functions:
@@ -168,7 +171,7 @@ def call_functions(outputs: Any, heads: list[Head], target: Target) -> Tensor:
     Raises
     ------
     ValueError
-        If one of them does not return one number for each sample.
+        If one of them doesn't return one number for each sample.
     """
     rows = heads[0].output.shape[0]
     if target.logits:

@@ -1,4 +1,4 @@
-"""Where a model adds constants: the biases of its layers, and those hidden in a normalisation."""
+"""Biases of a model: constants that its layers and normalisations add."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from eli5k.keras.model.structure import walk
 
 @contextmanager
 def bias_hooks(model: keras.Model, fn: Callable[[Tensor, Tensor, int], Tensor]) -> Iterator[None]:
-    """Pass each tensor to which a layer has just added a bias through ``fn``.
+    """Pass each tensor through ``fn`` right after a bias was added.
 
     Parameters
     ----------
     model : keras.Model
     fn : callable
-        ``fn(tensor, bias, axis) -> tensor``: the bias is ``(channels,)``, or a number, and the axis
-        that of the tensor's channels.
+        ``fn(tensor, bias, axis) -> tensor``: the bias is ``(channels,)`` or a number, and the axis
+        is the tensor's channel axis.
     """
     with ExitStack() as hooks:
         for _, layer in walk(model):
@@ -41,17 +41,18 @@ def _adder(layer: keras.Layer, fn: Callable[..., Any]) -> Callable[[Any], Any]:
 
 
 def bias_of(layer: keras.Layer) -> Any | None:
-    """The constant that a layer adds at inference.
+    """Return the constant that a layer adds at inference.
 
     Parameters
     ----------
     layer : keras.Layer
-        A built one.
+        A built layer.
 
     Returns
     -------
     tensor or None
-        ``(channels,)``, or what broadcasts along the last axes, float32; None where it adds none.
+        ``(channels,)``, or a shape that broadcasts along the last axes, float32; None if it adds
+        no constant.
 
     Examples
     --------
@@ -81,7 +82,7 @@ def bias_of(layer: keras.Layer) -> Any | None:
 
 
 def channel_axis(layer: keras.Layer) -> int:
-    """Axis of a layer's output along which its bias lies."""
+    """Return the axis of a layer's output that its bias lies along."""
     if isinstance(layer, keras.layers.BatchNormalization):
         return layer.axis if isinstance(layer.axis, int) else layer.axis[0]
     return 1 if getattr(layer, "data_format", None) == "channels_first" else -1

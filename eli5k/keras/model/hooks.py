@@ -1,11 +1,11 @@
-"""See, or replace, what a layer or an activation function computes while the model runs.
+"""Hooks: see or replace what a layer or an activation computes.
 
-A hook shadows a function on the one object that computes it, for as long as the context manager
-is open and in the thread that opened it: nothing of the model is rebuilt, so its structure
-(functional, nested, subclassed, reloaded) does not matter.
+A hook shadows a function on the one object that computes it, while the context manager is open and
+only in the thread that opened it. The model isn't rebuilt, so its structure (functional, nested,
+subclassed, reloaded) doesn't matter.
 
 The shadowed objects are shared between threads and, for a backbone, between models. So one lock
-admits one thread at a time to the hooks. Compiled functions run outside of it.
+admits one thread at a time to the hooks. Compiled functions run without it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _one_thread_at_a_time = threading.RLock()
 def _shadow(
     owner: Any, name: str, replace: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> Iterator[None]:
-    """Put ``replace(original)`` in the place of ``owner.name``; other threads see the original."""
+    """Replace ``owner.name`` by ``replace(original)``, for this thread only."""
     with _one_thread_at_a_time:
         thread = threading.get_ident()
         original = getattr(owner, name)
@@ -38,7 +38,7 @@ def _shadow(
             function = replacement if threading.get_ident() == thread else original
             return function(*args, **kwargs)
 
-        # Another thread may save the model meanwhile, and write down what an activation is called.
+        # Another thread may save the model meanwhile, with the name of an activation.
         update_wrapper(shadow, original).shadowed = original  # type: ignore[attr-defined]
         attributes = vars(owner)
         before = attributes.get(name)
@@ -54,14 +54,14 @@ def _shadow(
 
 @contextmanager
 def forward_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Pass the output of ``layer`` through ``fn`` at each call, while the context is open.
+    """Pass each output of ``layer`` through ``fn`` while the context is open.
 
     Parameters
     ----------
     layer : keras.Operation
         A layer, at any depth of any model.
     fn : callable
-        From the layer's output to what the rest of the model gets in its place.
+        Function from the layer's output to what the rest of the model gets instead.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iter
     >>> float(layer(3.0))
     6.0
     """
-    # A quantized layer runs its quantized_call in the place of call.
+    # A quantized layer runs its quantized_call instead of call.
     quantized = getattr(layer, "quantization_mode", None) is not None
 
     def replace(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,9 +90,9 @@ def preactivation_hook(layer: keras.Layer, fn: Callable[[Tensor], Tensor]) -> It
     Parameters
     ----------
     layer : keras.Layer
-        Without an activation of its own, its output is passed.
+        If it has no activation of its own, its output is passed.
     fn : callable
-        From that tensor to what the layer goes on with in its place.
+        Function from that tensor to what the layer continues with instead.
 
     Examples
     --------
@@ -116,18 +116,18 @@ def preactivation_hook(layer: keras.Layer, fn: Callable[[Tensor], Tensor]) -> It
 
 @contextmanager
 def activation_hook(name: str, fn: Callable[[Tensor, Tensor], Tensor]) -> Iterator[None]:
-    """Pass each result of an activation function through ``fn``, wherever the model computes it.
+    """Pass each result of an activation function through ``fn``.
 
-    The argument ``activation=`` of a layer, a layer of its own, an operation of a functional graph
-    and ``keras.ops`` in a subclassed model's ``call`` all end in one function of Keras' backend:
-    that one is hooked.
+    An ``activation=`` argument, an activation layer, an operation of a functional graph and
+    ``keras.ops`` in a subclassed model's ``call`` all end in one function of Keras' backend: that
+    one is hooked, wherever the model computes it.
 
     Parameters
     ----------
     name : str
         Name of the function, such as ``"relu"``, ``"softmax"`` or ``"sigmoid"``.
     fn : callable
-        ``fn(input, output) -> output``, of the activation function.
+        ``fn(input, output) -> output``, with those of the activation function.
 
     Examples
     --------

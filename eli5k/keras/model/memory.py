@@ -1,10 +1,10 @@
-"""What was found out about a model, for as long as the model lives and stays as it is.
+"""Memory of facts about a model, while it lives and stays unchanged.
 
-Facts are of structure, never of a document's numbers: one bad document must not decide for the
-next. A compiled run takes more for constant than the layers that it calls: their activations, the
-arguments that they were made with, a flag of a subclassed model. All of that is looked at again at
-each explanation, and a change forgets what was compiled. Not seen: what a ``call`` reads from
-elsewhere, such as a global variable, and what changes inside an object that it holds.
+Facts are about structure, never about a document's numbers: one bad document must not decide for
+the next. A compiled run assumes more than the layers that it calls: their activations, their
+arguments, the flags of a subclassed model. All of these are checked at each explanation, and a
+change forgets what was compiled. Two things aren't seen: what a ``call`` reads from elsewhere, such
+as a global variable, and changes inside an object that a layer holds.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ import keras
 from eli5k.keras.model.structure import all_layers
 
 FACTS_PER_MODEL = 64
-# Values that can be compared, and that hold nothing of the model.
+# Values that can be compared and hold no part of the model.
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
-# What every layer and model has: names, counters and what belongs to training. No computation of
-# an output depends on it.
+# Attributes of every layer and model: names, counters and the state of training. No output depends
+# on them.
 NOISE = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
 TRAINING = {"compiled", "epoch_iterator", "history", "loss", "optimizer", "predict_function"}
 TRAINING |= {"steps_per_execution", "stop_training", "test_function", "train_function"}
-# Of these, what a computation does depend on: the precision.
+# The one of these on which outputs do depend: the precision.
 POLICY = "_dtype_policy"
-# Used while a layer is built or trained only.
+# Used only while a layer is built or trained.
 ENDINGS = ("initializer", "regularizer", "constraint")
 
 _facts: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Any]]
@@ -48,9 +48,9 @@ _lock = threading.Lock()
 
 
 def remember(model: keras.Model, key: Hashable, structure: int, find_out: Callable[[], Any]) -> Any:
-    """Return what ``find_out()`` returned when it was first asked for this key.
+    """Return the fact for a key, found out when first asked.
 
-    The newest ``FACTS_PER_MODEL`` facts are kept. What ``find_out`` returns must not hold the
+    The ``FACTS_PER_MODEL`` most recent facts are kept. The result of ``find_out`` must not hold the
     model, or the model would never be freed.
 
     Parameters
@@ -58,9 +58,9 @@ def remember(model: keras.Model, key: Hashable, structure: int, find_out: Callab
     model : keras.Model
     key : hashable
     structure : int
-        What :func:`structure_of` the model is: another one has other facts.
+        The model's :func:`structure_of`: another structure has other facts.
     find_out : callable
-        Called without arguments if the fact is not known.
+        Function without arguments, called if the fact is unknown.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def recall(model: keras.Model, key: Hashable, structure: int, default: Any = Non
 
 
 def forget(model: keras.Model, key: Hashable, structure: int) -> None:
-    """Drop one fact, which turned out not to hold any more."""
+    """Drop one fact that no longer holds."""
     with _lock:
         _facts.get(model, OrderedDict()).pop((key, structure), None)
 
@@ -114,19 +114,21 @@ def weakly(model: keras.Model) -> Callable[[], keras.Model]:
 
 
 class NoKeyError(TypeError):
-    """An object can neither be compared by value nor referred to weakly."""
+    """Error: an object can't be compared by value nor referenced weakly."""
 
 
 def key_of(value: Any) -> Hashable:
-    """Key by which equal questions find what was compiled for them, without keeping anything alive.
+    """Return a key that is equal for equal questions.
 
-    Numbers and strings, tuples and frozen dataclasses of them are compared by value; a function, a
-    method or another object by identity, for as long as it lives.
+    It keeps nothing alive.
+
+    Numbers, strings, and tuples and frozen dataclasses of them are compared by value. Functions,
+    methods and other objects are compared by identity, as long as they live.
 
     Raises
     ------
     NoKeyError
-        If ``value`` can only be kept, which might keep a model alive that it holds.
+        If ``value`` could only be kept, along with any model that it holds.
 
     Examples
     --------
@@ -176,10 +178,10 @@ class _Same:
 
 
 def structure_of(model: keras.Model) -> int:
-    """Number that changes with anything that a compiled run takes for constant.
+    """Return a number that changes with anything a compiled run assumes.
 
-    These are the layers of a model at any depth, the values that they hold beside their weights
-    (what they were made with, flags of a subclassed model), activations and precision.
+    That is: the layers of the model at any depth, the values that they hold besides their weights
+    (arguments, flags of a subclassed model), activations and precision.
 
     Examples
     --------
@@ -192,7 +194,7 @@ def structure_of(model: keras.Model) -> int:
     layers = all_layers(model)
     with _lock:
         number, seen = _structures.get(model, (0, []))
-        # Sequential builds a functional model inside at its first call: the list may grow.
+        # Sequential builds a functional model inside at its first call, so the list may grow.
         if len(seen) == len(layers) and all(map(_Seen.is_still, seen, layers)):
             return number
         _structures[model] = number + 1, [_Seen(layer) for layer in layers]
@@ -229,7 +231,7 @@ def own_changes_ignored(model: keras.Model) -> Iterator[None]:
 
 
 class _Seen:
-    """What one layer was like: its plain values, and references to the objects that it holds."""
+    """Snapshot of a layer: its plain values, and references to other objects."""
 
     __slots__ = ("get_values", "names", "objects", "reference", "values")
 
@@ -238,7 +240,7 @@ class _Seen:
         self.reference = weakref.ref(layer)
         self.names = [POLICY]
         self.objects: list[tuple[str, Callable[[Any], bool]]] = []
-        # Keras' own layers keep their arguments under public names; TensorFlow adds some to any.
+        # Keras' own layers keep their arguments under public names; TensorFlow adds private ones.
         prefix = "_" if type(layer).__module__.startswith("keras.") else ("_self_", "_trackable")
         ignored = NOISE | _own_changes.get(layer, set())
         ignored |= TRAINING if isinstance(layer, keras.Model) else set()
@@ -252,12 +254,12 @@ class _Seen:
                 snapshot = _snapshot(own)
                 if snapshot is not None:
                     self.objects.append((name, snapshot))
-        # One C call for all of them: this runs at each explanation, over all layers.
+        # One C call for all of them, since this runs at each explanation, over all layers.
         self.get_values = operator.itemgetter(*self.names)
         self.values = self.get_values(attributes)
 
     def is_still(self, layer: keras.Layer) -> bool:
-        """Tell whether a layer is the one that was seen, and as it was."""
+        """Tell whether a layer is the same one and unchanged."""
         if self.reference() is not layer:
             return False
         attributes = vars(layer)
@@ -266,7 +268,7 @@ class _Seen:
                 return False
             return all(is_same(_unshadowed(attributes[name])) for name, is_same in self.objects)
         except (KeyError, ValueError, TypeError):
-            return False  # An attribute is gone, or an array stands for a number.
+            return False  # An attribute is gone, or an array replaced a number.
 
     def changed(self, layer: keras.Layer) -> set[str]:
         """Names of the attributes that are not what they were."""
@@ -285,7 +287,7 @@ class _Seen:
 
 
 def _unshadowed(value: Any) -> Any:
-    # While a hook is open in another thread, what it shadows is still what the layer has.
+    # While a hook is open in another thread, the layer still has what the hook shadows.
     return getattr(value, "shadowed", value) if callable(value) else value
 
 
@@ -296,7 +298,10 @@ def _is_plain(value: Any) -> bool:
 
 
 def _snapshot(value: Any) -> Callable[[Any], bool] | None:
-    """How to tell whether an attribute is still this value; None if nothing can be told."""
+    """Return a check whether an attribute is unchanged.
+
+    None if that can't be told.
+    """
     if isinstance(value, list | dict):
         kind, plain = type(value), _plain_copy(value)
         return (
@@ -310,7 +315,7 @@ def _snapshot(value: Any) -> Callable[[Any], bool] | None:
 
 
 def _plain_copy(value: Any) -> Any:
-    """Copy a list or dict of plain values; None if it holds anything else."""
+    """Copy a list or dict of plain values, or return None."""
     if isinstance(value, dict):
         return dict(value) if all(map(_is_plain, (*value, *value.values()))) else None
     return list(value) if all(map(_is_plain, value)) else None

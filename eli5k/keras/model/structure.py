@@ -1,4 +1,4 @@
-"""The structure of a Keras model: its layers, their paths and grids, and records of their calls."""
+"""Structure of a Keras model: layers, paths, grids and calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eli5k.keras.backends import Tensor
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
-    """List the layers of a model at any depth, the model itself first.
+    """List all layers of a model, the model itself first.
 
     Examples
     --------
@@ -27,7 +27,7 @@ ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 
 
 def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
-    """Yield the path and the instance of every layer inside a model, at any depth.
+    """Yield path and instance of every layer inside a model.
 
     Parameters
     ----------
@@ -37,10 +37,10 @@ def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Laye
     Yields
     ------
     path : str
-        Names joined by ``/``, as in ``"mobilenetv2_1.00_224/Conv_1"``. A name that a subclassed
-        model gives to several siblings is told apart by ``:1``, ``:2``, ...
+        Names joined by ``/``, as in ``"mobilenetv2_1.00_224/Conv_1"``. If a subclassed model gives
+        several siblings the same name, they get ``:1``, ``:2``, ...
     layer : keras.Layer
-        The instance; input layers are left out, since nothing calls them.
+        The instance. Input layers are left out, since nothing calls them.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def layer_at(model: keras.Model, path: str) -> keras.Layer:
 def input_layer_name(
     model: keras.Model, layer: str | int | keras.Layer | None, image_index: int
 ) -> str | None:
-    """Name of the input layer of the image, where ``layer`` means that one; else None.
+    """Return the image's input layer if ``layer`` means it, else None.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def input_layer_name(
 
 
 def grid_of(shape: Sequence[int], channels_first: bool) -> tuple[int, ...]:
-    """Axes of an output between its batch axis and its channels.
+    """Return the axes between the batch axis and the channels.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def grid_of(shape: Sequence[int], channels_first: bool) -> tuple[int, ...]:
 
 
 def fixed_batch_of(model: keras.Model) -> int | None:
-    """The only number of rows that a model takes; None if it takes any, or does not say.
+    """Return the fixed batch size of a model, or None.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def fixed_batch_of(model: keras.Model) -> int | None:
 def has_channels_first(model: keras.Model) -> bool:
     """Tell whether the model's outputs are ``(batch, channels, *grid)``.
 
-    The first layer that has a ``data_format`` decides; without any, Keras' own setting does.
+    The first layer that has a ``data_format`` decides; if there is none, Keras' setting does.
 
     Examples
     --------
@@ -144,10 +144,10 @@ def has_channels_first(model: keras.Model) -> bool:
 
 
 class Call(NamedTuple):
-    """One call of one layer, in the order in which the calls return.
+    """One call of one layer, in the order of returning.
 
-    ``tokens`` is the grid of the patches where the output is ``(batch, tokens, channels)``. Inside
-    of an attention layer the axes are heads and tokens, whatever their number.
+    ``tokens`` is the grid of the patches, if the output is ``(batch, tokens, channels)``. Inside an
+    attention layer the axes are heads and tokens, however many there are.
     """
 
     path: str
@@ -158,10 +158,10 @@ class Call(NamedTuple):
 
 
 class Head(NamedTuple):
-    """One output of a model, and what it was before its final softmax or sigmoid.
+    """One output of a model, and its value before the final activation.
 
-    ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`;
-    ``activation`` is ``"softmax"``, ``"sigmoid"`` or None, and without one ``logits`` is None.
+    ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`.
+    ``activation`` is ``"softmax"``, ``"sigmoid"`` or None; if it is None, so is ``logits``.
     """
 
     name: str

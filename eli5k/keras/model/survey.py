@@ -1,4 +1,4 @@
-"""What a model does when it runs: which layers it calls, with what shapes, and what comes out."""
+"""Survey of a model: which layers it calls, and with which shapes."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from eli5k.keras.model.structure import (
 )
 from eli5k.keras.model.tokens import with_token_grids
 
-# What computes a ReLU in Keras' backends.
+# Functions that compute a ReLU in Keras' backends.
 RELUS = ("relu", "relu6")
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What one run of a model showed: structure only, never numbers. Plain data, picklable.
+    """Structure that one run of a model showed, without numbers. Picklable.
 
     Attributes
     ----------
     calls : tuple of Call
-        In the order in which they returned.
+        In the order of returning.
     heads : tuple of Head
         The outputs, with shapes instead of tensors.
     rank : int
-        Rank of the model's image input, and of each layer's output that has a grid for it.
+        Rank of the model's image input, and of each layer's output with such a grid.
     image_index : int
-        Position of the image among the flat inputs: the first of that rank.
+        Position of the image among the flat inputs: the first one of that rank.
     channels_first : bool
         Whether tensors are ``(batch, channels, *grid)``.
     last_relu : int or None
         How many calls had returned when the last ReLU was computed, as a layer, an activation or
-        an operation; None if there is none.
+        an operation; None without any ReLU.
     fixed_batch : int or None
-        The only number of rows that the model takes, if it declares one.
+        The model's batch size, if it is fixed.
     structure : int
-        What :func:`~eli5k.keras.model.memory.structure_of` the model was.
+        The model's :func:`~eli5k.keras.model.memory.structure_of` at that time.
     """
 
     calls: tuple[Call, ...]
@@ -64,7 +64,7 @@ class Survey:
 
 
 def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
-    """Run the model at inference, and keep what went into its final activations.
+    """Run the model at inference, and keep the logits.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
 
 
 def _output_names(model: keras.Model, outputs: Any) -> list[str]:
-    """Names that ``output=`` takes: the keys of a dict, else the model's, else the indices."""
+    """Names that ``output=`` accepts: keys of a dict, model's names, or indices."""
     paths = ["/".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(outputs)]
     if isinstance(outputs, dict):
         return paths
@@ -108,7 +108,7 @@ def _output_names(model: keras.Model, outputs: Any) -> list[str]:
 
 
 def survey(model: keras.Model, inputs: Any) -> Survey:
-    """Run the model once, and remember what it did for inputs of this shape.
+    """Run the model once, and remember its structure for such inputs.
 
     Parameters
     ----------
