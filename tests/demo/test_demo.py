@@ -121,5 +121,6 @@ class TestCommand:
             assert "layer    block3 (Grad-CAM)" in block
             written = Path("pictures") / sample.path.name
             assert block.endswith(f"picture  {written}")
-            assert Image.open(tmp_path / written).width > 2 * 96
+            with Image.open(tmp_path / written) as picture:
+                assert picture.width > 2 * 96
         assert len(list((tmp_path / "pictures").iterdir())) == len(samples)

@@ -17,6 +17,7 @@ from PIL import Image, TiffImagePlugin
 from eli5k import explain_prediction
 from eli5k.keras.inputs import check_batch, is_image_model, read_document
 from eli5k.keras.pictures import open_picture, picture_of
+from tests.close import assert_close
 from tests.zoo import (
     SHAPE,
     STRUCTURES,
@@ -210,7 +211,7 @@ class TestPictures:
         document = read_document(MODEL, picture, preprocess=preprocess)
         assert given == [((1, HEIGHT, WIDTH, 3), "float32")]
         expected = np.asarray(picture, "float32")[..., ::-1] / 255
-        np.testing.assert_allclose(document.inputs[0], expected)
+        assert_close(document.inputs[0], expected)
         assert document.picture.tobytes() == picture.tobytes()
 
     def test_preprocess_of_keras_applications(self):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -79,7 +78,7 @@ def _gradients(totals: torch.Tensor, tapped: list[torch.Tensor]) -> list[torch.T
 
 def compiled(
     function: Callable[..., Any],
-    model: keras.Model,
+    model_of: Callable[[], keras.Model],
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
@@ -88,7 +87,7 @@ def compiled(
     The model is held weakly.
     """
     del is_new
-    return _Eager(function, model, layers_of)
+    return _Eager(function, model_of, layers_of)
 
 
 class _Eager:
@@ -97,16 +96,16 @@ class _Eager:
     def __init__(
         self,
         function: Callable[..., Any],
-        model: keras.Model,
+        model_of: Callable[[], keras.Model],
         layers_of: Callable[[keras.Model], list[keras.Layer]],
     ) -> None:
         self.function = function
-        self.model = weakref.ref(model)
+        self.model_of = model_of
         self.layers_of = layers_of
         self.is_random = False  # As far as a run has shown it.
 
     def __call__(self, *args: Any) -> Any:
-        model = self.model()
+        model = self.model_of()
         args = to_tensors(args)
         with torch.random.fork_rng(devices=[]):
             before = torch.get_rng_state()
@@ -122,7 +121,7 @@ def dry_run(
     layers_of: Callable[[keras.Model], list[keras.Layer]],
 ) -> None:
     """Run ``function`` eagerly."""
-    compiled(function, model, layers_of, is_new=True)()
+    compiled(function, lambda: model, layers_of, is_new=True)()
 
 
 def draws_random_numbers(function: Any) -> bool:

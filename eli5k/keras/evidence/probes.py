@@ -310,9 +310,9 @@ def guided_relus(model: keras.Model, survey: Survey, operand: Tensor) -> Iterato
     del model, survey, operand
     with ExitStack() as hooks:
         for name in RELUS:
-            hooks.enter_context(activation_hook(name, lambda x, y: _positive_gradient(y)))
+            hooks.enter_context(activation_hook(name, lambda _, y: _positive_gradient(y)))
         # TensorFlow computes it with a ReLU; the other backends don't.
-        hooks.enter_context(activation_hook("hard_sigmoid", lambda x, y: _hard_sigmoid(x)))
+        hooks.enter_context(activation_hook("hard_sigmoid", lambda x, _: _hard_sigmoid(x)))
         yield
 
 

@@ -187,7 +187,7 @@ def _explain(method: Any, family: str, parameters: dict[str, Any]) -> Callable[[
 
 def _described(doc: str) -> tuple[str, str, str]:
     """Return title, sentence and paper of a docstring."""
-    summary = " ".join(doc.split("\n\n")[0].split())
+    summary = " ".join(doc.split("\n\n", maxsplit=1)[0].split())
     title, _, what = summary.partition(": ")
     found = re.search(r"References\n-+\n(.*?)(?:\n\n|\Z)", doc, re.DOTALL)
     paper = " ".join(found.group(1).split()) if found else ""
