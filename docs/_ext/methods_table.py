@@ -60,8 +60,8 @@ def picture_of(name: str) -> str:
     return f"/{file.relative_to(DOCS)}"
 
 
-def check_families(app: Sphinx) -> None:
-    """Raise an error if docs/methods.rst has no section for the family of a method."""
+def check_families(_: Sphinx) -> None:
+    """Raise ValueError if docs/methods.rst has no table for a family."""
     page = (DOCS / "methods.rst").read_text(encoding="utf-8")
     missing = {m.family for m in METHODS.values() if f"methods-table:: {m.family}\n" not in page}
     if missing:
