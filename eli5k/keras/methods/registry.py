@@ -43,7 +43,7 @@ class Cost:
     Examples
     --------
     >>> str(Cost(1, each=Cost(1, 1), count=50, unit="step"))
-    '1 forward, and 1 forward, 1 backward for each of 50 steps'
+    '1 forward, plus 1 forward and 1 backward for each of 50 steps'
     """
 
     forward: int = 0
@@ -59,13 +59,13 @@ class Cost:
         parts += [f"{self.backward} backward"] * bool(self.backward)
         parts += [f"{self.to_layer} backward to the layer"] * bool(self.to_layer)
         parts += [f"{self.method} run of the wrapped method"] * bool(self.method)
-        once = ", ".join(parts)
+        once = " and ".join(parts)
         if self.each is None:
             return once
         plural = f"{self.unit[:-1]}ies" if self.unit.endswith("y") else f"{self.unit}s"
         units = f"{self.count} {plural}" if self.count else self.unit
         again = f"{self.each} for each {'of ' if self.count else ''}{units}"
-        return f"{once}, and {again}" if once else again
+        return f"{once}, plus {again}" if once else again
 
 
 @dataclass(frozen=True)
