@@ -61,7 +61,7 @@ def picture_of(name: str) -> str:
 
 
 def check_families(_: Sphinx) -> None:
-    """Raise ValueError if docs/methods.rst has no table for a family."""
+    """Raise an error if docs/methods.rst has no section for the family of a method."""
     page = (DOCS / "methods.rst").read_text(encoding="utf-8")
     missing = {m.family for m in METHODS.values() if f"methods-table:: {m.family}\n" not in page}
     if missing:

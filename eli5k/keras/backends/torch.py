@@ -82,10 +82,7 @@ def compiled(
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
-    """Wrap ``function`` to run eagerly in any mode of the user.
-
-    The model is held weakly.
-    """
+    """Wrap ``function`` to run eagerly in any mode of the user."""
     del is_new
     return _Eager(function, model_of, layers_of)
 
