@@ -100,7 +100,7 @@ def compiled(
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
-    """Compile ``function``, with the model's weights as arguments."""
+    """Compile ``function`` with the model's weights as arguments."""
     has_jit = any(_has_jitted_part(layer) for layer in layers_of(model_of()))
     is_traceable, wait = not getattr(model_of(), "run_eagerly", False), is_new
 

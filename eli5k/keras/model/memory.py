@@ -101,7 +101,7 @@ def forget(model: keras.Model, key: Hashable, structure: int) -> None:
 
 
 def weakly(model: keras.Model) -> Callable[[], keras.Model]:
-    """Refer to a model without keeping it alive, for what is only called while it lives.
+    """Refer to a model without keeping it alive.
 
     Examples
     --------
@@ -203,7 +203,7 @@ def structure_of(model: keras.Model) -> int:
 
 @contextmanager
 def own_changes_ignored(model: keras.Model) -> Iterator[None]:
-    """Learn what a model changes itself while it runs, such as a counter of its calls.
+    """Learn what a model changes itself while it runs.
 
     That is no change of the model: each run would make all facts about it stale.
 
@@ -271,7 +271,7 @@ class _Seen:
             return False  # An attribute is gone, or an array replaced a number.
 
     def changed(self, layer: keras.Layer) -> set[str]:
-        """Names of the attributes that are not what they were."""
+        """Return the names of the attributes that have changed."""
         attributes = vars(layer)
         values = self.values if len(self.names) > 1 else (self.values,)
         plain = {
