@@ -1,6 +1,6 @@
-"""Play the pointing game with every method, on the demo's held-out scenes of two digits.
+"""Play the pointing game with every method, on held-out scenes of two digits.
 
-    python benchmarks/pointing.py --rst docs/benchmarks/pointing.rst
+    PYTHONPATH=. python benchmarks/pointing.py --rst docs/benchmarks/pointing.rst
 
 Each method explains both digits of each scene with ``logits=True``; the figure is the share of maps
 whose maximum lies in the asked digit's box and not in the other's. Chance is the mean share of the
@@ -17,8 +17,8 @@ import numpy as np
 from run import rst_table
 
 import eli5k
-from eli5k.demo.samples import load_model
-from eli5k.demo.scenes import make_scenes, pointing_game
+from tests.digits.samples import load_model
+from tests.digits.scenes import make_scenes, pointing_game
 from eli5k.keras.methods import METHODS
 
 

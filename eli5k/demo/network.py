@@ -85,15 +85,17 @@ def set_weights(model: keras.Model, data: dict[str, np.ndarray]) -> None:
     model : keras.Model
         From :func:`build_network`.
     data : dict of str to numpy.ndarray
-        For each kernel, ``int8`` and a scale for each output channel, under the layer's name with
-        ``.kernel`` and ``.scale``; for a dense layer its ``.bias``; for batch normalisation
-        ``(4, channels)``: gamma, beta, mean and variance.
+        Under a layer's name with ``.kernel``, its kernel, and with ``.scale``, by what to multiply
+        each output channel of it if it was rounded to integers; with ``.bias``, that of a dense
+        layer. Under the name alone, for batch normalisation, ``(4, channels)``: gamma, beta, mean
+        and variance.
     """
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.set_weights(list(data[layer.name]))
         elif layer.weights:
-            kernel = data[f"{layer.name}.kernel"] * data[f"{layer.name}.scale"]
+            scale = data.get(f"{layer.name}.scale", np.float32(1))
+            kernel = data[f"{layer.name}.kernel"] * scale
             bias = [data[f"{layer.name}.bias"]] if layer.use_bias else []
             layer.set_weights([kernel, *bias])
 
