@@ -1,0 +1,99 @@
+"""A mistake is one line on standard error, and a broken picture does not stop the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.shell import assert_one_line, run
+
+
+class TestBadArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--layer", "cnov"], "'conv'"),
+            (["--layer", "head"], "no grid"),
+            (["--layer", "99"], "layer index"),
+            (["--targets", "3"], "targets must be in [0, 3)"),
+            (["--targets", "red"], "To use the class name 'red', pass --names."),
+            (["--top-targets", "0"], "top_targets"),
+            (["--method", "grad-kam"], "Did you mean 'grad-cam'"),
+            (["--output", "9"], "output must be"),
+            (["--preprocess", "nothing"], "MODULE:FUNCTION"),
+            (["--preprocess", "no_such_module:f"], "No module named 'no_such_module'"),
+            (["--preprocess", "json:no_such_function"], "no_such_function"),
+            (["--preprocess", "json:__name__"], "expected a function, got str"),
+        ],
+    )
+    def test_one_line_for_all_pictures(self, colours, here, capsys, arguments, message):
+        assert run("explain", colours, "red.png", "blue.png", "--out", "out", *arguments) == 2
+        assert_one_line(capsys, message)
+        assert not list(here.glob("out/*"))
+
+    def test_out_is_a_file(self, colours, here, capsys):
+        assert run("explain", colours, "red.png", "--out", "blue.png") == 2
+        assert_one_line(capsys, "blue.png: File exists")
+
+    @pytest.mark.parametrize("arguments", [[], ["explain"], ["explain", "m.keras"], ["nothing"]])
+    def test_usage(self, capsys, arguments):
+        with pytest.raises(SystemExit) as stop:
+            run(*arguments)
+        assert stop.value.code == 2
+        assert "usage: eli5k" in capsys.readouterr().err
+
+
+class TestBadPictures:
+    def explain_with_others(self, model: str, bad: str, capsys) -> str:
+        """Explain a bad picture between two good ones; return the line about it."""
+        assert run("explain", model, "red.png", bad, "blue.png", "--out", "out") == 2
+        printed = capsys.readouterr()
+        assert printed.out.count("picture ") == 2
+        assert {path.name for path in Path("out").iterdir()} == {"red.png", "blue.png"}
+        [line] = printed.err.splitlines()
+        assert line.startswith(f"eli5k: {bad}: ")
+        return line.removeprefix(f"eli5k: {bad}: ")
+
+    def test_missing(self, colours, here, capsys):
+        line = self.explain_with_others(colours, "missing.png", capsys)
+        assert line == "No such file or directory"
+
+    def test_folder(self, colours, here, capsys):
+        Path("folder.png").mkdir()
+        line = self.explain_with_others(colours, "folder.png", capsys)
+        assert line == "Is a directory"
+
+    def test_text(self, colours, here, capsys):
+        Path("text.png").write_text("hello")
+        line = self.explain_with_others(colours, "text.png", capsys)
+        assert line == "not a picture that Pillow can read"
+
+    @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp"])
+    def test_truncated(self, colours, here, capsys, suffix):
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
+        Image.fromarray(noise).save(f"cut.{suffix}")
+        content = Path(f"cut.{suffix}").read_bytes()
+        Path(f"cut.{suffix}").write_bytes(content[: len(content) // 2])
+        assert self.explain_with_others(colours, f"cut.{suffix}", capsys)
+
+    @pytest.mark.parametrize("limit", [64 * 64 - 1, 64 * 64 // 2 - 1], ids=["warning", "error"])
+    def test_decompression_bomb(self, colours, here, capsys, monkeypatch, limit):
+        Image.new("RGB", (64, 64)).save("bomb.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        line = self.explain_with_others(colours, "bomb.png", capsys)
+        assert "decompression bomb" in line
+
+    def test_too_small_for_a_model_of_any_size(self, models, here, capsys):
+        layers = [
+            keras.Input((None, None, 3)),
+            keras.layers.Conv2D(4, 5),
+            keras.layers.Conv2D(3, 5),
+        ]
+        model = keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D()])
+        model.save(models / "any.keras")
+        Image.new("RGB", (4, 4)).save("small.png")
+        assert self.explain_with_others(str(models / "any.keras"), "small.png", capsys)
