@@ -99,12 +99,23 @@ def interleaved(functions: dict[str, Callable[[], object]], runs: int) -> dict[s
     return {name: median(values) for name, values in times.items()}
 
 
-def visible_targets(model: keras.Model, doc: np.ndarray, count: int) -> list[int]:
-    """Classes with something to show: of a blank map, a further run finds out why."""
-    classes = list(range(10 * count))
+def targets_by_peak(model: keras.Model, doc: np.ndarray, count: int = 100) -> list[int]:
+    """So many classes, from the one whose map shows most to the one whose map shows least."""
+    classes = list(range(count))
     _, maps = eli5k.keras.attribute(model, doc, [classes])
-    peaks = maps[0].reshape(len(classes), -1).max(axis=1)
-    return np.argsort(-peaks)[:count].tolist()
+    peaks = maps[0].reshape(count, -1).max(axis=1)
+    return np.argsort(-peaks).tolist()
+
+
+def last_convolutions(model: keras.Model, count: int) -> list[str]:
+    """Names of the last so many convolutions of which a window covers several pixels."""
+    layers = [x.name for x in model.layers if max(getattr(x, "kernel_size", (1,))) > 1]
+    return layers[-count:]
+
+
+def hundredth_output(outputs):
+    """A target that is a callable."""
+    return outputs[:, 99]
 
 
 def warm(name: str, runs: int, with_eli5: bool) -> dict[str, float]:
@@ -112,29 +123,46 @@ def warm(name: str, runs: int, with_eli5: bool) -> dict[str, float]:
     model = build(name)
     one, many = documents(1), documents(32)
     forward = compiled_forward(model)
-    targets = visible_targets(model, one, 5)
+    targets = targets_by_peak(model, one)
+    layers = last_convolutions(model, 3)
+
+    def explain(**options):
+        return lambda: eli5k.explain_prediction(model, one, **options)
+
     functions = {
         "forward": lambda: forward(one),
-        "one image": lambda: eli5k.explain_prediction(model, one),
-        "one target": lambda: eli5k.explain_prediction(model, one, targets=targets[:1]),
-        "five targets": lambda: eli5k.explain_prediction(model, one, targets=targets),
+        "one image": explain(),
+        "one target": explain(targets=targets[:1]),
+        "one image, the faintest map": explain(targets=targets[-1:]),
+        "one image, a callable target": explain(targets=[hundredth_output]),
+        "five targets": explain(targets=targets[:5]),
+        "five targets, one of them blank": explain(targets=[*targets[:4], targets[-1]]),
+        "fuse of three layers": explain(method="fuse", layer=layers),
     }
     if with_eli5:
         import eli5
 
-        functions["eli5"] = lambda: eli5.explain_prediction(model, one)
+        functions["eli5, one image"] = lambda: eli5.explain_prediction(model, one)
     single = interleaved(functions, runs)
+    few = max(5, runs // 6)
     batch = interleaved(
-        {"forward": lambda: forward(many), "batch": lambda: eli5k.keras.attribute(model, many)},
-        max(5, runs // 6),
+        {"forward": lambda: forward(many), "batch": lambda: eli5k.keras.attribute(model, many)}, few
+    )
+    hundred = interleaved(
+        {"one": explain(targets=targets[:1]), "all": explain(targets=targets)}, few
     )
     ratios = {
-        "one image": single["one image"] / single["forward"],
-        "batch of 32": batch["batch"] / batch["forward"],
-        "five targets / one target": single["five targets"] / single["one target"],
+        label: single[label] / single["forward"]
+        for label in functions
+        if label.startswith(("one image", "fuse", "eli5"))
     }
-    if with_eli5:
-        ratios["eli5, one image"] = single["eli5"] / single["forward"]
+    ratios["batch of 32"] = batch["batch"] / batch["forward"]
+    for label in ("five targets", "five targets, one of them blank"):
+        ratios[f"{label} / one target"] = single[label] / single["one target"]
+    ratios["hundred targets / one target"] = hundred["all"] / hundred["one"]
+    ratios["one image, milliseconds beyond the pass"] = 1e3 * (
+        single["one image"] - single["forward"]
+    )
     return ratios
 
 

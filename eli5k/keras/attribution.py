@@ -172,9 +172,7 @@ def warn_of_model(asked: Run) -> None:
         )
 
 
-def explain_samples(
-    asked: Run, method: str | Callable[..., Any], fill_up: bool = False
-) -> Attribution:
+def explain_samples(asked: Run, method: str | Callable[..., Any]) -> Attribution:
     """Explain the samples of a run, a batch at a time.
 
     Parameters
@@ -182,8 +180,6 @@ def explain_samples(
     asked : Run
     method : str or callable
         As :func:`~eli5k.keras.methods.find_method` takes it.
-    fill_up : bool
-        Send a whole batch through the model even if there are fewer samples.
 
     Returns
     -------
@@ -195,9 +191,8 @@ def explain_samples(
     asked, columns = _without_duplicates(asked)
     answers = []
     try:
-        for chunk in chunks(asked, fill_up=fill_up):
-            rows = len(chunk.samples)
-            is_whole = rows == chunk.n_valid == asked.count
+        for chunk in chunks(asked):
+            is_whole = len(chunk.samples) == asked.rows
             part = asked if is_whole else asked.part(chunk.samples, n_valid=chunk.n_valid)
             answers.append(_valid(explain(part), chunk.n_valid, columns))
     except NoLayerError as error:

@@ -141,22 +141,22 @@ def explain_batch(
     model: keras.Model,
     documents: Sequence[Document],
     options: Options,
-    fill_up: bool = False,
+    n_valid: int | None = None,
 ) -> list[Explanation]:
-    """Explain documents of one shape, in one run of the model if they are no more than a batch.
+    """Explain documents of one shape, in one run of the model if they fit into a batch.
 
     Parameters
     ----------
     model : keras.Model
     documents : sequence of Document
     options : Options
-    fill_up : bool
-        Send a whole batch through the model even if there are fewer documents.
+    n_valid : int or None
+        How many are explained, if not all: the rest only fills the batch up.
 
     Returns
     -------
     list of Explanation
-        One for each of ``documents``.
+        One for each of the ``n_valid`` documents.
 
     Raises
     ------
@@ -171,13 +171,13 @@ def explain_batch(
         head, options.targets, options.top_targets, names, target=run.target
     )
     rows = None if classes is None else np.tile(np.array(classes, np.int32), (len(documents), 1))
-    run = replace(run, target=target, classes=rows)
+    run = replace(run, target=target, classes=rows, n_valid=n_valid)
     with collected_warnings() as about_all:
-        answer = explain_samples(run, options.method, fill_up)
+        answer = explain_samples(run, options.method)
     called = _called(answer, target, names)
     about_each = warnings_about(run, answer, called)
     explanations = []
-    for row, document in enumerate(documents):
+    for row, document in enumerate(documents[:n_valid]):
         where = _place(document)
         own = [type(each)(f"{where}{each}") for each in about_each[row]]
         for each in own:

@@ -62,9 +62,10 @@ def is_image_model(model: keras.Model) -> bool:
     >>> is_image_model(keras.Sequential([keras.layers.Dense(2)]))
     False
     """
-    layers = [layer for _, layer in walk(model)]
-    attends = any(isinstance(layer, ATTENTION) for layer in layers)
-    return any(isinstance(x, IMAGE_LAYERS) for x in layers) or (attends and takes_images(model))
+    # One convolution is enough, and most models begin with one: this runs at each explanation.
+    if any(isinstance(layer, IMAGE_LAYERS) for _, layer in walk(model)):
+        return True
+    return takes_images(model) and any(isinstance(layer, ATTENTION) for _, layer in walk(model))
 
 
 def takes_images(model: keras.Model) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -19,6 +20,9 @@ from eli5k.keras.explain_prediction import (
 from eli5k.keras.inputs import IMAGE_RANK, Document, input_count, read_document
 from eli5k.options import Options
 from eli5k.progress import progress_bar
+
+# Of each input of a document.
+Shapes = tuple[tuple[int, ...], ...]
 
 
 def explain_predictions(
@@ -82,7 +86,7 @@ def _explain_all(
     options: Options,
 ) -> Iterator[Explanation]:
     waiting: list[Document | Explanation] = []
-    full = False
+    largest: Counter[Shapes] = Counter()
     with _progress_bar(docs, options.progress) as bar:
         for number, doc in enumerate(_one_by_one(model, docs)):
             item = _read(model, doc, number, options)
@@ -93,12 +97,11 @@ def _explain_all(
                 and _shapes(item) != _shapes(documents[0])
             )
             if len(waiting) == options.batch_size or other_shape:
-                full = full or len(documents) == options.batch_size
-                yield from _flush(model, waiting, options, full)
+                yield from _flush(model, waiting, options, largest)
                 bar.update(len(waiting))
                 waiting = []
             waiting.append(item)
-        yield from _flush(model, waiting, options, full)
+        yield from _flush(model, waiting, options, largest)
         bar.update(len(waiting))
 
 
@@ -122,17 +125,28 @@ def _read(model: keras.Model, doc: Any, number: int, options: Options) -> Docume
 
 
 def _flush(
-    model: keras.Model, waiting: list[Document | Explanation], options: Options, fill_up: bool
+    model: keras.Model,
+    waiting: list[Document | Explanation],
+    options: Options,
+    largest: Counter[Shapes],
 ) -> Iterator[Explanation]:
-    """Explain the documents that wait, in their order among the failed ones."""
+    """Explain the documents that wait, in their order among the failed ones.
+
+    They are filled up to the ``largest`` batch of their shape: each new size is compiled anew.
+    """
     documents = [item for item in waiting if isinstance(item, Document)]
-    explained = iter(explain_batch(model, documents, options, fill_up) if documents else ())
+    explained: Iterator[Explanation] = iter(())
+    if documents:
+        shapes = _shapes(documents[0])
+        largest[shapes] = max(largest[shapes], len(documents))
+        rows = documents + documents[-1:] * (largest[shapes] - len(documents))
+        explained = iter(explain_batch(model, rows, options, len(documents)))
     for item in waiting:
         yield next(explained) if isinstance(item, Document) else item
 
 
-def _shapes(document: Document) -> list[tuple[int, ...]]:
-    return [array.shape for array in keras.tree.flatten(document.inputs)]
+def _shapes(document: Document) -> Shapes:
+    return tuple(array.shape for array in keras.tree.flatten(document.inputs))
 
 
 def _one_by_one(model: keras.Model, docs: Iterable[Any]) -> Iterator[Any]:

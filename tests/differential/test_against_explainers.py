@@ -26,7 +26,7 @@ from keras import layers
 from torch.nn import functional
 
 from eli5k.keras import attribute
-from eli5k.keras.methods import TTA, Contrast, Fuse, IntegratedGradients, Occlusion, Smooth
+from eli5k.keras.methods import TTA, FinerCAM, Fuse, IntegratedGradients, Occlusion, Smooth
 from tests.zoo import noise, settle
 
 try:
@@ -574,7 +574,7 @@ class UnscaledFullGrad(pytorch_grad_cam.FullGrad):
 class TestFullGradient:
     def test_grad_cam_scales_each_channel(self, net):
         """The paper's own code scales all of a layer at once, as eli5k does."""
-        ours = net.ours("full-gradient")
+        ours = net.ours("full-grad")
         assert_same(ours, full_gradient(net, scaled_as_one))
         with UnscaledFullGrad(net.twin, []) as cam:
             theirs = cam(net.pixels, net.targets)
@@ -601,18 +601,18 @@ def occlusion(net: Net, windows: list[tuple[slice, slice]], fill: float) -> np.n
 
 
 class TestOcclusion:
-    @pytest.mark.parametrize("fill", [0.0, 0.25, None])
-    def test_same_where_the_windows_fit(self, net, fill):
+    @pytest.mark.parametrize("baseline", [0.0, 0.25, "mean"])
+    def test_same_where_the_windows_fit(self, net, baseline):
         theirs = by_captum(
             captum.attr.Occlusion,
             net,
             sliding_window_shapes=(3, 4, 3),
             strides=(3, 3, 2),
             baselines=net.pixels.mean(dim=(2, 3), keepdim=True).expand(net.pixels.shape)
-            if fill is None
-            else fill,
+            if baseline == "mean"
+            else baseline,
         )
-        ours = net.ours(Occlusion(window=(4, 3), stride=(3, 2), fill=fill))
+        ours = net.ours(Occlusion(window=(4, 3), stride=(3, 2), baseline=baseline))
         assert_same(ours, theirs[:, 0])
 
     def test_last_window(self, net):
@@ -620,7 +620,7 @@ class TestOcclusion:
         theirs = by_captum(
             captum.attr.Occlusion, net, sliding_window_shapes=(3, 4, 3), strides=(3, 2, 3)
         )
-        ours = net.ours(Occlusion(window=(4, 3), stride=(2, 3), fill=0.0))
+        ours = net.ours(Occlusion(window=(4, 3), stride=(2, 3), baseline=0.0))
         cut = [(slice(r, r + 4), slice(c, c + 3)) for r in range(0, 11, 2) for c in range(0, 11, 3)]
         moved = [
             (slice(r, r + 4), slice(c, c + 3)) for r in (0, 2, 4, 6, 8, 9) for c in (0, 3, 6, 8)
@@ -643,7 +643,7 @@ class TestNoise:
             return mean + deviation * channels_first(draws)
 
         monkeypatch.setattr(torch, "normal", normal)
-        monkeypatch.setattr(Smooth, "_noise", lambda self, chunk, shape: draws[chunk.tries])
+        monkeypatch.setattr(Smooth, "_noise", lambda self, chunk, shape: draws[chunk.numbers])
 
     def by_noise_tunnel(self, net: Net, kind: str, **options: Any) -> torch.Tensor:
         """captum has one deviation for a batch, and eli5k one for each image: so one by one."""
@@ -663,10 +663,10 @@ class TestNoise:
 
     @pytest.mark.parametrize(
         ("method", "kind"),
-        [("smooth", "smoothgrad"), ("square-grad", "smoothgrad_sq"), ("var-grad", "vargrad")],
+        [("smooth-grad", "smoothgrad"), ("square-grad", "smoothgrad_sq"), ("var-grad", "vargrad")],
     )
     def test_moments_of_the_gradient(self, net, method, kind):
-        kinds = {"smooth": "mean", "square-grad": "square", "var-grad": "variance"}
+        kinds = {"smooth-grad": "mean", "square-grad": "square", "var-grad": "variance"}
         ours = net.ours(Smooth(samples=SAMPLES, kind=kinds[method]))
         theirs = self.by_noise_tunnel(net, kind, abs=False)
         assert_same(ours, largest_of_channels(theirs))
@@ -727,7 +727,7 @@ class TestFusedLayers:
 class TestFinerCAM:
     @pytest.mark.parametrize("references", [1, 3])
     def test_torchcam(self, net, references):
-        ours = net.ours(Contrast(similar=references, alpha=0.6), "top")
+        ours = net.ours(FinerCAM(similar=references, alpha=0.6), "top")
         options = {"gamma": 0.6, "num_references": references}
         assert_same(positive(ours), by_torchcam(torchcam.methods.FinerCAM, net, "top", **options))
 
@@ -746,14 +746,14 @@ class TestFinerCAM:
         return np.concatenate(maps)
 
     def test_grad_cam_of_one_reference(self, net):
-        ours = net.ours(Contrast(similar=1, alpha=0.6), "top")
+        ours = net.ours(FinerCAM(similar=1, alpha=0.6), "top")
         assert_same(ours, self.by_grad_cam(net, 1))
 
     def test_grad_cam_weights_references(self, net):
         """grad-cam weights them by their softmax, and differentiates the weights; we average."""
         theirs = self.by_grad_cam(net, 3)
         assert_same(theirs, grad_cam_of(net, weighted_difference))
-        ours = net.ours(Contrast(similar=3, alpha=0.6), "top")
+        ours = net.ours(FinerCAM(similar=3, alpha=0.6), "top")
         assert_same(ours, grad_cam_of(net, lambda own, others, _: own - 0.6 * others.mean()))
         assert_differ(ours, theirs)
 

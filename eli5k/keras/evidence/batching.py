@@ -28,18 +28,17 @@ class Chunk(NamedTuple):
     n_valid: int
 
 
-def chunks(run: Run, perturbations: int = 1, fill_up: bool = False) -> Iterator[Chunk]:
+def chunks(run: Run, perturbations: int = 1) -> Iterator[Chunk]:
     """Split the perturbations of all samples of a run into chunks of ``batch_size`` rows or fewer.
 
-    The chunks are as even as they can be, so that hardly a row is wasted on filling up.
+    The chunks are as even as they can be, so that hardly a row is wasted on filling up. A model
+    with a fixed batch size gets chunks of that size.
 
     Parameters
     ----------
     run : Run
     perturbations : int
         How many there are for each sample.
-    fill_up : bool
-        Make each chunk a whole batch, as a model with a fixed batch size needs it anyway.
 
     Yields
     ------
@@ -55,14 +54,14 @@ def chunks(run: Run, perturbations: int = 1, fill_up: bool = False) -> Iterator[
     >>> [(chunk.samples.tolist(), chunk.n_valid) for chunk in chunks(asked, 2)]
     [([0, 0, 1], 3), ([1, 2, 2], 3)]
     """
+    # By all rows, so that a batch that is filled up already stays of its shape.
+    rows = run.rows * perturbations
+    size = run.survey.fixed_batch or _ceil(rows, _ceil(rows, run.options.batch_size))
     total = run.count * perturbations
-    size = run.survey.fixed_batch or run.options.batch_size
-    if not (fill_up or run.survey.fixed_batch):
-        size = _ceil(total, _ceil(total, size))
     starts = range(0, total, size)
     for start in progress_bar(starts, progress=run.options.progress, unit="batch"):
-        rows = np.arange(start, start + size)
-        samples, numbers = np.divmod(np.minimum(rows, total - 1), perturbations)
+        of_chunk = np.minimum(np.arange(start, start + size), total - 1)
+        samples, numbers = np.divmod(of_chunk, perturbations)
         yield Chunk(samples, numbers, min(size, total - start))
 
 

@@ -96,8 +96,12 @@ class Run:
     @property
     def count(self) -> int:
         """How many samples are asked about: the first so many of the batch."""
-        rows = len(keras.tree.flatten(self.inputs)[0])
-        return rows if self.n_valid is None else self.n_valid
+        return self.rows if self.n_valid is None else self.n_valid
+
+    @property
+    def rows(self) -> int:
+        """How many rows the batch has, with those that only fill it up."""
+        return len(keras.tree.flatten(self.inputs)[0])
 
     def part(self, rows: slice | np.ndarray, n_valid: int | None = None) -> Run:
         """Ask the same about some of the samples."""
