@@ -17,9 +17,9 @@ import numpy as np
 from run import rst_table
 
 import eli5k
+from eli5k.keras.methods import METHODS
 from tests.digits.samples import load_model
 from tests.digits.scenes import make_scenes, pointing_game
-from eli5k.keras.methods import METHODS
 
 
 def play(scenes: list, method: str) -> tuple[float, float, float]:

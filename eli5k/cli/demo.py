@@ -50,7 +50,9 @@ def show_demo(arguments: argparse.Namespace) -> int:
     for text, photo, options in _questions():
         print(text)
         report(photo, explain_picture(model, photo, options), out)
-    print(f"That took {time.perf_counter() - started:.1f} s. The first picture again, in a notebook:")
+    print(
+        f"That took {time.perf_counter() - started:.1f} s. The first picture again, in a notebook:"
+    )
     print(IN_PYTHON)
     return 0
 

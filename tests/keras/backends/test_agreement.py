@@ -18,8 +18,8 @@ from keras import layers
 from PIL import Image
 
 from eli5k import explain_prediction
-from tests.digits.samples import load_model, load_samples
 from eli5k.keras.methods import METHODS
+from tests.digits.samples import load_model, load_samples
 
 FOLDER = Path(__file__).parent / "agreement"
 SHAPE = (20, 20, 3)
