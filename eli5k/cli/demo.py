@@ -50,9 +50,8 @@ def show_demo(arguments: argparse.Namespace) -> int:
     for text, photo, options in _questions():
         print(text)
         report(photo, explain_picture(model, photo, options), out)
-    print(
-        f"That took {time.perf_counter() - started:.1f} s. The first picture again, in a notebook:"
-    )
+    seconds = time.perf_counter() - started
+    print(f"That took {seconds:.1f} s. To see the first picture again, run in a notebook:")
     print(IN_PYTHON)
     return 0
 
@@ -77,9 +76,9 @@ def _questions() -> Iterator[tuple[str, Path, Options]]:
         Options(top_targets=3, logits=True, target_names=NAMES, preprocess=preprocess),
     )
     yield (
-        "A mistake that no map shows: the net wants pixels from -1 to 1, and here it gets 0 to 255.\n"
-        "The map looks as good as the others, but it explains nonsense. With\n"
-        "preprocess=eli5k.demo.preprocess, the net sees an Egyptian cat.",
+        "A mistake that no map shows: the net wants pixels from -1 to 1, and gets 0 to 255 here.\n"
+        "The map looks as good as the others, but it explains nonsense: add\n"
+        "preprocess=eli5k.demo.preprocess, and the net sees an Egyptian cat.",
         PHOTOS["cat"],
         Options(logits=True, target_names=NAMES),
     )
