@@ -1,11 +1,12 @@
 """Time every method against the bare runs of the model that it needs, in one process.
 
     python benchmarks/methods.py --rst docs/benchmarks/methods.rst
+    python benchmarks/methods.py grad-cam occlusion --runs 6
 
 The model is MobileNetV2 with seeded random weights. Methods of one run, or of a few, are compared
-with one compiled forward pass, at batch 1 and 32; methods that try, with as many compiled forward
-passes as they make; those that average gradients, with as many compiled forward and backward
-passes, in chunks of the same size. Figures are ratios of medians of interleaved runs.
+with one compiled forward pass, at batch 1 and 32. Methods of many runs are compared with as many
+compiled passes as their registered cost says, in chunks of the same size: forward, or forward and
+backward. Figures are ratios of medians of interleaved runs.
 """
 
 from __future__ import annotations
@@ -20,25 +21,46 @@ from run import build, compiled_forward, documents, interleaved, rst_table
 
 import eli5k
 from eli5k.keras import attribute
-from eli5k.keras.methods import METHODS, RISE, IntegratedGradients, Occlusion, ScoreCAM, Smooth
+from eli5k.keras.methods import (
+    METHODS,
+    RISE,
+    AblationCAM,
+    Cost,
+    IntegratedGradients,
+    Occlusion,
+    ScoreCAM,
+    Smooth,
+)
 
 CHUNK = 32
-# Of the others, each is below.
-FEW_RUNS = [
-    name
-    for name, method in METHODS.items()
-    if method.family != "trying" and "(50)" not in method.cost
-]
-# With each method, how many rows it sends through the model for one image.
-TRYING = {
-    "score-cam": (ScoreCAM(max_channels=128), 128 + 1),
-    "occlusion": (Occlusion(), 225 + 1),
-    "rise": (RISE(masks=256), 256 + 1),
-}
-AVERAGING = {
-    "smooth": (Smooth(samples=64), 64 + 1),
+# With each method, how often it runs the model again: fewer times than by default, to be done soon.
+MANY_RUNS = {
+    "score-cam": (ScoreCAM(max_channels=128), 128),
+    "ablation-cam": (AblationCAM(), 1280),
+    "occlusion": (Occlusion(), 225),
+    "rise": (RISE(masks=256), 256),
+    "smooth-grad": (Smooth(samples=64), 64),
     "integrated-gradients": (IntegratedGradients(steps=64), 64),
 }
+
+
+def is_slow(cost: Cost) -> bool:
+    """Tell whether a method runs the model many times."""
+    return cost.each is not None and (cost.count is None or cost.count > 10)
+
+
+def rows_of(cost: Cost, count: int) -> int:
+    """How many rows a method sends through the model for one image, if it repeats ``count`` times.
+
+    A method that it wraps counts as one run, which is what the default one needs.
+    """
+    again = 0 if cost.each is None else count * rows_of(cost.each, 0)
+    return cost.forward + cost.method + again
+
+
+def goes_back(cost: Cost) -> bool:
+    """Tell whether what a method repeats is a backward pass to the input, too."""
+    return cost.each is not None and bool(cost.each.backward or cost.each.method)
 
 
 def compiled_gradient(model: keras.Model) -> Callable[[np.ndarray], object]:
@@ -89,14 +111,14 @@ def in_chunks(function: Callable, rows: int) -> Callable[[], None]:
     return run
 
 
-def few_runs(model: keras.Model, runs: int) -> dict[str, dict[str, float]]:
+def few_runs(model: keras.Model, names: list[str], runs: int) -> dict[str, dict[str, float]]:
     """Ratios of the methods of one run or a few to the forward pass, at batch 1 and 32."""
     forward = compiled_forward(model)
     table: dict[str, dict[str, float]] = {}
     for batch, count in ((1, 2 * runs), (CHUNK, max(5, runs // 3))):
         docs = documents(batch)
         column = table[f"batch {batch}"] = {}
-        for name in FEW_RUNS:
+        for name in names:
             functions = {
                 "forward": lambda docs=docs: forward(docs),
                 name: lambda name=name, docs=docs: attribute(
@@ -108,47 +130,48 @@ def few_runs(model: keras.Model, runs: int) -> dict[str, dict[str, float]]:
     return table
 
 
-def many_runs(model: keras.Model, runs: int) -> dict[str, float]:
+def many_runs(model: keras.Model, names: list[str], runs: int) -> dict[str, float]:
     """Ratios of the methods of many runs to these runs alone."""
     doc = documents(1)
+    bare = {False: compiled_forward(model), True: compiled_gradient(model)}
     ratios = {}
-    for methods, bare in (
-        (TRYING, compiled_forward(model)),
-        (AVERAGING, compiled_gradient(model)),
-    ):
-        for name, (method, rows) in methods.items():
-            functions = {
-                "bare": in_chunks(bare, rows),
-                name: lambda method=method: attribute(model, doc, 0, method=method, logits=True),
-            }
-            seconds = interleaved(functions, runs)
-            ratios[name] = seconds[name] / seconds["bare"]
-    forward = in_chunks(compiled_forward(model), 1280 + 1)
-    seconds = interleaved(
-        {"bare": forward, "it": lambda: attribute(model, doc, 0, method="ablation-cam")}, 2
-    )
-    ratios["ablation-cam"] = seconds["it"] / seconds["bare"]
+    for name in names:
+        method, count = MANY_RUNS[name]
+        cost = METHODS[name].cost
+        functions = {
+            "bare": in_chunks(bare[goes_back(cost)], rows_of(cost, count)),
+            name: lambda method=method: attribute(model, doc, 0, method=method, logits=True),
+        }
+        seconds = interleaved(functions, runs)
+        ratios[name] = seconds[name] / seconds["bare"]
     return ratios
 
 
 def main() -> None:
-    """Measure, print, and write the tables for the docs where asked."""
+    """Measure, print and, if asked, write the tables for the docs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("methods", nargs="*", default=list(METHODS))
     parser.add_argument("--runs", type=int, default=24, help="of each function")
     parser.add_argument("--rst", help="file to write the tables to")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", eli5k.ExplanationWarning)
     model = build("MobileNetV2")
-    few = few_runs(model, arguments.runs)
-    many = {"of its bare runs": many_runs(model, max(3, arguments.runs // 4))}
-    for table in (few, many):
+    few = [name for name in arguments.methods if not is_slow(METHODS[name].cost)]
+    many = [name for name in arguments.methods if name in MANY_RUNS]
+    tables = []
+    if few:
+        tables.append(few_runs(model, few, arguments.runs))
+    if many:
+        ratios = many_runs(model, many, max(3, arguments.runs // 4))
+        tables.append({"of its bare runs": ratios})
+    for table in tables:
         for column, ratios in table.items():
             print(column)
             for name, ratio in ratios.items():
                 print(f"  {name:22} {ratio:6.2f}")
     if arguments.rst:
         with open(arguments.rst, "w") as file:
-            file.write(rst_table(few) + "\n" + rst_table(many))
+            file.write("\n".join(map(rst_table, tables)))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     PYTHONPATH=. python benchmarks/pointing.py --rst docs/benchmarks/pointing.rst
 
 Each method explains both digits of each scene with ``logits=True``; the figure is the share of maps
-whose maximum lies in the asked digit's box and not in the other's. Chance is the mean share of the
-scene that a digit's box covers. Needs scikit-learn.
+whose maximum lies in the box of the digit asked for and not in the box of the other. Chance is the
+mean share of the scene that the box of a digit covers. Needs scikit-learn.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 import warnings
 
 import numpy as np
+from methods import is_slow
 from run import rst_table
 
 import eli5k
@@ -45,7 +46,7 @@ def play(scenes: list, method: str) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    """Play, print a line for each method, and write the table for the docs where asked."""
+    """Play, print a line for each method and, if asked, write the table for the docs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("methods", nargs="*", default=list(METHODS))
     parser.add_argument("--scenes", type=int, default=200)
@@ -61,8 +62,8 @@ def main() -> None:
     columns: dict[str, dict[str, object]] = {heading: {} for heading in headings}
     for name in arguments.methods:
         method = METHODS[name]
-        is_slow = method.family == "trying" or name == "integrated-gradients" or "50" in method.cost
-        count = min(arguments.slow_scenes, len(scenes)) if is_slow else len(scenes)
+        slow = is_slow(method.cost)
+        count = min(arguments.slow_scenes, len(scenes)) if slow else len(scenes)
         share, other, milliseconds = play(scenes[:count], name)
         print(
             f"{name:22} {share:6.1%} {other:6.1%} {milliseconds:9.1f} ms   {count} scenes",
@@ -71,7 +72,7 @@ def main() -> None:
         columns["pointing"][name] = f"{share:.1%} of {2 * count}"
         columns["at the other digit"][name] = f"{other:.1%}"
         columns["ms a scene"][name] = f"{milliseconds:.0f}"
-        columns["model runs"][name] = method.cost
+        columns["model runs"][name] = str(method.cost)
     if arguments.rst:
         with open(arguments.rst, "w") as file:
             file.write(f"Chance is {chance:.1%}.\n\n" + rst_table(columns))

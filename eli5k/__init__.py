@@ -1,4 +1,6 @@
-"""Show where a Keras image model looked, and say when the picture is not to be trusted.
+"""Show where a Keras image model looked.
+
+If a heatmap can't be trusted, a warning says so.
 
 ``import eli5k as eli5`` serves what was written for eli5's Keras explainer.
 """

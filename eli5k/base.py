@@ -1,4 +1,4 @@
-"""The data that an explanation is: eli5's fields, in eli5's order, with eli5's defaults."""
+"""Explanations as plain data, with eli5's fields, order and defaults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ExplanationWarning(UserWarning):
-    """The explanation was made, but it should not be trusted as it stands.
+    """Warning that an explanation can't be trusted as it stands.
 
     Every warning of this project is of this category or of one derived from it, so that
     ``warnings.filterwarnings("error", category=eli5k.ExplanationWarning)`` turns each of them
@@ -33,11 +33,11 @@ class ExplanationWarning(UserWarning):
 
 
 class BlankMapWarning(ExplanationWarning):
-    """The map has no positive evidence, or is not finite: the picture shows nothing."""
+    """Warning that a map shows nothing: no positive evidence, or NaN."""
 
 
 class AmbiguousOutputWarning(ExplanationWarning):
-    """The model has several outputs and none was asked for: the first one is explained."""
+    """Warning that a model has several outputs: the first is explained."""
 
 
 # The warnings of the explanation that is being made, in each thread and task on its own.
@@ -46,7 +46,7 @@ _collected: ContextVar[list[ExplanationWarning] | None] = ContextVar("collected"
 
 @contextmanager
 def collected_warnings() -> Iterator[list[ExplanationWarning]]:
-    """Collect what :func:`warn` says meanwhile; it is still warned of.
+    """Collect what :func:`warn` issues meanwhile; it is still shown.
 
     Python shows a warning that repeats itself once: an explanation carries its own.
 
@@ -71,7 +71,7 @@ def collected_warnings() -> Iterator[list[ExplanationWarning]]:
 
 
 def warn(message: str, category: type[ExplanationWarning]) -> None:
-    """Warn at the line of the user's code that led here, however deep in this package it is.
+    """Issue a warning at the user's line of code that led here.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def warn(message: str, category: type[ExplanationWarning]) -> None:
 
 @dataclass(slots=True)
 class TargetExplanation:
-    """Why one target, a class or another number of the output, got its score.
+    """Explanation of one target: a class or another number of the output.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class TargetExplanation:
 
 @dataclass(slots=True)
 class Explanation:
-    """Why a model predicted what it predicted: plain data, from which each format is made.
+    """Explanation of a prediction: plain data for every format.
 
     Attributes
     ----------

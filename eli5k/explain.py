@@ -1,4 +1,4 @@
-"""Dispatch on the model's type, and nothing else."""
+"""Dispatch on the type of the model."""
 
 from __future__ import annotations
 

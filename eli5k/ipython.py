@@ -89,7 +89,7 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
 
 
 def _suggest_format_kwarg(error: TypeError, explain_kwargs: dict[str, Any]) -> None:
-    """Add to an error about an unknown keyword the format's keyword that may be meant."""
+    """Suggest the format's nearest keyword in an error about an unknown one."""
     for keyword in explain_kwargs:
         near = difflib.get_close_matches(keyword, FORMAT_KWARGS, n=1)
         if near and f"unexpected keyword argument {keyword!r}" in str(error):

@@ -1,4 +1,4 @@
-"""What a user may ask of every document: one frozen record, checked once."""
+"""The user's options: one frozen record, checked once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The keywords of :func:`eli5k.explain_prediction_keras`, checked as far as no model is needed.
+    """The keywords of :func:`eli5k.explain_prediction_keras`.
+
+    They are checked as far as that needs no model.
 
     Plain data: picklable if what it holds is (a function by its name, a layer by its path).
 

@@ -1,4 +1,4 @@
-"""Progress bars: of the documents of a long run, and of what a method tries."""
+"""Progress bars for long runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ DELAY = 3
 def progress_bar(
     rows: Sequence[Any] | None = None, *, progress: bool | None, **options: Any
 ) -> tqdm:
-    """Show how far a loop is, for as long as it runs and, of nested loops, the outer one for good.
+    """Show the progress of a loop while it runs.
+
+    If loops are nested, only the bar of the outer one stays on the screen.
 
     Parameters
     ----------

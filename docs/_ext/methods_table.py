@@ -1,4 +1,4 @@
-"""The directive ``methods-table``: every method of the registry, with a picture of its own.
+"""The directive ``methods-table``: every method of the registry, with its picture.
 
 A picture that is not yet in ``images/methods`` is made during the build.
 """
@@ -14,13 +14,6 @@ from eli5k.keras.methods import METHODS, Method
 
 DOCS = Path(__file__).parent.parent
 
-FAMILIES = {
-    "layer": "From a layer",
-    "input": "From the input",
-    "trying": "From trying",
-    "meta": "Around another method",
-}
-
 
 class MethodsTable(SphinxDirective):
     """A table of the methods of one family."""
@@ -31,7 +24,7 @@ class MethodsTable(SphinxDirective):
         family = self.arguments[0]
         chosen = {name: each for name, each in METHODS.items() if each.family == family}
         if not chosen:
-            return self.parse_text_to_nodes("*None yet.*")
+            raise self.error(f"no method is of the family {family!r}")
         lines = [".. list-table::", "   :class: methods", "   :widths: 46 54", ""]
         for name, method in chosen.items():
             lines += row(name, method)
@@ -39,8 +32,7 @@ class MethodsTable(SphinxDirective):
 
 
 def row(name: str, method: Method) -> list[str]:
-    paper, _, link = method.paper.partition(", http")
-    cited = f"`{paper} <http{link}>`__" if link else method.paper
+    """Lines of one row: title, sentence, when to use it, cost, paper; and the picture."""
     return [
         f"   * - **{method.title}**, ``{name}``",
         "",
@@ -48,10 +40,16 @@ def row(name: str, method: Method) -> list[str]:
         "",
         f"       *Cost:* {method.cost}.",
         "",
-        f"       {cited}",
+        f"       {cited(method.paper)}",
         f"     - .. image:: {picture_of(name)}",
-        f"          :alt: the demo's two digits under {method.title}",
+        f"          :alt: the two digits of the demo picture under {method.title}",
     ]
+
+
+def cited(paper: str) -> str:
+    """Link a paper, ``Authors year, https://...``."""
+    authors, _, address = paper.partition(", http")
+    return f"`{authors} <http{address}>`__" if address else authors
 
 
 def picture_of(name: str) -> str:
@@ -62,9 +60,15 @@ def picture_of(name: str) -> str:
     return f"/{file.relative_to(DOCS)}"
 
 
-def setup(app: Sphinx) -> dict:
-    unknown = {method.family for method in METHODS.values()} - set(FAMILIES)
-    if unknown:
-        raise ValueError(f"docs/methods.rst has no section for the families {unknown}")
+def check_families(app: Sphinx) -> None:
+    """Raise an error if docs/methods.rst has no section for the family of a method."""
+    page = (DOCS / "methods.rst").read_text(encoding="utf-8")
+    missing = {m.family for m in METHODS.values() if f"methods-table:: {m.family}\n" not in page}
+    if missing:
+        raise ValueError(f"docs/methods.rst has no table for the families {sorted(missing)}")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("methods-table", MethodsTable)
+    app.connect("builder-inited", check_families)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""From an explanation to picture, page, text or dict: each format a function of the data."""
+"""Formats: functions from an explanation to a picture, HTML, text or dict."""
 
 from eli5k.base import Explanation
 from eli5k.formatters import fields

@@ -1,4 +1,4 @@
-"""An explanation as plain Python, for JSON."""
+"""Format an explanation as a dict, for JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eli5k.formatters.image import image_to_data_uri
 
 
 def format_as_dict(explanation: Explanation | TargetExplanation) -> dict[str, Any]:
-    """Turn an explanation, or a part of one, into a dict that JSON can hold.
+    """Turn an explanation, or part of one, into a dict for JSON.
 
     Parameters
     ----------

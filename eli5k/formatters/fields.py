@@ -1,4 +1,4 @@
-"""The sections of an explanation that a format may show, under eli5's names."""
+"""Sections that a format may show, under eli5's names."""
 
 WEIGHTS = ("transition_features", "targets", "feature_importances", "decision_tree")
 INFO = ("method", "description")

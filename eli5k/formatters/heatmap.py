@@ -13,7 +13,7 @@ from eli5k.base import TargetExplanation
 
 
 def heatmap_to_image(heatmap: np.ndarray) -> Image.Image:
-    """Make a picture of a heatmap, one pixel for each of its cells.
+    """Turn a heatmap into a picture, one pixel for each cell.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def expand_heatmap(
     image: Image.Image,
     resampling_filter: int | None = Image.Resampling.LANCZOS,
 ) -> Image.Image:
-    """Make a picture of a heatmap, as large as another picture.
+    """Enlarge a heatmap to the size of a picture.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def overlay(
 
 
 def drawable_heatmap(target: TargetExplanation) -> np.ndarray:
-    """Return the heatmap of a target, if a picture can be made of it.
+    """Return the heatmap of a target if it can be drawn.
 
     Parameters
     ----------

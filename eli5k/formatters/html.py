@@ -1,4 +1,4 @@
-"""An explanation as a fragment of a page, for Jupyter and elsewhere."""
+"""Format an explanation as a fragment of HTML, for Jupyter and elsewhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def format_as_html(
     horizontal_layout: bool = True,
     show_feature_values: bool = False,
 ) -> str:
-    """Show an explanation as a fragment of a page.
+    """Format an explanation as a fragment of HTML.
 
     Parameters
     ----------
@@ -133,7 +133,10 @@ def _figure(target: TargetExplanation, explanation: Explanation) -> str:
 
 
 def _picture(target: TargetExplanation, explanation: Explanation) -> tuple[str, str]:
-    """The overlay of a target and its figure's width; nothing where there can be no picture."""
+    """Return a target's overlay and its width in the figure.
+
+    Both are missing if there is no picture.
+    """
     if explanation.image is None or target.heatmap is None or np.ndim(target.heatmap) != 2:
         return "", ""
     try:

@@ -1,4 +1,4 @@
-"""A heatmap over a picture, with eli5's pixels."""
+"""Draw a heatmap over a picture, with eli5's pixels."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def format_as_image(
 
 
 def image_to_data_uri(image: Image.Image) -> str:
-    """Write a picture as a PNG file into a string that can stand where a page has a link.
+    """Encode a picture as a data URI.
 
     Parameters
     ----------

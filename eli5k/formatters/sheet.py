@@ -1,4 +1,4 @@
-"""Several targets in one picture: a sheet of captioned panels."""
+"""Draw several targets in one picture: a sheet of captioned panels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def draw_sheet(
     heatmaps: Sequence[np.ndarray],
     resampling_filter: int | None = Image.Resampling.LANCZOS,
 ) -> Image.Image:
-    """Lay each heatmap over the picture in a panel of its own, with a caption below.
+    """Draw a panel for each heatmap, with a caption below.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def draw_sheet(
 
 
 def fit(image: Image.Image, longest: int = LONGEST) -> Image.Image:
-    """Bring a picture to a size at which it can be looked at beside others.
+    """Resize a picture so that it can be compared with others.
 
     Parameters
     ----------
@@ -116,7 +116,10 @@ def fit(image: Image.Image, longest: int = LONGEST) -> Image.Image:
 
 
 def _captions(targets: Sequence[TargetExplanation], width: int, size: int) -> list[list[str]]:
-    """The lines of each caption: the name, and the numbers in one line if all have room."""
+    """Return the lines of each caption.
+
+    The numbers share a line if they all fit.
+    """
     values = [numbers(target)[::-1] for target in targets]
     together = [[", ".join(value)] if value else [] for value in values]
     if all(_font(line, size).getlength(line) <= width for [line] in filter(None, together)):
@@ -128,7 +131,7 @@ def _captions(targets: Sequence[TargetExplanation], width: int, size: int) -> li
 
 
 def _shorten(text: str, width: int, size: int) -> str:
-    """Cut a text that is wider than the panel, and end it with an ellipsis."""
+    """Shorten a text to the width of the panel, with an ellipsis."""
     text = text[:width]  # no letter is narrower than a pixel
     font = _font(text, size)
     if font.getlength(text) <= width:
@@ -145,7 +148,7 @@ def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
 
 @functools.lru_cache(maxsize=1024)
 def _font_file(letters: str) -> str:
-    """Find a font that has all letters: matplotlib's own, or else one of the machine's."""
+    """Find a font that has all letters: matplotlib's, or the system's."""
     import matplotlib
 
     own = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")

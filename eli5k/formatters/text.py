@@ -1,4 +1,4 @@
-"""An explanation in words, and the words that the other formats share."""
+"""Format an explanation as text, and share its words with other formats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def format_as_text(
     highlight_spaces: bool | None = None,
     show_feature_values: bool = False,
 ) -> str:
-    """Say in words what was explained and where the heat is.
+    """Describe what was explained and where the heat is.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def label(target: TargetExplanation) -> str:
 
 
 def numbers(target: TargetExplanation) -> list[str]:
-    """Tell the probability and the score of a target, as far as they are known.
+    """Describe the probability and the score of a target, if known.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def numbers(target: TargetExplanation) -> list[str]:
 
 
 def place_of_heat(heatmap: np.ndarray | None) -> str:
-    """Say where a map has its maximum.
+    """Describe where a map has its maximum.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Explanations of Keras models."""
+"""Explain Keras models."""
 
 try:
     import keras as _keras  # noqa: F401

@@ -1,4 +1,4 @@
-"""Scores and maps for a batch: one run of the model a chunk, compiled when asked for again."""
+"""Compute scores and maps for a batch, one chunk at a time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def attribute(
     batch_size: int = 32,
     progress: bool | None = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Explain many samples: the scores and the raw maps, one row for each.
+    """Explain many samples: scores and raw maps, one row for each.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def attribute(
 
 
 def run(model: keras.Model, docs: Any, targets: Any = None, **options: Any) -> Run:
-    """Look at what a model does, and put down what is asked of it, for a method of one's own.
+    """Prepare a question to a model, for a method of your own.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def _run(model: keras.Model, docs: Any, options: Options) -> Run:
 
 
 def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
-    """Look at what a model does, and at which of its outputs is meant.
+    """Survey a model and find the output to explain.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
 
 
 def warn_of_model(asked: Run) -> None:
-    """Warn of what concerns each document of a run alike.
+    """Warn about what concerns all documents of a run alike.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def warn_of_model(asked: Run) -> None:
 
 
 def explain_samples(asked: Run, method: str | Callable[..., Any]) -> Attribution:
-    """Explain the samples of a run, a batch at a time.
+    """Explain the samples of a run, one batch at a time.
 
     Parameters
     ----------
@@ -208,7 +208,10 @@ def explain_samples(asked: Run, method: str | Callable[..., Any]) -> Attribution
 
 
 def _without_duplicates(asked: Run) -> tuple[Run, np.ndarray | None]:
-    """Ask for each class once; the second says which column stands for which target."""
+    """Ask for each class once.
+
+    The second value tells which column belongs to which target.
+    """
     if asked.classes is None or asked.classes.shape[1] == 1:
         return asked, None
     unique, columns = np.unique(asked.classes, axis=1, return_inverse=True)
@@ -218,7 +221,7 @@ def _without_duplicates(asked: Run) -> tuple[Run, np.ndarray | None]:
 
 
 def _valid(answer: Attribution, n_valid: int, columns: np.ndarray | None) -> Attribution:
-    """Leave out what is said about rows that only fill the batch up, and repeat duplicates."""
+    """Drop rows that only fill up the batch, and repeat duplicates."""
 
     def by_row(array: np.ndarray | None) -> np.ndarray | None:
         if array is None:
@@ -241,7 +244,7 @@ def _valid(answer: Attribution, n_valid: int, columns: np.ndarray | None) -> Att
 
 
 def _joined(answers: list[Attribution]) -> Attribution:
-    """Put the answers about all batches together, in arrays that are the user's own."""
+    """Join the answers about all batches, in arrays that the user owns."""
     by_part = zip(*(answer.scores for answer in answers))
     scores = Scores(*(None if parts[0] is None else np.concatenate(parts) for parts in by_part))
     maps = keras.tree.map_structure(
@@ -258,7 +261,7 @@ def _joined(answers: list[Attribution]) -> Attribution:
 
 
 def _targets_of_samples(asked: Run, targets: Any, count: int) -> tuple[Target, np.ndarray | None]:
-    """Check the targets of a batch; classes come back as ``(batch, targets)``."""
+    """Check the targets of a batch; return classes as ``(batch, targets)``."""
     names = TargetNames(None, None)
     head = asked.survey.heads[asked.target.output]
     if targets is None or callable(targets):

@@ -1,4 +1,4 @@
-"""Say why a map shows nothing: the picture is blank, and a user should not have to guess."""
+"""Explain why a map shows nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SATURATED = 2.0**-23
 def warnings_about(
     run: Run, attribution: Attribution, names: Sequence[Sequence[object]]
 ) -> list[list[ExplanationWarning]]:
-    """Say what is wrong with the maps and scores of a batch, from what came with them.
+    """Find what is wrong with the maps and scores of a batch.
 
     The model is not run again.
 
@@ -66,7 +66,7 @@ def warnings_about(
 
 
 def _is_saturated(run: Run, attribution: Attribution) -> np.ndarray:
-    """Whether rounding has eaten the gradient of a probability: ``(targets, batch)``."""
+    """Tell if rounding ate the gradient of a probability: ``(targets, batch)``."""
     saturated: np.ndarray = _near_one(run, attribution) & (attribution.peaks is not None)
     return saturated
 
@@ -99,7 +99,7 @@ def _not_finite(run: Run, row: int) -> str:
 
 
 def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
-    """Reason for a map without anything positive, as far as it is certain."""
+    """Return the reason for a map without positive evidence, if certain."""
     where = "the input" if attribution.layer is None else f"layer {attribution.layer!r}"
     if attribution.maps[target, row].min() < 0:
         return (
@@ -133,7 +133,7 @@ def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
 
 
 def _negative(attribution: Attribution, target: int, row: int) -> str:
-    """What a map without positive evidence says, by what the method explained."""
+    """Describe a map without positive evidence, by what the method explained."""
     score = attribution.scores.values[row, target]
     explained = attribution.scores.explained[row, target]
     if explained == score:
@@ -144,7 +144,7 @@ def _negative(attribution: Attribution, target: int, row: int) -> str:
 
 
 def _nothing_changes(run: Run, attribution: Attribution, target: int, row: int) -> str:
-    """Reason why no perturbation of the input changes the score."""
+    """Return the reason why no perturbation changes the score."""
     image = run.image[row]
     if not image.any():
         return "the input holds only zeros for this document. Check how it is scaled (preprocess=)."

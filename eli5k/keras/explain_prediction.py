@@ -1,4 +1,4 @@
-"""The Keras handler: from a model and a document to an explanation."""
+"""Explain the prediction of a Keras model for a document."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def explain_batch(
     options: Options,
     n_valid: int | None = None,
 ) -> list[Explanation]:
-    """Explain documents of one shape, in one run of the model if they fit into a batch.
+    """Explain documents of one shape, in one run if possible.
 
     Parameters
     ----------
@@ -201,14 +201,14 @@ def explain_batch(
 
 
 def _place(document: Document) -> str:
-    """Say which of many documents a warning is about."""
+    """Name the document that a warning is about."""
     if document.number is None:
         return ""
     return f"{document.source}: " if document.source else f"document {document.number}: "
 
 
 def _called(answer: Attribution, target: Target, names: TargetNames) -> list[list[int | str]]:
-    """What each target of each document is called."""
+    """Return the name of each target of each document."""
     if target.functions:
         return [list(map(name_of, target.functions))] * len(answer.scores.values)
     return [[names.name(int(each)) for each in row] for row in answer.scores.classes]
@@ -257,7 +257,7 @@ def _stack(batches: Sequence[Any]) -> Any:
 def not_supported(
     model: keras.Model, doc: Any, method: str | Callable[..., Any] = "grad-cam"
 ) -> Explanation | None:
-    """Say, as eli5 does, that a document is no image or a model has no layers for images.
+    """Explain, like eli5, why a model or a document is not supported.
 
     A method that looks at the input alone needs no such layers.
 
@@ -285,7 +285,7 @@ def not_supported(
 
 
 def check_keywords(keywords: Iterable[str]) -> None:
-    """Accept eli5's keywords for other estimators, and refuse any other with a suggestion."""
+    """Accept eli5's other keywords; refuse unknown ones with a suggestion."""
     parameters = inspect.signature(explain_prediction_keras).parameters
     known = [*list(parameters)[2:-1], *IGNORED_KEYWORDS]
     for keyword in keywords:

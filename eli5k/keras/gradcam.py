@@ -1,4 +1,4 @@
-"""eli5's two low-level functions: the parts of Grad-CAM, for a pipeline of one's own."""
+"""eli5's two low-level functions: the parts of Grad-CAM."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def gradcam(weights: np.ndarray, activations: np.ndarray) -> np.ndarray:
 
 
 def heatmap_of(attribution: np.ndarray) -> np.ndarray:
-    """Show a signed map as eli5 does: without its negative part, and scaled to [0, 1].
+    """Clip a signed map at zero and scale it to [0, 1].
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def gradcam_backend(
     targets: list[int] | None,
     activation_layer: str | int | keras.Layer,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, float]:
-    """Run the model once and return the parts from which Grad-CAM is made.
+    """Run the model once and return the parts of Grad-CAM.
 
     Parameters
     ----------

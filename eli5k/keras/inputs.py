@@ -1,4 +1,4 @@
-"""What may be a document: arrays, tensors, pictures and paths; and the picture behind it."""
+"""Read a document: an array, a tensor, a picture or a path."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Document:
 
 
 def is_image_model(model: keras.Model) -> bool:
-    """Tell whether a model has layers, at any depth, that are made for images, or attends to one.
+    """Tell whether a model has image layers, or attention, at any depth.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def is_image_model(model: keras.Model) -> bool:
 
 
 def takes_images(model: keras.Model) -> bool:
-    """Tell whether an input of a model, as far as it declares them, has the rank of an image.
+    """Tell whether a declared input of a model could be an image.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def read_document(
     image: Image.Image | str | os.PathLike[str] | None = None,
     preprocess: Callable[..., Any] | None = None,
 ) -> Document:
-    """Turn what a user passes as ``doc`` into the model's inputs and a picture.
+    """Turn ``doc`` into the model's inputs and a picture.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def read_document(
 
 
 def _source_of(doc: Any) -> str | None:
-    """Path of the first part of a document that is a file."""
+    """Return the path of the first part that is a file."""
     parts = doc.values() if isinstance(doc, Mapping) else doc if isinstance(doc, list) else [doc]
     paths = (os.fspath(part) for part in parts if isinstance(part, str | os.PathLike))
     return next(paths, None)
@@ -151,7 +151,7 @@ def _source_of(doc: Any) -> str | None:
 def _preprocessed(
     preprocess: Callable[[np.ndarray], Any], array: np.ndarray, spec: keras.KerasTensor
 ) -> np.ndarray:
-    """Apply the user's function, and check what came of it."""
+    """Apply the user's function and check its result."""
     result = preprocess(np.array(array, "float32"))
     if keras.ops.is_tensor(result):
         result = keras.ops.convert_to_numpy(result)
@@ -179,13 +179,13 @@ def _preprocessed(
 
 
 def input_count(model: keras.Model) -> int | None:
-    """How many inputs a model has; None where it does not declare them."""
+    """Return the number of a model's inputs, or None if undeclared."""
     specs = _input_specs(model)
     return None if specs is None else len(specs)
 
 
 def check_batch(model: keras.Model, docs: Any) -> Any:
-    """Check arrays of several samples, and put them into the structure that the model takes.
+    """Check arrays of several samples and arrange them as model inputs.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
 
 
 def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
-    """Apply ``read(part, spec)`` to each input, in the structure that the model takes."""
+    """Apply ``read(part, spec)`` to each input, in the model's structure."""
     specs = _input_specs(model)
     if specs is None:
         if isinstance(doc, Mapping):
@@ -255,14 +255,14 @@ def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
 
 
 def _any_shape_like(part: Any) -> keras.KerasTensor:
-    """What a model that declares no inputs may take: images, and other arrays beside them."""
+    """Describe the inputs of a model that declares none."""
     rank = len(getattr(part, "shape", ()))
     # Three axes are an image without its batch axis.
     return keras.KerasTensor((None,) * (IMAGE_RANK if rank in (0, 3) else rank))
 
 
 def _input_specs(model: keras.Model) -> dict[str, keras.KerasTensor] | None:
-    """Names and shapes of the inputs; None for a model that does not declare them."""
+    """Return names and shapes of the inputs, or None if undeclared."""
     try:
         inputs = model.inputs
     except AttributeError:
@@ -305,7 +305,7 @@ def _as_array(part: Any) -> np.ndarray:
 
 
 def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> np.ndarray:
-    """Check a shape, add a missing batch axis where one sample is asked for, and cast to float."""
+    """Check a shape, add a missing batch axis, and cast to float."""
     expected, received = (batch, *spec.shape[1:]), array.shape
     if batch == 1 and array.ndim == len(expected) - 1:
         array = array[np.newaxis]
@@ -325,7 +325,7 @@ def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> n
 def _picture_to_array(
     picture: Image.Image, shape: tuple[int | None, ...], channels_first: bool
 ) -> np.ndarray:
-    """Resize a picture to a model's input ``shape``: ``(1, ...)``, float32, 0 to 255."""
+    """Resize a picture to an array ``(1, ...)``, float32, 0 to 255."""
     if len(shape) not in (3, 4):
         raise ValueError(
             f"doc is a picture, but the model's input has shape {tuple(shape)}. Pass an array."

@@ -1,4 +1,4 @@
-"""Open a picture as a person sees it, and make a picture of an array."""
+"""Open pictures, and make pictures of arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 
 def open_picture(source: Image.Image | str | os.PathLike[str]) -> Image.Image:
-    """Open a picture as a person would see it: upright, and with 8 bits for each channel.
+    """Open a picture upright, with 8 bits per channel.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def open_picture(source: Image.Image | str | os.PathLike[str]) -> Image.Image:
 
 
 def _to_eight_bits(values: np.ndarray) -> np.ndarray:
-    """Scale integers of 16 bits, or floats of whatever range, to 0..255."""
+    """Scale 16-bit integers, or floats of any range, to 0..255."""
     if values.dtype.kind == "f":
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
         if low >= 0 and high <= 1:
@@ -69,7 +69,7 @@ def _to_eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def picture_of(array: np.ndarray, channels_first: bool = False) -> Image.Image:
-    """Make a picture of an input array, with its values stretched from black to white.
+    """Draw an input array, stretched from black to white.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Explain many documents, one chunk at a time: in constant memory, and past the bad ones."""
+"""Explain many documents in constant memory, skipping the bad ones."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _flush(
     options: Options,
     largest: Counter[Shapes],
 ) -> Iterator[Explanation]:
-    """Explain the documents that wait, in their order among the failed ones.
+    """Explain the waiting documents, in their order among the failed ones.
 
     They are filled up to the ``largest`` batch of their shape: each new size is compiled anew.
     """
@@ -150,7 +150,7 @@ def _shapes(document: Document) -> Shapes:
 
 
 def _one_by_one(model: keras.Model, docs: Iterable[Any]) -> Iterator[Any]:
-    """Take batches apart, and leave labels out."""
+    """Split batches into documents, without labels."""
     single_input = input_count(model) == 1
     for item in _rows_of(docs) if isinstance(docs, Mapping) else docs:
         if isinstance(item, tuple | list) and (single_input or isinstance(item[0], Mapping | list)):
@@ -164,7 +164,7 @@ def _one_by_one(model: keras.Model, docs: Iterable[Any]) -> Iterator[Any]:
 
 
 def _rows_of(batch: Any) -> Iterator[Any]:
-    """Samples of a batch, or of a list or dict of batches."""
+    """Yield the samples of a batch, or of several inputs."""
     if isinstance(batch, Mapping):
         for row in zip(*batch.values()):
             yield dict(zip(batch, row))

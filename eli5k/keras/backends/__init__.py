@@ -1,4 +1,4 @@
-"""The seam to the framework under Keras: one file a backend, each a :class:`Backend`.
+"""Access to the framework under Keras: one :class:`Backend` per file.
 
 No other part of the package imports a framework, or asks which one it is.
 """
@@ -16,7 +16,7 @@ SUPPORTED = ("tensorflow", "torch", "jax")
 
 
 class Backend(Protocol):
-    """What each module of this package offers."""
+    """Functions that each module of this package offers."""
 
     def differentiate(self, forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
         """Run ``forward`` and differentiate its scores with respect to what it taps.
@@ -45,7 +45,7 @@ class Backend(Protocol):
         layers_of: Callable[[keras.Model], list[keras.Layer]],
         is_new: bool,
     ) -> Callable[..., Any]:
-        """Make ``function``, of tensors or arrays, as fast as the framework can run it.
+        """Make ``function`` as fast as the framework can run it.
 
         What cannot be traced runs eagerly, at every call. Functions inside the model that its user
         compiled run as the Python that they are made of, so that hooks see what they do.
@@ -66,7 +66,7 @@ class Backend(Protocol):
     def at_inference(
         self, model: keras.Model, layers_of: Callable[[keras.Model], list[keras.Layer]]
     ) -> AbstractContextManager[None]:
-        """Let the model run as in ``predict``, with what its user compiled as plain Python."""
+        """Run the model as ``predict`` does, and user-compiled code as plain Python."""
 
     def dry_run(
         self,
@@ -74,17 +74,17 @@ class Backend(Protocol):
         model: keras.Model,
         layers_of: Callable[[keras.Model], list[keras.Layer]],
     ) -> None:
-        """Run ``function``, which calls the model, for the sake of shapes: no number matters."""
+        """Run ``function``, which calls the model, to learn shapes only."""
 
     def draws_random_numbers(self, function: Callable[..., Any]) -> bool:
-        """Tell whether a function that ``compiled`` returned draws the framework's random numbers.
+        """Tell whether a compiled function draws the framework's random numbers.
 
         As far as it is known: a compiled function shows it, an eager run may hide it.
         """
 
 
 def active_backend() -> Backend:
-    """Module of this package for the backend that Keras runs on.
+    """Return the module for the backend that Keras runs on.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def active_backend() -> Backend:
 
 
 def to_tensors(structure: Any) -> Any:
-    """Make tensors of the arrays in a structure; None stays.
+    """Convert the arrays of a structure to tensors; None stays.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""JAX: a pull-back through zeros added at the tapped tensors, inside one ``jax.jit``."""
+"""JAX: pull back to zeros added at the taps, under ``jax.jit``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any
 
 
 def _taps(forward: Callable[..., Any]) -> list[jax.ShapeDtypeStruct]:
-    """Shapes of the tensors that ``forward`` taps."""
+    """Return the shapes of the tensors that ``forward`` taps."""
 
     def tapped() -> list[jax.Array]:
         tensors: list[jax.Array] = []
@@ -62,7 +62,7 @@ def _taps(forward: Callable[..., Any]) -> list[jax.ShapeDtypeStruct]:
 
 
 def _shapes_of(function: Callable[..., Any]) -> Any:
-    """Trace ``function`` or, where the model needs numbers and a trace has only shapes, run it."""
+    """Trace ``function``, or run it if a trace isn't enough."""
     with _untraceable_passed_over():
         return jax.eval_shape(function)
     return function()
@@ -70,7 +70,7 @@ def _shapes_of(function: Callable[..., Any]) -> Any:
 
 @contextmanager
 def _untraceable_passed_over() -> Iterator[None]:
-    """Go on behind the context where something in it could not be traced."""
+    """Ignore the error if something can't be traced."""
     try:
         yield
     except Exception as error:
@@ -83,7 +83,7 @@ def _untraceable_passed_over() -> Iterator[None]:
 
 
 def _gradients(pull_back: Callable[..., Any], totals: jax.Array) -> list[jax.Array | None]:
-    """Gradients ``(targets, batch, ...)`` of the totals with respect to each tapped tensor."""
+    """Compute gradients ``(targets, batch, ...)`` with respect to each tapped tensor."""
     backward = jax.make_jaxpr(pull_back)(totals)
     gradients = jax.vmap(core.jaxpr_as_fun(backward))(jnp.eye(len(totals), dtype=totals.dtype))
     # JAX fills in zeros where nothing flows: these do not come from the gradient of the totals.
@@ -101,7 +101,10 @@ def compiled(
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
-    """Compile ``function``, with the model's weights as arguments; it holds the model weakly."""
+    """Compile ``function`` with the model's weights as arguments.
+
+    The model is held weakly.
+    """
     reference: Callable[[], Any] = weakref.ref(model)
     has_jit = any(_has_jitted_part(layer) for layer in layers_of(model))
     run_eagerly = getattr(model, "run_eagerly", False)
@@ -135,14 +138,17 @@ def _has_jitted_part(layer: keras.Layer) -> bool:
 
 
 def _inlined(has_jit: bool) -> AbstractContextManager[None]:
-    """Run what the user put under ``jax.jit`` as plain Python: a hook would stay in its trace."""
+    """Run code under the user's ``jax.jit`` as plain Python.
+
+    Its trace would keep a hook.
+    """
     return jax.disable_jit() if has_jit else nullcontext()
 
 
 def at_inference(
     model: keras.Model, layers_of: Callable[[keras.Model], list[keras.Layer]]
 ) -> AbstractContextManager[None]:
-    """Run what the user put under ``jax.jit`` as plain Python, where hooks can see it."""
+    """Run code under the user's ``jax.jit`` as plain Python, for hooks."""
     return _inlined(any(_has_jitted_part(layer) for layer in layers_of(model)))
 
 
@@ -151,7 +157,7 @@ def dry_run(
     model: keras.Model,
     layers_of: Callable[[keras.Model], list[keras.Layer]],
 ) -> None:
-    """Trace ``function``: on JAX that is sooner done than running it."""
+    """Trace ``function``: on JAX that is faster than running it."""
 
     # A function of its own, since JAX does not trace again what it has traced before.
     def run() -> Any:
@@ -162,6 +168,6 @@ def dry_run(
 
 
 def draws_random_numbers(function: Callable[..., Any]) -> bool:
-    """JAX has no random numbers but those of a key that is passed."""
+    """Return False: in JAX all random numbers come from a given key."""
     del function
     return False

@@ -1,4 +1,4 @@
-"""TensorFlow: a gradient tape that begins at the tapped tensors, inside one ``tf.function``."""
+"""TensorFlow: a gradient tape from the taps on, inside one ``tf.function``."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def compiled(
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
-    """Run ``function`` eagerly at its first call, and compile it when it is called again.
+    """Run ``function`` eagerly at first, and compile it when called again.
 
     Tracing takes as long as several eager runs, so a question that is asked once is answered
     soonest without it.
@@ -75,7 +75,10 @@ def compiled(
 
 
 class _Compiled:
-    """A function that is eager at first, then a graph for each signature, if it can be one."""
+    """Function that runs eagerly first, then as a graph per signature.
+
+    It stays eager if it can't be traced.
+    """
 
     def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:
         self.function = function
@@ -116,7 +119,7 @@ def at_inference(
     model: keras.Model | None = None,
     layers_of: Callable[[keras.Model], list[keras.Layer]] | None = None,
 ) -> Iterator[None]:
-    """Run what the user put under ``tf.function`` as plain Python, where hooks can see it.
+    """Run code under the user's ``tf.function`` as plain Python, for hooks.
 
     Traced into a function of the user's, a hook would stay there for good.
     """
@@ -134,19 +137,22 @@ def dry_run(
     model: keras.Model,
     layers_of: Callable[[keras.Model], list[keras.Layer]],
 ) -> None:
-    """Run ``function`` eagerly: on TensorFlow that is sooner done than tracing it."""
+    """Run ``function`` eagerly: on TensorFlow that is faster than tracing it."""
     del model, layers_of
     with at_inference():
         function()
 
 
 def draws_random_numbers(function: Any) -> bool:
-    """Tell whether a function that ``compiled`` returned draws TensorFlow's own random numbers."""
+    """Tell whether a compiled function draws TensorFlow's own random numbers."""
     return bool(function.is_random)
 
 
 def _is_random(graph: tf.Graph) -> bool:
-    """Find operations that draw: stateless ones, whose seed is the model's, are others."""
+    """Find operations that draw random numbers.
+
+    Stateless ones take their seed from the model, and don't count.
+    """
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
     return any(

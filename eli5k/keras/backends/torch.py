@@ -1,4 +1,4 @@
-"""PyTorch: eager, without gradients up to the first tapped tensor, with autograd from there on."""
+"""PyTorch: run eagerly, with autograd from the first tap on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _running: dict[torch.nn.Module, tuple[int, dict[torch.nn.Module, bool]]] = {}
 
 
 def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
-    """Run ``forward`` and differentiate its scores with respect to what it taps, all detached.
+    """Run ``forward`` and differentiate its scores at the taps, all detached.
 
     See :class:`eli5k.keras.backends.Backend`.
     """
@@ -53,7 +53,7 @@ def _leaf(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _usable(value: Any) -> Any:
-    """Copy a tensor that was made in inference mode: autograd refuses to work with it."""
+    """Copy a tensor of inference mode, which autograd refuses."""
     return value.clone() if isinstance(value, torch.Tensor) and value.is_inference() else value
 
 
@@ -62,7 +62,7 @@ def _detached(value: Any) -> Any:
 
 
 def _gradients(totals: torch.Tensor, tapped: list[torch.Tensor]) -> list[torch.Tensor | None]:
-    """Gradients ``(targets, batch, ...)`` of the totals with respect to each tapped tensor."""
+    """Compute gradients ``(targets, batch, ...)`` with respect to each tapped tensor."""
     if not totals.requires_grad:
         return [None] * len(tapped)
     if len(totals) == 1:
@@ -83,13 +83,16 @@ def compiled(
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
-    """The same function, eager, whatever mode the user has set; it holds the model weakly."""
+    """Wrap ``function`` to run eagerly in any mode of the user.
+
+    The model is held weakly.
+    """
     del is_new
     return _Eager(function, model, layers_of)
 
 
 class _Eager:
-    """A function that runs where the model is, and leaves PyTorch's modes and seeds alone."""
+    """Function that runs on the model's device and keeps PyTorch's state."""
 
     def __init__(
         self,
@@ -123,12 +126,12 @@ def dry_run(
 
 
 def draws_random_numbers(function: Any) -> bool:
-    """Tell whether a function that ``compiled`` returned draws PyTorch's own random numbers."""
+    """Tell whether a compiled function draws PyTorch's own random numbers."""
     return bool(function.is_random)
 
 
 def _assignments_forgotten(model: keras.Model) -> keras.StatelessScope:
-    """Keep what is assigned to variables, such as the next state of a seed, out of them."""
+    """Keep assignments, such as a seed's next state, out of the variables."""
     inference = [variable for variable in model.variables if variable._value.is_inference()]
     return keras.StatelessScope([(variable, variable.value.clone()) for variable in inference])
 
@@ -137,7 +140,7 @@ def _assignments_forgotten(model: keras.Model) -> keras.StatelessScope:
 def at_inference(
     model: keras.Model, layers_of: Callable[[keras.Model], list[keras.Layer]]
 ) -> Iterator[None]:
-    """Run where the model is, in whatever mode the user's code is; leave every mode as it was."""
+    """Run on the model's device, and leave every mode as it was."""
     wrapped = [x for x in layers_of(model) if isinstance(x, keras.layers.TorchModuleWrapper)]
     device = next((variable._value.device for variable in model.variables), None)
     # Keras makes new tensors on the device of its own setting.
@@ -149,14 +152,14 @@ def at_inference(
 
 
 def _name_of(device: torch.device) -> str:
-    """Name of a device as Keras compares it: "cuda", without a number where that is the default."""
+    """Return a device's name as Keras compares it, such as "cuda"."""
     is_default = torch.empty(0, device=device.type).device == device
     return device.type if is_default else str(device)
 
 
 @contextmanager
 def _flags_kept(wrapped: list[torch.nn.Module]) -> Iterator[None]:
-    """Switch wrapped modules back: Keras switches them to evaluation when it calls them so."""
+    """Restore wrapped modules, which Keras switches to evaluation when called."""
     with _flags_lock:
         for module in wrapped:
             runs, flags = _running.get(module) or (0, {m: m.training for m in module.modules()})

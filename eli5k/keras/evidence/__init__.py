@@ -1,1 +1,1 @@
-"""A question put to a model: which number, where to look, what to change; and the answer."""
+"""Questions to a model, and the evidence that answers them."""

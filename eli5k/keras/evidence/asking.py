@@ -1,4 +1,4 @@
-"""Put one question to a model: run it with a probe in place, compiled when asked for again."""
+"""Put one question to a model, compiled when it is asked again."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ RANDOM = "draws random numbers"
 
 
 class DisconnectedError(ValueError):
-    """The explained score does not depend on the point where evidence was to be taken."""
+    """Error: the explained score doesn't depend on the probe's point."""
 
 
 class Peaks(NamedTuple):
-    """The largest activations and gradients in magnitude, which tell why a map is blank.
+    """Largest activations and gradients, which tell why a map is blank.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Peaks(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What is asked of a model, apart from the operands of the patches."""
+    """Question to a model, without the operands of the patches."""
 
     model: keras.Model
     survey: Survey
@@ -58,7 +58,7 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back; tensors while the model runs, arrays afterwards.
+    """Answer to a question: tensors during a run, arrays afterwards.
 
     ``outputs`` are the model's, with the logits of each head, if the target has functions.
     """
@@ -75,7 +75,7 @@ _asking = threading.local()
 
 
 def ask_model(question: Question, operands: Sequence[Any] = ()) -> Answer:
-    """Run the model as a question wants it.
+    """Run the model to answer a question.
 
     Parameters
     ----------
@@ -111,7 +111,10 @@ def ask_model(question: Question, operands: Sequence[Any] = ()) -> Answer:
 
 
 def _key(question: Question) -> Hashable | None:
-    """What the compiled function depends on; None if that cannot be compared later."""
+    """Return what a compiled function depends on.
+
+    None if that can't be compared later.
+    """
     survey, classes = question.survey, question.classes
     # A graph for each number of targets: of a variable number it could not be built.
     columns = None if classes is None else classes.shape[1:]
@@ -138,7 +141,7 @@ def _run(function: Callable[..., Any], question: Question, operands: Sequence[An
 
 
 def _is_stale(question: Question, answer: Answer) -> bool:
-    """Tell whether a callable target gives other scores now than when it was compiled."""
+    """Tell whether a callable target gives other scores than when compiled."""
     outputs, logits = answer.outputs
     heads = _heads(question.survey, outputs, logits)
     now = keras.ops.convert_to_numpy(call_functions(outputs, heads, question.target))
@@ -166,7 +169,10 @@ def _to_numpy(answer: Answer) -> Answer:
 
 
 def _answer(inputs: Any, classes: Any, *operands: Any) -> tuple[Any, ...]:
-    """Run the model: what is compiled. The question is that of the thread which asks."""
+    """Run the model: this is the function that is compiled.
+
+    The question is that of the current thread.
+    """
     question: Question = _asking.question
     with ExitStack() as patches:
         for patch, operand in zip(question.patches, operands or [None] * len(question.patches)):
@@ -185,7 +191,7 @@ def _kept(question: Question, outputs: Any, heads: list[Head]) -> Any:
 def _answer_with_gradients(
     question: Question, probe: Probe, inputs: Any, classes: Any
 ) -> tuple[Any, ...]:
-    """Run the model once, and differentiate the scores with respect to what the point taps."""
+    """Run the model once and differentiate the scores at the taps."""
     abouts: list[Tap] = []
 
     def forward(tap: Callable[[Any], Any]) -> tuple[Any, tuple[Any, ...]]:

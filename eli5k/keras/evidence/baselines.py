@@ -1,4 +1,4 @@
-"""An input that shows nothing: what a path starts from, and what hides a part of a picture."""
+"""Baselines: inputs that show nothing."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _mean(image: np.ndarray) -> np.ndarray:
 
 
 def _blur(image: np.ndarray) -> np.ndarray:
-    """Blur along each axis of the grid; the border goes on beyond the picture."""
+    """Blur along each axis of the grid, continuing beyond the border."""
     blurred = image.astype("float32")
     for axis in range(1, image.ndim - 1):
         size = image.shape[axis]

@@ -1,4 +1,4 @@
-"""Split what goes through a model into batches of one size."""
+"""Split the rows of a run into batches of one size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eli5k.progress import progress_bar
 
 
 class Chunk(NamedTuple):
-    """Some of the perturbations of some of the samples: what goes through the model at a time.
+    """Chunk of perturbed samples that go through the model together.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
 
 
 def chunks(run: Run, perturbations: int = 1) -> Iterator[Chunk]:
-    """Split the perturbations of all samples of a run into chunks of ``batch_size`` rows or fewer.
+    """Split the perturbations of all samples into chunks of ``batch_size``.
 
     The chunks are as even as they can be, so that hardly a row is wasted on filling up. A model
     with a fixed batch size gets chunks of that size.
@@ -72,7 +72,7 @@ def _ceil(dividend: int, divisor: int) -> int:
 def add_perturbed(
     total: np.ndarray, chunk: Chunk, parts: np.ndarray, weights: np.ndarray | None = None
 ) -> None:
-    """Add to each sample what came of its perturbations.
+    """Add the results of its perturbations to each sample.
 
     Parameters
     ----------

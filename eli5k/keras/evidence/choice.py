@@ -1,4 +1,4 @@
-"""Choose the layer whose evidence is taken, where the user named none."""
+"""Choose the layer to explain if the user named none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOISE_SCALES = (1.0, 0.1, 128.0)
 
 
 def points_to_try(question: Question, options: Options) -> Iterator[tuple[str, Point]]:
-    """Yield where evidence may be taken: the first on which the score depends is explained.
+    """Yield points to try: the first connected to the score is explained.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def _point(call: Call, options: Options) -> tuple[str, Layer]:
 
 
 def _tokens_that_reach(question: Question, calls: list[Call]) -> frozenset[str]:
-    """Find the layers of a transformer from which more than the class token goes on.
+    """Find the transformer layers whose patches still reach the score.
 
     One run on noise with all of them tapped: what depends on what is a matter of structure, and
     the user's document, which may hold NaN, must not decide it.
@@ -103,7 +103,7 @@ def _largest_gradients(evidence: dict[str, Any]) -> dict[str, Any]:
 
 
 def noise_like(inputs: Any, rows: int | None = None) -> Any:
-    """Make noise of the shapes and dtypes of a model's inputs, the same at each call.
+    """Make noise shaped like a model's inputs, the same at each call.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Bring maps of a layer to the size of the input."""
+"""Resize the map of a layer to the input."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def resize(maps: np.ndarray, grid: Sequence[int]) -> np.ndarray:
 
 
 def _interpolation(old: int, new: int) -> np.ndarray:
-    """Matrix ``(old, new)`` that interpolates between the centres of the old pixels."""
+    """Matrix ``(old, new)`` that interpolates between the centres of old pixels."""
     positions = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     distances = np.abs(np.arange(old)[:, np.newaxis] - positions)
     return np.maximum(1 - distances, 0)

@@ -1,4 +1,4 @@
-"""Where evidence is taken from a model, and what is changed in it meanwhile.
+"""Where evidence is taken from a model, and what is changed meanwhile.
 
 A :class:`Probe` is a point and patches. A point says which tensors of a run are tapped; a patch is
 an intervention: what maps a model and an operand to a context manager that is open while the model
@@ -39,7 +39,7 @@ class Evidence(NamedTuple):
 
 
 class Tap(NamedTuple):
-    """What is known of a tapped tensor beside its values.
+    """Facts about a tapped tensor, besides its values.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Point(Protocol):
         """
 
     def gather(self, found: Sequence[tuple[Tap, Evidence]]) -> Any:
-        """Choose, of all evidence on which a score depends, what a method gets; None if nothing."""
+        """Choose the evidence that a method gets; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _layer_to_grid(tensor: Any, leading: int, point: Layer, channels_first: bool
 
 
 def _check_reshaped(rows: Any, tensor: Any, leading: int) -> None:
-    """Raise a ValueError if ``reshape`` did not keep the samples, or left no grid."""
+    """Raise ValueError unless ``reshape`` kept the samples and a grid."""
     expected = prod(n for n in tensor.shape[:leading] if n is not None)
     known = None not in tensor.shape[:leading]
     fits = (
@@ -149,7 +149,10 @@ def _check_reshaped(rows: Any, tensor: Any, leading: int) -> None:
 
 @dataclass(frozen=True)
 class Layers:
-    """The outputs of several layers, in one run: evidence is a dict by path."""
+    """The outputs of several layers, in one run.
+
+    Their evidence is a dict by path.
+    """
 
     layers: tuple[Layer, ...]
 
@@ -184,7 +187,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Both:
-    """One layer and the image input, in one run: evidence is ``(at_layer, at_input)``."""
+    """One layer and the image input, in one run.
+
+    Their evidence is ``(at_layer, at_input)``.
+    """
 
     layer: Layer
 
@@ -204,7 +210,9 @@ class Both:
 
 @dataclass(frozen=True)
 class Biases:
-    """The image input, and each tensor to which a layer has just added a bias: a list.
+    """The image input, and each tensor right after a bias is added.
+
+    Their evidence is a list.
 
     The evidence of a bias has the bias, ``(channels,)``, for activations.
     """
@@ -273,7 +281,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class ScaledChannels:
-    """Multiply the channels of a layer's output, at each of its calls, by the operand.
+    """Patch that multiplies the channels of a layer by the operand.
 
     The operand is ``(rows, channels)``, float32. A single sample becomes as many rows at the layer:
     what comes before runs once for all of them. This works if the rest of the model depends on the

@@ -1,4 +1,4 @@
-"""A batch and what is asked of a model about it: what each method is a function of."""
+"""Run: a batch and a question about it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eli5k.options import Options
 
 
 class Attribution(NamedTuple):
-    """What a method made of a batch, as arrays.
+    """Result of a method for a batch, as arrays.
 
     Attributes
     ----------
@@ -41,12 +41,14 @@ class Attribution(NamedTuple):
 
 
 class NoLayerError(ValueError):
-    """No layer of the model has a grid on which the explained score depends."""
+    """Error: the score depends on no layer with a grid."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A batch, and what is asked about it. A method is a function from this to an attribution.
+    """A batch, and a question about it.
+
+    A method is a function from a run to an :class:`Attribution`.
 
     :func:`eli5k.keras.run` makes one. It holds nothing but what is listed here, and can be kept,
     and pickled if the model can.
@@ -95,12 +97,12 @@ class Run:
 
     @property
     def count(self) -> int:
-        """How many samples are asked about: the first so many of the batch."""
+        """How many samples are asked about: the first ones of the batch."""
         return self.rows if self.n_valid is None else self.n_valid
 
     @property
     def rows(self) -> int:
-        """How many rows the batch has, with those that only fill it up."""
+        """How many rows the batch has, including those that fill it up."""
         return len(keras.tree.flatten(self.inputs)[0])
 
     def part(self, rows: slice | np.ndarray, n_valid: int | None = None) -> Run:
@@ -137,7 +139,7 @@ class Run:
         )
 
     def with_classes(self, scores: Scores) -> Run:
-        """Explain, whatever is perturbed, the classes that were chosen for the inputs as they are.
+        """Fix the classes that were chosen for the unperturbed inputs.
 
         Parameters
         ----------
@@ -152,7 +154,7 @@ class Run:
         return replace(self, classes=scores.classes)
 
     def scores(self, patches: tuple[Patch, ...] = (), operands: Sequence[Any] = ()) -> Scores:
-        """Run the model forward, and only that.
+        """Run the model forward only.
 
         Parameters
         ----------
@@ -166,7 +168,7 @@ class Run:
     def evidence(
         self, probe: Probe, function: Callable[..., Any], operands: Sequence[Any] = ()
     ) -> Attribution:
-        """Run the model forward, and backward to a point, and apply ``function`` to the evidence.
+        """Run the model forward and back to a point; apply ``function`` there.
 
         Parameters
         ----------
@@ -212,7 +214,7 @@ class Run:
         )
 
     def layer_point(self) -> tuple[str, Point]:
-        """Path and point of the layer whose evidence ``Probe(Layer())`` takes.
+        """Return path and point of the layer that ``Probe(Layer())`` takes.
 
         Raises
         ------
@@ -240,12 +242,12 @@ class Run:
         return find_out() if key is None else bool(self.remembered(key, find_out))
 
     def computes_relu_after(self, path: str) -> bool:
-        """Tell whether a ReLU is computed after the last call of a layer."""
+        """Tell whether a ReLU follows the last call of a layer."""
         last = max((i for i, call in enumerate(self.survey.calls) if call.path == path), default=-1)
         return self.survey.last_relu is not None and self.survey.last_relu > last
 
     def on_noise(self, rows: int) -> Run:
-        """Ask the same about noise, to learn what does not depend on a document."""
+        """Ask the same about noise, to learn what no document decides."""
         classes = (
             None
             if self.classes is None
@@ -273,7 +275,10 @@ class Run:
             self.remembered(key, lambda: (path, point))
 
     def _target_key(self, about: Any) -> Any:
-        """Key of a fact about the explained output; None if a callable cannot be compared."""
+        """Key of a fact about the explained output.
+
+        None if a callable can't be compared.
+        """
         try:
             return key_of((about, self.target.output, self.target.functions))
         except NoKeyError:
@@ -288,7 +293,7 @@ class Run:
         return input_layer_name(self.model, layer, self.survey.image_index) is not None
 
     def remembered(self, key: Any, find_out: Callable[[], Any]) -> Any:
-        """Return what ``find_out()`` returned for this model as it is, when it was first asked.
+        """Return what ``find_out()`` returned when this model was first asked.
 
         It must be of the model's structure, and not of what a document's numbers suggest.
         """
@@ -310,5 +315,5 @@ class Run:
 
 
 def _nothing(evidence: Evidence) -> None:
-    """Ask for no maps: what matters is whether there is evidence at all."""
+    """Ask for no maps, only whether there is any evidence."""
     del evidence

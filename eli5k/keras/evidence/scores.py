@@ -1,4 +1,4 @@
-"""The numbers that are explained, picked from what a model returned."""
+"""Pick the explained numbers from a model's outputs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from eli5k.keras.model.structure import Head
 
 
 class Objective(Protocol):
-    """What is explained of the scores, if not each score itself: a frozen dataclass."""
+    """Function of the scores that is explained instead of each score.
+
+    A frozen dataclass.
+    """
 
     def __call__(self, values: Any, every: Any, classes: Any, rivals: Any) -> tuple[Any, Any]:
-        """Make one number a target.
+        """Compute the number that is explained for each target.
 
         Parameters
         ----------
@@ -40,7 +43,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """Which numbers of a model's output are explained, whatever the document. Hashable.
+    """Choice of the numbers that are explained, for any document. Hashable.
 
     Attributes
     ----------
@@ -67,7 +70,7 @@ class Target:
 
 
 class Scores(NamedTuple):
-    """The scores of the targets, as tensors while the model runs and as arrays afterwards.
+    """Scores of the targets: tensors during a run, arrays afterwards.
 
     Attributes
     ----------
@@ -89,7 +92,7 @@ class Scores(NamedTuple):
 
 
 def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any) -> Scores:
-    """Pick, from what the model returned, the numbers that are explained.
+    """Pick the explained numbers from what the model returned.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which number is explained: a class, a name, the best few, a logit, an output, a callable."""
+"""Choose which number is explained."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def find_head(heads: Sequence[Head], output: str | int | None) -> int:
 
 
 def class_count(head: Head) -> int | None:
-    """How many classes an output scores; None where it is no vector of scores.
+    """Return the number of classes of an output, or None.
 
     Examples
     --------
@@ -111,11 +111,14 @@ class TargetNames:
             )
 
     def name(self, index: int) -> int | str:
-        """Name of a class, or the class itself where it has none."""
+        """Return the name of a class, or the class itself."""
         return self.by_class.get(index, index)
 
     def index(self, name: str) -> int:
-        """Class that has a name; a ValueError if two have it, as ImageNet's two cranes."""
+        """Return the class that has a name.
+
+        If two classes share it, as two of ImageNet's do, raise ValueError.
+        """
         found = [index for index, known in self.by_class.items() if known == name]
         if len(found) > 1:
             raise ValueError(
@@ -136,7 +139,9 @@ class TargetNames:
 
 
 def is_index(value: Any) -> bool:
-    """Tell whether a value is a whole number; an array of floats has ``__index__`` but is none.
+    """Tell whether a value is a whole number.
+
+    An array of floats has ``__index__`` but is none.
 
     Examples
     --------
@@ -158,7 +163,7 @@ def choose_targets(
     *,
     target: Target,
 ) -> tuple[Target, list[int] | None]:
-    """Turn what a user asked for one document into a target and a list of classes.
+    """Turn the targets of one document into a target and classes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The methods: each a function from a run of the model to maps, registered beside itself.
+"""Methods: functions from a run of the model to maps.
 
 To add one, write a function from :class:`~eli5k.keras.evidence.probes.Evidence` to maps in the file
 of its family, with :func:`~eli5k.keras.methods.registry.register` above it.

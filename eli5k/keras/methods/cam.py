@@ -1,4 +1,4 @@
-"""Class activation maps: sums over the channels of a layer, each channel with its weight."""
+"""Class activation maps: weighted sums over the channels of a layer."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def grid_axes(gradients: Any) -> tuple[int, ...]:
 
 
 def sum_over_grid(tensor: Any) -> Any:
-    """From ``(targets, batch, *grid, channels)`` to ``(targets, batch, 1, ..., channels)``."""
+    """Sum over the grid: ``(targets, batch, 1, ..., channels)``."""
     return ops.sum(tensor, axis=grid_axes(tensor), keepdims=True)
 
 
 def _safe_divide(numerator: Any, denominator: Any) -> Any:
-    """The quotient, and zero where the denominator is zero."""
+    """Divide, with zero if the denominator is zero."""
     is_zero = ops.equal(denominator, 0)
     return ops.where(is_zero, 0.0, numerator / ops.where(is_zero, 1.0, denominator))
 
@@ -51,7 +51,7 @@ def _safe_divide(numerator: Any, denominator: Any) -> Any:
     "The default: class-specific, robust and known to most readers.",
 )
 def grad_cam(evidence: Evidence) -> Any:
-    r"""Grad-CAM: channels weighted by the mean of their gradient.
+    r"""Grad-CAM: weights channels by the mean of their gradient.
 
     .. math:: M^c_{ij} = \sum_k \alpha^c_k A^k_{ij}, \quad
               \alpha^c_k = \frac{1}{Z} \sum_{ij} \frac{\partial y^c}{\partial A^k_{ij}}
@@ -92,7 +92,7 @@ def grad_cam(evidence: Evidence) -> Any:
     "If several objects of the class are in the picture; pass logits=True.",
 )
 def grad_cam_plus_plus(evidence: Evidence) -> Any:
-    r"""Grad-CAM++: each pixel's gradient has a weight of its own, and only positive ones count.
+    r"""Grad-CAM++: weights each pixel's positive gradient by itself.
 
     .. math:: M^c_{ij} = \sum_k w^c_k A^k_{ij}, \quad
               w^c_k = \sum_{ij} \alpha^{kc}_{ij} \, \mathrm{relu}(g^{kc}_{ij}), \quad
@@ -145,7 +145,7 @@ def grad_cam_plus_plus(evidence: Evidence) -> Any:
     "If the map must be faithful to the score, and for heads other than a global pooling.",
 )
 def hires_cam(evidence: Evidence) -> Any:
-    r"""HiResCAM: each activation times its own gradient, without any mean.
+    r"""HiResCAM: multiplies each activation by its own gradient, without any mean.
 
     .. math:: M^c_{ij} = \sum_k \frac{\partial y^c}{\partial A^k_{ij}} A^k_{ij}
 
@@ -175,7 +175,7 @@ def hires_cam(evidence: Evidence) -> Any:
     "For layers early in the model, whose maps are finer.",
 )
 def layer_cam(evidence: Evidence) -> Any:
-    r"""LayerCAM: each activation times the positive part of its own gradient.
+    r"""LayerCAM: multiplies each activation by its own positive gradient.
 
     .. math:: M^c_{ij} = \sum_k \mathrm{relu}\left(
               \frac{\partial y^c}{\partial A^k_{ij}} \right) A^k_{ij}
@@ -203,7 +203,7 @@ def layer_cam(evidence: Evidence) -> Any:
     "Like Grad-CAM, if the gradient differs much between pixels.",
 )
 def xgrad_cam(evidence: Evidence) -> Any:
-    r"""XGrad-CAM: channels weighted by the mean of their gradient where they are active.
+    r"""XGrad-CAM: weights channels by the mean gradient at their active pixels.
 
     .. math:: M^c_{ij} = \sum_k \alpha^c_k A^k_{ij}, \quad
               \alpha^c_k = \sum_{ij} \frac{A^k_{ij}}{\sum_{ab} A^k_{ab}}
@@ -236,7 +236,7 @@ def xgrad_cam(evidence: Evidence) -> Any:
     "To see what the layer responds to most, whatever the class.",
 )
 def eigen_cam(evidence: Evidence) -> Any:
-    r"""Eigen-CAM: the activations projected on their first principal component.
+    r"""Eigen-CAM: projects the activations on their first principal component.
 
     .. math:: M = A v_1, \quad A = U \Sigma V^\top
 
@@ -270,7 +270,7 @@ def eigen_cam(evidence: Evidence) -> Any:
     "Like Eigen-CAM, but for a class: a smoother HiResCAM.",
 )
 def eigen_grad_cam(evidence: Evidence) -> Any:
-    r"""Eigen-Grad-CAM: activations times gradients, projected on their first principal component.
+    r"""Eigen-Grad-CAM: projects activations times gradients on their first principal component.
 
     .. math:: M^c = X^c v_1, \quad X^c = \frac{\partial y^c}{\partial A} \odot A = U \Sigma V^\top
 

@@ -1,4 +1,4 @@
-"""Perturb a layer: weight its channels by what the score makes of each."""
+"""Perturbation of a layer: weight channels by their effect on the score."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from eli5k.progress import progress_bar
 )
 @dataclass(frozen=True)
 class ScoreCAM:
-    r"""Score-CAM: each channel has the weight of the score of what its activation lets through.
+    r"""Score-CAM: weights each channel by the score of the picture it masks.
 
     .. math:: M^c = \sum_k \alpha^c_k A^k, \quad
               \alpha^c_k = \operatorname{softmax}_k \left( f^c(X \circ H^k) - f^c(X_b) \right),
@@ -87,7 +87,7 @@ def _activations(evidence: Evidence) -> Any:
 
 
 def _most_varied(activations: np.ndarray, count: int | None) -> np.ndarray:
-    """Keep, of each sample, the channels with the largest variance: ``(batch, *grid, count)``."""
+    """Keep each sample's most varied channels: ``(batch, *grid, count)``."""
     if count is None or count >= activations.shape[-1]:
         return activations
     grid_axes = tuple(range(1, activations.ndim - 1))
@@ -110,7 +110,7 @@ def _softmax_over_channels(scores: np.ndarray) -> np.ndarray:
 
 
 def _weighted_sum(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Sum over the channels: weights ``(batch, channels, targets)`` to maps of each target."""
+    """Sum over the channels, with weights ``(batch, channels, targets)``."""
     batch, *grid, channels = activations.shape
     maps = activations.reshape(batch, -1, channels) @ weights
     return np.moveaxis(maps, -1, 0).reshape(-1, batch, *grid)
@@ -124,7 +124,7 @@ def _weighted_sum(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
 )
 @dataclass(frozen=True)
 class AblationCAM:
-    r"""Ablation-CAM: each channel has the weight of what the score loses without it.
+    r"""Ablation-CAM: weights each channel by what the score loses without it.
 
     .. math:: M^c = \sum_k \frac{y^c - y^c_k}{|y^c|} A^k
 
@@ -167,7 +167,7 @@ class AblationCAM:
 
 
 def _drops(run: Run, layer: str, channels: int) -> np.ndarray:
-    """What the score of one sample loses without each channel: ``(channels, targets)``."""
+    """Measure what the score loses without each channel: ``(channels, targets)``."""
     alone = _rest_runs_alone(run, layer, channels)
     scores = []
     # Nothing is left out at the first try: a score to compare with that is rounded alike.
@@ -218,7 +218,7 @@ def _rest_runs_alone(run: Run, layer: str, channels: int) -> bool:
 
 
 def _check_channels_stay(run: Run, layer: str, channels: int) -> None:
-    """Raise a ValueError if ``reshape=`` makes other channels than those that the layer has."""
+    """Raise ValueError if ``reshape=`` mixes the layer's channels."""
     shape = next((c.shape for c in reversed(run.survey.calls) if c.path == layer), None)
     if run.options.reshape is None or shape is None:
         return

@@ -1,4 +1,4 @@
-"""CAM, the first of them: the weights of a dense layer behind global average pooling."""
+"""CAM, the first class activation map."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KERNEL_TOLERANCE = 1e-2
     "For models that end in global average pooling and one dense layer; the plainest of all.",
 )
 def cam(run: Run) -> Attribution:
-    r"""CAM: channels weighted by the kernel of the dense layer behind global average pooling.
+    r"""CAM: weights channels by the dense layer after global average pooling.
 
     .. math:: M^c_{ij} = \sum_k w^c_k A^k_{ij}, \quad
               z^c = b^c + \frac{1}{Z} \sum_{ij} M^c_{ij}
@@ -70,7 +70,7 @@ def cam(run: Run) -> Attribution:
 
 
 def _check_dense(run: Run, answer: Attribution) -> None:
-    """Raise a ValueError if the score is no dense layer on the global average of the layer."""
+    """Raise ValueError unless the score is dense on the global average."""
     if run.target.objective is not None:
         # A difference of classes is no column of a kernel: look at the classes themselves.
         plain = replace(run, target=replace(run.target, objective=None))
@@ -104,7 +104,7 @@ def _cam_parts(evidence: Evidence) -> tuple[Any, Any, Any]:
 
 
 def _kernels(run: Run, channels: int, classes: np.ndarray) -> Iterator[np.ndarray]:
-    """Columns ``(channels, batch * targets)`` of the kernels of dense layers that are called.
+    """Yield columns ``(channels, batch * targets)`` of the dense layers' kernels.
 
     A 1x1 convolution counts as one. A dense layer may have more inputs than the pooled channels:
     each run of rows is tried.
@@ -123,7 +123,7 @@ def _kernels(run: Run, channels: int, classes: np.ndarray) -> Iterator[np.ndarra
 
 
 def _weights_of(run: Run, kernel: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Weights ``(targets, batch, channels)`` that a kernel gives to what is explained."""
+    """Weights ``(targets, batch, channels)`` of a kernel for what is explained."""
     columns = kernel.T.reshape(*classes.shape, len(kernel))
     if run.target.binary:
         columns = np.where(classes[..., np.newaxis] == 1, 1, -1) * columns

@@ -1,4 +1,4 @@
-"""Explain another objective: a class against its rivals, or what speaks against it."""
+"""Other objectives: a class against its rivals, or evidence against it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ class FinerCAM:
 
 @dataclass(frozen=True)
 class AgainstSimilar:
-    """An objective: a class's score less the mean of those nearest to it, times ``alpha``."""
+    """Objective: a class's score less the mean of similar classes.
+
+    That mean is multiplied by ``alpha``.
+    """
 
     similar: int
     alpha: float
@@ -127,7 +130,7 @@ def _check_classes(run: Run) -> None:
 )
 @dataclass(frozen=True)
 class Counterfactual:
-    r"""Counterfactual: explains the negated score, which shows what speaks against the class.
+    r"""Counterfactual: explains the negated score, to show evidence against the class.
 
     .. math:: M^c = m \left[ -f^c \right]
 
@@ -170,7 +173,7 @@ class Counterfactual:
 
 @dataclass(frozen=True)
 class Negated:
-    """An objective: the negative of the score, or of another objective."""
+    """Objective: the negative of the score, or of another objective."""
 
     of: Objective | None = None
 

@@ -1,4 +1,4 @@
-"""Full-gradient: what the input and each bias of the model contribute."""
+"""Full-gradient: contributions of the input and of each bias."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eli5k.keras.methods.registry import Cost, register
     "When you want contributions from the input and from every layer.",
 )
 def full_gradient(run: Run) -> Attribution:
-    r"""Full-gradient: gradient times input, and gradient times bias at each layer.
+    r"""Full-gradient: adds gradient times input and gradient times each bias.
 
     .. math:: M^c = \psi\left( \frac{\partial y^c}{\partial x} \odot x \right) + \sum_l \sum_k
               \psi\left( \frac{\partial y^c}{\partial b_l} \odot b_l \right)_k
@@ -66,7 +66,7 @@ def _scaled_part(evidence: Evidence) -> Any:
 
 
 def full_gradient_parts(run: Run) -> Attribution:
-    """The signed parts of the full-gradient: they sum to the score.
+    """Return the signed parts of the full-gradient, which sum to the score.
 
     They do where the model is made of layers that are affine at inference (dense, convolution,
     batch normalisation, rescaling, pooling) and of maxima such as ReLU, leaky ReLU and max-pooling.

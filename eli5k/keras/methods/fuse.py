@@ -25,7 +25,7 @@ from eli5k.keras.model.layers import candidate_calls, map_grid, preparing_paths
 )
 @dataclass(frozen=True)
 class Fuse:
-    r"""Fused layers: combines the maps of several layers at the size of the largest grid.
+    r"""Fused layers: combines several layers' maps at the largest grid.
 
     .. math:: M^c = \Big( \frac{1}{L} \sum_l p_l \Big) \cdot
               \operatorname{combine}_l \mathrm{Up}(m^c_l) / p_l, \quad p_l = \max |m^c_l|
@@ -111,7 +111,10 @@ class Fuse:
         return answers
 
     def _points(self, run: Run) -> list[tuple[str, Point]]:
-        """The default layer, and layers before it, each with a grid of twice the size or more."""
+        """Choose the default layer, and earlier ones with ever larger grids.
+
+        Each grid has at least twice the size of the one before, along each axis.
+        """
         survey = run.survey
         points = [run.layer_point()]
         by_path = {call.path: call for call in survey.calls}

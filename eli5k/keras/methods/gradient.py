@@ -1,4 +1,4 @@
-"""From the input: what the score's gradient says about each of its pixels."""
+"""Gradients of the score with respect to the input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eli5k.keras.methods.registry import Cost, register
     "To see to which pixels the score is sensitive, on any model.",
 )
 def gradient(evidence: Evidence) -> Any:
-    r"""Gradient: how much the score changes with the channel of a pixel that matters most.
+    r"""Gradient: takes each pixel's largest gradient over the channels.
 
     .. math:: M^c_{ij} = \max_k \left| \frac{\partial y^c}{\partial x^k_{ij}} \right|
 
@@ -80,5 +80,5 @@ def gradient_x_input(evidence: Evidence) -> Any:
 
 
 def signed_gradient(evidence: Evidence) -> Any:
-    """The gradient itself, of each channel: ``(targets, batch, *grid, channels)``."""
+    """Return the gradient of each channel: ``(targets, batch, *grid, channels)``."""
     return evidence.gradients

@@ -1,4 +1,4 @@
-"""Guided backpropagation, alone and where Grad-CAM says that the target is."""
+"""Guided backpropagation, alone and multiplied by Grad-CAM."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from eli5k.keras.methods.registry import Cost, register
     "For sharp pictures of edges; it hardly depends on the class.",
 )
 def guided_backprop(run: Run) -> Attribution:
-    """Guided backpropagation: the gradient at the input, back through positive paths only.
+    """Guided backpropagation: takes the input gradient through positive paths only.
 
     At each ReLU only what is positive of the gradient goes on, and then the largest size among the
     channels of a pixel is taken.
@@ -51,7 +51,7 @@ def guided_backprop(run: Run) -> Attribution:
 
 
 def warn_without_relu(run: Run) -> None:
-    """Say that there is nothing to guide, if the model computes no ReLU."""
+    """Warn if the model has no ReLU to guide gradients at."""
     if run.survey.last_relu is None:
         warn(
             "Guided backpropagation guides the gradient at ReLUs, and the model computes none: "
@@ -61,7 +61,7 @@ def warn_without_relu(run: Run) -> None:
 
 
 def guided_gradients(run: Run) -> Attribution:
-    """Guided backpropagation with its sign, of each channel: ``(..., *grid, channels)``."""
+    """Guided backpropagation with its sign: ``(..., *grid, channels)``."""
     return run.evidence(Probe(Input(), (guided_relus,)), signed_gradient)
 
 

@@ -1,4 +1,4 @@
-"""SmoothGrad and its kin: the moments of a map under noise."""
+"""SmoothGrad and related methods: moments of a map under noise."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ DOC = "{}\n\nReferences\n----------\n{}"
 )
 @dataclass(frozen=True)
 class Smooth:
-    r"""SmoothGrad: averages the maps of noisy copies of the input; or another of their moments.
+    r"""SmoothGrad: averages the maps of noisy copies of the input.
+
+    ``kind`` chooses another moment than the mean.
 
     .. math:: M^c = \frac{1}{n} \sum_{i=1}^n m^c \left( X + \mathcal N(0, \sigma^2) \right), \quad
               \sigma = \mathrm{noise} \cdot (\max X - \min X)
@@ -132,7 +134,7 @@ class Smooth:
         return plain._replace(maps=finish(kinds[self.kind]))
 
     def _noise(self, chunk: Chunk, shape: Sequence[int]) -> np.ndarray:
-        """Draw the noise of each row, which depends on the seed and the try alone."""
+        """Draw the noise of each row, from its seed and number alone."""
         noise = np.empty((len(chunk.numbers), *shape), "float32")
 
         def draw(row: np.ndarray, number: int) -> None:
@@ -145,7 +147,10 @@ class Smooth:
 
 
 def _with_sign(explain: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Split a method into one with a sign and what takes it away; most have it to the end."""
+    """Split a method into its signed part and the rest.
+
+    Most methods are signed to the end.
+    """
     if explain == AtInput(gradient):
         return AtInput(signed_gradient), _largest_size
     if explain is guided_backprop:

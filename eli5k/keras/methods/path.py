@@ -22,7 +22,7 @@ from eli5k.keras.methods.registry import Cost, register
 )
 @dataclass(frozen=True)
 class IntegratedGradients:
-    r"""Integrated gradients: the gradient's mean on the way from a baseline, times the way.
+    r"""Integrated gradients: averages gradients on the way from a baseline.
 
     .. math:: M^c_{ij} = \sum_k (x^k_{ij} - b^k_{ij}) \int_0^1
               \frac{\partial y^c}{\partial x^k_{ij}} \bigl( b + t (x - b) \bigr) \, dt

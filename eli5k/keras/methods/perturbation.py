@@ -1,4 +1,4 @@
-"""Perturb the input: hide parts of it, and look at what becomes of the score."""
+"""Perturbation of the input: hide parts and compare the scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNSET: Any = "unset"
 
 
 def _take_fill(method: Occlusion | RISE, fill: Any) -> None:
-    """Heed the former name of ``baseline``."""
+    """Accept the former name of ``baseline``."""
     baseline = method.baseline if fill is UNSET else fill
     object.__setattr__(method, "baseline", "mean" if baseline is None else baseline)
 
@@ -34,7 +34,7 @@ def _take_fill(method: Occlusion | RISE, fill: Any) -> None:
 )
 @dataclass(frozen=True)
 class Occlusion:
-    r"""Occlusion: what the score loses when a window of the input is hidden.
+    r"""Occlusion: measures what the score loses when a window is hidden.
 
     .. math:: M^c_p = \frac{1}{|\{w \ni p\}|} \sum_{w \ni p} f^c(X) - f^c(X_{\setminus w})
 
@@ -109,7 +109,7 @@ def _windows(
     window: int | tuple[int, ...] | None,
     stride: int | tuple[int, ...] | None,
 ) -> list[tuple[slice, ...]]:
-    """What each window hides: one slice for each axis."""
+    """Return what each window hides: one slice for each axis."""
     sizes = _for_each_axis("window", window, [ceil(size / 8) for size in grid], grid)
     strides = _for_each_axis("stride", stride, [ceil(size / 2) for size in sizes], grid)
     by_axis = [
@@ -141,7 +141,7 @@ def _for_each_axis(
 )
 @dataclass(frozen=True)
 class RISE:
-    r"""RISE: the mean of random masks, weighted by the score of what they let through.
+    r"""RISE: averages random masks, weighted by the masked picture's score.
 
     .. math:: M^c = \frac{1}{N \cdot E[H]} \sum_{i=1}^N f^c(X \circ H_i) \, H_i
 
@@ -224,7 +224,7 @@ class RISE:
 def _shifted(
     is_open: np.ndarray, shifts: np.ndarray, cell: Sequence[int], grid: Sequence[int]
 ) -> np.ndarray:
-    """Enlarge cells and cut each mask at its shift: ``(rows, *grid)``, float32 in [0, 1]."""
+    """Enlarge cells and shift each mask: ``(rows, *grid)``, float32 in [0, 1]."""
     large = [(cells + 1) * size for cells, size in zip(is_open.shape[1:], cell)]
     masks = resize(is_open.astype("float32"), large)
     windows = np.lib.stride_tricks.sliding_window_view(masks, grid, tuple(range(1, masks.ndim)))

@@ -1,4 +1,4 @@
-"""The methods by name: each is registered beside itself, and its docstring is its description."""
+"""Registry of the methods, which are described by their docstrings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALIASES = {"smooth": "smooth-grad", "full-gradient": "full-grad", "contrast": "f
 
 @dataclass(frozen=True)
 class Cost:
-    """How often a method runs the model for one sample.
+    """Number of model runs that a method needs for one sample.
 
     Attributes
     ----------
@@ -96,7 +96,10 @@ class Method:
 
     @property
     def needs_layer(self) -> bool:
-        """Whether it needs a layer that has a grid; the others explain any model of images."""
+        """Whether it needs a layer that has a grid.
+
+        The others explain any image model.
+        """
         return bool(getattr(self.explain, "needs_layer", self.family == "layer"))
 
 
@@ -105,7 +108,10 @@ METHODS: dict[str, Method] = {}
 
 @dataclass(frozen=True)
 class AtLayer:
-    """A method that looks at one layer in one run: ``function`` makes maps of its evidence."""
+    """Method of one layer and one run.
+
+    ``function`` turns the evidence into maps.
+    """
 
     function: Callable[[Evidence], Any]
     needs_layer = True
@@ -116,7 +122,10 @@ class AtLayer:
 
 @dataclass(frozen=True)
 class AtInput:
-    """A method that looks at the input in one run: ``function`` makes maps of its evidence."""
+    """Method of the input and one run.
+
+    ``function`` turns the evidence into maps.
+    """
 
     function: Callable[[Evidence], Any]
 
@@ -127,7 +136,7 @@ class AtInput:
 def register(
     name: str, family: str, cost: Cost, when: str, doc: str | None = None, **parameters: Any
 ) -> Callable[[T], T]:
-    """Make a value of ``method=`` of a function, or of a class of methods with parameters.
+    """Register a function or a class as a value of ``method=``.
 
     The docstring says the rest: its first line is ``Title: what it does.``, its ``References`` are
     the paper.
@@ -175,7 +184,7 @@ def _explain(method: Any, family: str, parameters: dict[str, Any]) -> Callable[[
 
 
 def _described(doc: str) -> tuple[str, str, str]:
-    """Title, sentence and paper of a docstring."""
+    """Return title, sentence and paper of a docstring."""
     summary = " ".join(doc.split("\n\n")[0].split())
     title, _, what = summary.partition(": ")
     found = re.search(r"References\n-+\n(.*?)(?:\n\n|\Z)", doc, re.DOTALL)
@@ -248,7 +257,7 @@ def find_method(method: str | Callable[..., Any]) -> Method:
 
 
 def _likeness(explain: Callable[..., Any]) -> Any:
-    """What methods share that differ in their parameters only."""
+    """Return what methods share that differ only in parameters."""
     has_parameters = is_dataclass(explain) and not isinstance(explain, AtLayer | AtInput)
     return (type(explain), getattr(explain, "kind", None)) if has_parameters else explain
 

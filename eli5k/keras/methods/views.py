@@ -1,4 +1,4 @@
-"""Test-time augmentation: the mean of the maps of several views."""
+"""Test-time augmentation: average the maps of several views."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eli5k.keras.methods.registry import Cost, find_method, register
 )
 @dataclass(frozen=True)
 class TTA:
-    r"""Test-time augmentation: averages the maps of the input flipped and scaled, each turned back.
+    r"""Test-time augmentation: averages the maps of flipped and scaled inputs.
 
     .. math:: M^c_p = \frac{1}{|\{v \ni p\}|} \sum_{v \ni p} v^{-1} \left( m^c(v(X)) \right)_p
 
@@ -87,7 +87,10 @@ class TTA:
         return answer._replace(scores=scores, maps=total / np.maximum(times_shown, 1))
 
     def _factors(self, rank: int) -> np.ndarray:
-        """Factor of each axis in each view, ``(views, axes)``: negative where it is flipped."""
+        """Factor of each axis in each view, ``(views, axes)``.
+
+        It is negative if the axis is flipped.
+        """
         if not all(-rank <= axis < rank for axis in self.flips):
             raise ValueError(
                 f"flips must be axes of the input's grid, from {-rank} to {rank - 1}. "
@@ -99,7 +102,7 @@ class TTA:
 
 
 def _zoom(arrays: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Enlarge each row about its centre by its factors: ``(rows, parts, *grid)``, as it was."""
+    """Scale each row about its centre: ``(rows, parts, *grid)``."""
     zoomed = np.empty_like(arrays)
     for zoom in np.unique(factors, axis=0):
         rows = (factors == zoom).all(axis=1)
@@ -122,12 +125,15 @@ def _zoom_axis(arrays: np.ndarray, axis: int, factor: float) -> np.ndarray:
 
 
 def _origins(size: int, factors: np.ndarray) -> np.ndarray:
-    """Where each point of a zoomed axis comes from, ``(rows, size)``, counted from the centre."""
+    """Origins of the points of a zoomed axis: ``(rows, size)``.
+
+    They are counted from the centre.
+    """
     return (np.arange(size) - (size - 1) / 2) / factors[:, np.newaxis]
 
 
 def _shown(factors: np.ndarray, grid: Sequence[int]) -> np.ndarray:
-    """Whether each point is inside of each zoomed view: ``(rows, *grid)``, float32."""
+    """Tell which points each zoomed view shows: ``(rows, *grid)``, float32."""
     shown = np.ones((len(factors), *grid), "float32")
     for axis, (size, factor) in enumerate(zip(grid, factors.T), start=1):
         inside = np.abs(_origins(size, 1 / factor)) <= size / 2

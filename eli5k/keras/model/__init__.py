@@ -1,1 +1,1 @@
-"""What a Keras model is: the only place that knows Keras' private names."""
+"""Facts about Keras models, and the only home of Keras' private names."""

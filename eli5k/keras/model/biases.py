@@ -1,4 +1,4 @@
-"""Where a model adds constants: the biases of its layers, and those hidden in a normalisation."""
+"""Biases of a model: constants that its layers and normalisations add."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eli5k.keras.model.structure import walk
 
 @contextmanager
 def bias_hooks(model: keras.Model, fn: Callable[[Any, Any, int], Any]) -> Iterator[None]:
-    """Pass each tensor to which a layer has just added a bias through ``fn``.
+    """Pass each tensor through ``fn`` right after a bias was added.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def _adder(layer: keras.Layer, fn: Callable[..., Any]) -> Callable[[Any], Any]:
 
 
 def bias_of(layer: keras.Layer) -> Any | None:
-    """The constant that a layer adds at inference.
+    """Return the constant that a layer adds at inference.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def bias_of(layer: keras.Layer) -> Any | None:
 
 
 def channel_axis(layer: keras.Layer) -> int:
-    """Axis of a layer's output along which its bias lies."""
+    """Return the axis of a layer's output that its bias lies along."""
     if isinstance(layer, keras.layers.BatchNormalization):
         return layer.axis if isinstance(layer.axis, int) else layer.axis[0]
     return 1 if getattr(layer, "data_format", None) == "channels_first" else -1

@@ -1,4 +1,4 @@
-"""See, or replace, what a layer or an activation function computes while the model runs.
+"""Hooks: see or replace what a layer or an activation computes.
 
 A hook shadows a function on the one object that computes it, for as long as the context manager
 is open and in the thread that opened it: nothing of the model is rebuilt, so its structure
@@ -26,7 +26,7 @@ _one_thread_at_a_time = threading.RLock()
 def _shadow(
     owner: Any, name: str, replace: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> Iterator[None]:
-    """Put ``replace(original)`` in the place of ``owner.name``; other threads see the original."""
+    """Replace ``owner.name`` by ``replace(original)``, for this thread only."""
     with _one_thread_at_a_time:
         thread = threading.get_ident()
         original = getattr(owner, name)
@@ -52,7 +52,7 @@ def _shadow(
 
 @contextmanager
 def forward_hook(layer: keras.Operation, fn: Callable[[Any], Any]) -> Iterator[None]:
-    """Pass the output of ``layer`` through ``fn`` at each call, while the context is open.
+    """Pass each output of ``layer`` through ``fn`` while the context is open.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def preactivation_hook(layer: keras.Layer, fn: Callable[[Any], Any]) -> Iterator
 
 @contextmanager
 def activation_hook(name: str, fn: Callable[[Any, Any], Any]) -> Iterator[None]:
-    """Pass each result of an activation function through ``fn``, wherever the model computes it.
+    """Pass each result of an activation function through ``fn``.
 
     The argument ``activation=`` of a layer, a layer of its own, an operation of a functional graph
     and ``keras.ops`` in a subclassed model's ``call`` all end in one function of Keras' backend:

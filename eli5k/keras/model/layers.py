@@ -1,4 +1,4 @@
-"""Find a layer of a model by name, path, index or instance, and choose one where none is named."""
+"""Find the layer that a user means, or order the candidates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eli5k.keras.model.structure import Call, grid_of, walk
 
 
 def map_grid(call: Call, rank: int, channels_first: bool) -> tuple[int, ...]:
-    """Grid of a map of a call's output; empty where it has none."""
+    """Return the grid of a map of a call's output, or ``()``."""
     if call.shape is not None and len(call.shape) == rank:
         return grid_of(call.shape, channels_first)
     return call.tokens or ()
@@ -68,7 +68,7 @@ def find_call(
 
 
 def _find_path(calls: Sequence[Call], name: str) -> str:
-    """Resolve a name or path to a path, or say which ones there are."""
+    """Resolve a name or path, or list the existing ones."""
     paths = list(dict.fromkeys(call.path for call in calls))
     if name in paths:
         return name
@@ -110,7 +110,9 @@ def _find_instance(model: keras.Model, calls: Sequence[Call], layer: keras.Layer
 
 
 def preparing_paths(calls: Sequence[Call]) -> set[str]:
-    """Paths of the layers that only prepare the picture: they are called before the first kernel.
+    """Paths of the layers that only prepare the picture.
+
+    They are called before the first layer with a kernel.
 
     Parameters
     ----------
@@ -124,7 +126,7 @@ def preparing_paths(calls: Sequence[Call]) -> set[str]:
 def candidate_calls(
     model: keras.Model, calls: Sequence[Call], rank: int, channels_first: bool
 ) -> list[Call]:
-    """Order the calls by how well a map of them would serve: the first that the score depends on.
+    """Order the calls by how well they can be explained.
 
     eli5's choice comes first: the last of ``model.layers`` whose output has the rank of the input,
     or else the tokens of its patches. Then every layer at any depth, from the last called to the

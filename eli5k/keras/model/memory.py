@@ -1,4 +1,4 @@
-"""What was found out about a model, for as long as the model lives and stays as it is.
+"""Memory of facts about a model, while it lives and stays unchanged.
 
 Facts are of structure, never of a document's numbers: one bad document must not decide for the
 next. A compiled run takes more for constant than the layers that it calls: their activations, the
@@ -44,7 +44,7 @@ _lock = threading.Lock()
 
 
 def remember(model: keras.Model, key: Hashable, structure: int, find_out: Callable[[], Any]) -> Any:
-    """Return what ``find_out()`` returned when it was first asked for this key.
+    """Return the fact for a key, found out when first asked.
 
     The newest ``FACTS_PER_MODEL`` facts are kept. What ``find_out`` returns must not hold the
     model, or the model would never be freed.
@@ -91,17 +91,19 @@ def recall(model: keras.Model, key: Hashable, structure: int, default: Any = Non
 
 
 def forget(model: keras.Model, key: Hashable, structure: int) -> None:
-    """Drop one fact, which turned out not to hold any more."""
+    """Drop one fact that no longer holds."""
     with _lock:
         _facts.get(model, OrderedDict()).pop((key, structure), None)
 
 
 class NoKeyError(TypeError):
-    """An object can neither be compared by value nor referred to weakly."""
+    """Error: an object can't be compared by value nor referenced weakly."""
 
 
 def key_of(value: Any) -> Hashable:
-    """Key by which equal questions find what was compiled for them, without keeping anything alive.
+    """Return a key that is equal for equal questions.
+
+    It keeps nothing alive.
 
     Numbers and strings, tuples and frozen dataclasses of them are compared by value; a function, a
     method or another object by identity, for as long as it lives.
@@ -159,7 +161,7 @@ class _Same:
 
 
 def structure_of(model: keras.Model) -> int:
-    """Number that changes with anything that a compiled run takes for constant.
+    """Return a number that changes with anything a compiled run assumes.
 
     These are the layers of a model at any depth, the values that they hold beside their weights
     (what they were made with, flags of a subclassed model), activations and precision.
@@ -183,7 +185,7 @@ def structure_of(model: keras.Model) -> int:
 
 
 class _Seen:
-    """What one layer was like: its plain values, and references to the objects that it holds."""
+    """Snapshot of a layer: its plain values, and references to other objects."""
 
     __slots__ = ("get_values", "objects", "reference", "values")
 
@@ -210,7 +212,7 @@ class _Seen:
         self.values = self.get_values(attributes)
 
     def is_still(self, layer: keras.Layer) -> bool:
-        """Tell whether a layer is the one that was seen, and as it was."""
+        """Tell whether a layer is the same one and unchanged."""
         if self.reference() is not layer:
             return False
         attributes = vars(layer)
@@ -234,7 +236,10 @@ def _is_plain(value: Any) -> bool:
 
 
 def _snapshot(value: Any) -> Callable[[Any], bool] | None:
-    """How to tell whether an attribute is still this value; None if nothing can be told."""
+    """Return a check whether an attribute is unchanged.
+
+    None if that can't be told.
+    """
     if isinstance(value, list | dict):
         plain = _plain_copy(value)
         return None if plain is None else lambda now: bool(now == plain)
@@ -246,7 +251,7 @@ def _snapshot(value: Any) -> Callable[[Any], bool] | None:
 
 
 def _plain_copy(value: Any) -> Any:
-    """Copy a list or dict of plain values; None if it holds anything else."""
+    """Copy a list or dict of plain values, or return None."""
     if isinstance(value, dict):
         return dict(value) if all(map(_is_plain, (*value, *value.values()))) else None
     return list(value) if all(map(_is_plain, value)) else None

@@ -13,7 +13,7 @@ from eli5k.keras.model.structure import all_layers
 
 
 def stateless(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let ``function`` see the variables as they are, and forget what it assigns.
+    """Let ``function`` read the variables, and discard what it assigns.
 
     A seed's next state, or a tracer, must not stay in the user's model.
 
@@ -52,7 +52,7 @@ def is_built(model: keras.Model) -> bool:
 
 
 def build_by_running(function: Callable[[], Any], model: keras.Model) -> None:
-    """Call ``function``, which runs the model, if some layer has not made its variables yet.
+    """Call ``function``, which runs the model, if the model isn't built.
 
     What it assigns to those that exist, such as the next state of a seed, is undone: a layer that
     the model never calls would make each call the first one.
@@ -74,7 +74,9 @@ def build_by_running(function: Callable[[], Any], model: keras.Model) -> None:
 
 
 def dry_run(function: Callable[[], Any], model: keras.Model) -> None:
-    """Run ``function``, which calls the model, for the sake of shapes; build the model if need be.
+    """Run ``function``, which calls the model, to learn shapes.
+
+    Build the model if necessary.
 
     Parameters
     ----------
@@ -90,7 +92,7 @@ def dry_run(function: Callable[[], Any], model: keras.Model) -> None:
 def compiled(
     function: Callable[..., Any], model: keras.Model, is_new: bool = False
 ) -> Callable[..., Any]:
-    """Make ``function``, which runs the model, as fast as the backend can.
+    """Make ``function``, which runs the model, as fast as possible.
 
     Parameters
     ----------

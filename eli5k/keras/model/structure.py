@@ -1,4 +1,4 @@
-"""The structure of a Keras model: its layers, their paths and grids, and records of their calls."""
+"""Structure of a Keras model: layers, paths, grids and calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
-    """List the layers of a model at any depth, the model itself first.
+    """List all layers of a model, the model itself first.
 
     Examples
     --------
@@ -25,7 +25,7 @@ ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 
 
 def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
-    """Yield the path and the instance of every layer inside a model, at any depth.
+    """Yield path and instance of every layer inside a model.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def layer_at(model: keras.Model, path: str) -> keras.Layer:
 def input_layer_name(
     model: keras.Model, layer: str | int | keras.Layer | None, image_index: int
 ) -> str | None:
-    """Name of the input layer of the image, where ``layer`` means that one; else None.
+    """Return the image's input layer if ``layer`` means it, else None.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def input_layer_name(
 
 
 def grid_of(shape: Sequence[int], channels_first: bool) -> tuple[int, ...]:
-    """Axes of an output between its batch axis and its channels.
+    """Return the axes between the batch axis and the channels.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def grid_of(shape: Sequence[int], channels_first: bool) -> tuple[int, ...]:
 
 
 def fixed_batch_of(model: keras.Model) -> int | None:
-    """The only number of rows that a model takes; None if it takes any, or does not say.
+    """Return the fixed batch size of a model, or None.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def has_channels_first(model: keras.Model) -> bool:
 
 
 class Call(NamedTuple):
-    """One call of one layer, in the order in which the calls return.
+    """One call of one layer, in the order of returning.
 
     ``tokens`` is the grid of the patches where the output is ``(batch, tokens, channels)``. Inside
     of an attention layer the axes are heads and tokens, whatever their number.
@@ -156,7 +156,7 @@ class Call(NamedTuple):
 
 
 class Head(NamedTuple):
-    """One output of a model, and what it was before its final softmax or sigmoid.
+    """One output of a model, and its value before the final activation.
 
     ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`;
     ``activation`` is ``"softmax"``, ``"sigmoid"`` or None, and without one ``logits`` is None.

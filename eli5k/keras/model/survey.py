@@ -1,4 +1,4 @@
-"""What a model does when it runs: which layers it calls, with what shapes, and what comes out."""
+"""Survey of a model: which layers it calls, and with which shapes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RELUS = ("relu", "relu6")
 
 @dataclass(frozen=True)
 class Survey:
-    """What one run of a model showed: structure only, never numbers. Plain data, picklable.
+    """Structure that one run of a model showed, without numbers. Picklable.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Survey:
 
 
 def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
-    """Run the model at inference, and keep what went into its final activations.
+    """Run the model at inference, and keep the logits.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
 
 
 def _output_names(model: keras.Model, outputs: Any) -> list[str]:
-    """Names that ``output=`` takes: the keys of a dict, else the model's, else the indices."""
+    """Names that ``output=`` accepts: keys of a dict, model's names, or indices."""
     paths = ["/".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(outputs)]
     if isinstance(outputs, dict):
         return paths
@@ -108,7 +108,7 @@ def _output_names(model: keras.Model, outputs: Any) -> list[str]:
 
 
 def survey(model: keras.Model, inputs: Any) -> Survey:
-    """Run the model once, and remember what it did for inputs of this shape.
+    """Run the model once, and remember its structure for such inputs.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Find the grid of patches that the tokens of a vision transformer stand for."""
+"""Find the grid of patches behind a vision transformer's tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICTURE_AXES = 2
 def with_token_grids(
     calls: Iterable[Call], rank: int, image_grid: Sequence[int], channels_first: bool
 ) -> list[Call]:
-    """Say of each call whose output is ``(batch, tokens, channels)`` what grid the tokens make.
+    """Add the grid of the tokens to each call that has one.
 
     Parameters
     ----------
@@ -40,7 +40,9 @@ def with_token_grids(
 
 
 def square_patches(image_grid: Sequence[int]) -> list[tuple[int, ...]]:
-    """Grids of squares into which a picture can be cut; none for a volume.
+    """Return the grids of square patches that fit a picture.
+
+    There are none for a volume.
 
     Examples
     --------
@@ -55,7 +57,7 @@ def square_patches(image_grid: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def token_grid(tokens: int, grids: Iterable[tuple[int, ...]]) -> tuple[int, ...] | None:
-    """Choose the grid that a number of tokens fits with the fewest extra tokens before the patches.
+    """Choose the grid of patches that leaves the fewest extra tokens.
 
     Parameters
     ----------
