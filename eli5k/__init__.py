@@ -2,7 +2,7 @@
 
 If a heatmap can't be trusted, a warning says so.
 
-``import eli5k as eli5`` serves what was written for eli5's Keras explainer.
+``import eli5k as eli5`` runs code that was written for eli5's Keras explainer.
 """
 
 import importlib

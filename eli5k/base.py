@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class ExplanationWarning(UserWarning):
     """Warning that an explanation can't be trusted as it stands.
 
-    Every warning of this project is of this category or of one derived from it, so that
-    ``warnings.filterwarnings("error", category=eli5k.ExplanationWarning)`` turns each of them
-    into an error.
+    Every warning of this project has this category or a derived one, so
+    ``warnings.filterwarnings("error", category=eli5k.ExplanationWarning)`` turns them all into
+    errors.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class AmbiguousOutputWarning(ExplanationWarning):
     """Warning that a model has several outputs: the first is explained."""
 
 
-# The warnings of the explanation that is being made, in each thread and task on its own.
+# Warnings of the explanation in progress, separate for each thread and task.
 _collected: ContextVar[list[ExplanationWarning] | None] = ContextVar("collected", default=None)
 
 
@@ -48,12 +48,12 @@ _collected: ContextVar[list[ExplanationWarning] | None] = ContextVar("collected"
 def collected_warnings() -> Iterator[list[ExplanationWarning]]:
     """Collect what :func:`warn` issues meanwhile; it is still shown.
 
-    Python shows a warning that repeats itself once: an explanation carries its own.
+    Python shows a repeated warning only once, so each explanation carries its own.
 
     Yields
     ------
     list of ExplanationWarning
-        Without repetition, in order.
+        In order, without repetition.
 
     Examples
     --------
@@ -103,13 +103,13 @@ class TargetExplanation:
     Attributes
     ----------
     target : int or str
-        Index of the class, or its name where ``target_names`` gave one.
+        Index of the class, or its name if ``target_names`` has one.
     feature_weights, weighted_spans : None
         Fields of eli5 that mean nothing for an image.
     proba : float or None
-        Probability in [0, 1], where the output is a softmax or a sigmoid.
+        Probability in [0, 1], if the output is a softmax or a sigmoid.
     score : float or None
-        The number that is explained: the model's output, or its logit.
+        The explained number: the model's output, or its logit.
     heatmap : numpy.ndarray or None
         ``(*grid)``, float, in [0, 1]: the map after ReLU and scaling.
     attribution : numpy.ndarray or None
@@ -139,13 +139,13 @@ class Explanation:
     estimator : str
         Name of the model.
     description, method : str or None
-        What was done, in a sentence and in a word.
+        What was done, as a sentence and as a name.
     error : str or None
         Why there is no explanation; empty when there is one.
     is_regression : bool
         False for an image model.
     targets : list of TargetExplanation or None
-        One for each target, in the order asked for.
+        One for each target, in the given order.
     feature_importances, decision_tree, highlight_spaces, transition_features : None
         Fields of eli5 that mean nothing for an image.
     image : PIL.Image.Image or None
@@ -157,7 +157,7 @@ class Explanation:
     source : str or None
         Path of the document, if it came from a file.
     warnings : list of ExplanationWarning
-        What was warned of while it was made, about this document.
+        The warnings about this document.
 
     Examples
     --------

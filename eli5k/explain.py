@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import singledispatch
 from typing import Any
@@ -13,8 +14,8 @@ from eli5k.base import Explanation
 def explain_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Explanation:
     """Explain what a model predicts for one document.
 
-    For a Keras model, see :func:`eli5k.explain_prediction_keras`, to which this goes. Handlers of
-    other types may be added with ``explain_prediction.register``.
+    For a Keras model this calls :func:`eli5k.explain_prediction_keras`. Use
+    ``explain_prediction.register`` to add handlers for other types.
 
     Parameters
     ----------
@@ -28,21 +29,21 @@ def explain_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Explanation:
     Returns
     -------
     Explanation
-        With ``error`` set where no handler is known for the type.
+        With ``error`` set if there is no handler for the type.
 
     Examples
     --------
-    >>> explain_prediction("no model", None).error
-    "estimator 'no model' is not supported"
+    >>> explain_prediction(None, None).error
+    'Expected a keras.Model, got NoneType None.'
     """
     keras = sys.modules.get("keras")
     if keras is not None and isinstance(estimator, keras.Model):
-        # Imported now: it takes seconds, and whoever has a Keras model has imported Keras.
+        # Imported only now: it takes seconds, and whoever has a Keras model has imported Keras.
         from eli5k.keras.explain_prediction import explain_prediction_keras
 
         explain_prediction.register(keras.Model, explain_prediction_keras)
         return explain_prediction(estimator, doc, **kwargs)
-    return Explanation(
-        estimator=repr(estimator),
-        error=f"estimator {estimator!r} is not supported",
-    )
+    error = f"Expected a keras.Model, got {type(estimator).__name__} {estimator!r}."
+    if isinstance(estimator, str | os.PathLike):
+        error += f" Load it first: keras.models.load_model({os.fspath(estimator)!r})."
+    return Explanation(estimator=repr(estimator), error=error)

@@ -33,18 +33,17 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
     doc : object
         What the model predicts on.
     **kwargs
-        Those of :func:`~eli5k.format_as_image` and :func:`~eli5k.format_as_html` go to the format
-        that is shown, and are ignored by the other; the rest goes to
-        :func:`~eli5k.explain_prediction`.
+        Keywords of :func:`~eli5k.format_as_image` and :func:`~eli5k.format_as_html` go to whichever
+        of the two is used; the others go to :func:`~eli5k.explain_prediction`.
 
     Returns
     -------
     PIL.Image.Image
-        Where the explanation has a picture: what :func:`~eli5k.format_as_image` makes of it.
+        The result of :func:`~eli5k.format_as_image`, if the explanation has a picture.
     IPython.display.HTML
-        Where it has none, as for a model that is not supported.
+        If it has none, for instance because the model is not supported.
     Explanation
-        Where the library to show it with is missing.
+        If a library that shows it is missing.
 
     Raises
     ------
@@ -56,13 +55,13 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
     Warns
     -----
     ExplanationWarning
-        If the library to show it with is missing.
+        If a library that shows it is missing.
 
     Examples
     --------
-    >>> print(show_prediction("no model", None, include_styles=False).data)
+    >>> print(show_prediction(None, None, include_styles=False).data)
     <div class="eli5k ...">
-    <div role="alert" ...>Error: estimator &#x27;no model&#x27; is not supported</div>
+    <div role="alert" ...>Error: Expected a keras.Model, got NoneType None.</div>
     </div>
     """
     explain_kwargs = {key: kwargs[key] for key in kwargs if key not in FORMAT_KWARGS}
@@ -78,7 +77,7 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
         from IPython.display import HTML
     except ImportError as missing:
         warnings.warn(
-            f"A library to show the explanation with is missing, so that it comes back as it is: "
+            f"The explanation is returned as it is, because a library to show it is missing: "
             f"{missing}",
             ExplanationWarning,
             stacklevel=2,
@@ -93,4 +92,4 @@ def _suggest_format_kwarg(error: TypeError, explain_kwargs: dict[str, Any]) -> N
     for keyword in explain_kwargs:
         near = difflib.get_close_matches(keyword, FORMAT_KWARGS, n=1)
         if near and f"unexpected keyword argument {keyword!r}" in str(error):
-            error.add_note(f"Did you mean {near[0]!r}, of the picture or the page?")
+            error.add_note(f"Did you mean {near[0]!r}, a keyword of the picture or the HTML?")

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# A name, or an object with parameters.
+MethodLike = str | Callable[..., Any]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -14,14 +17,14 @@ class Options:
 
     They are checked as far as that needs no model.
 
-    Plain data: picklable if what it holds is (a function by its name, a layer by its path).
+    Picklable if its values are: pass functions by name, and layers by path.
 
     Attributes
     ----------
     method : str or callable
         Name of a method, or an object with parameters.
     layer : str, int, keras.Layer, list of these or None
-        Where evidence is taken; None leaves the choice to eli5k.
+        Layer to explain; None leaves the choice to eli5k.
     targets : list, callable or None
         Classes, names or callables; None explains the best class.
     top_targets : int or None
@@ -29,22 +32,22 @@ class Options:
     target_names : sequence of str, mapping of int to str, or None
         Names of the classes.
     output : str, int or None
-        Which of several outputs is explained.
+        Which of several outputs to explain.
     logits : bool
         Explain the score before the final softmax or sigmoid.
     preprocess : callable or None
-        Applied to each image array before the model.
+        Preprocessing of each image array.
     reshape : callable or None
-        From the layer's output to ``(batch, *grid, channels)``.
+        Function from the layer's output to ``(batch, *grid, channels)``.
     batch_size : int
-        How many rows go through the model at a time.
+        Maximum number of rows that go through the model together.
     progress : bool or None
         Show a progress bar; None shows it on a terminal if the run takes long.
 
     Raises
     ------
     TypeError
-        If a value is of the wrong type.
+        If a value has the wrong type.
     ValueError
         If a number is out of range, or ``targets`` and ``top_targets`` are both given.
 
@@ -54,7 +57,7 @@ class Options:
     'conv'
     """
 
-    method: str | Callable[..., Any] = "grad-cam"
+    method: MethodLike = "grad-cam"
     layer: Any = None
     targets: Any = None
     top_targets: int | None = None
@@ -71,9 +74,9 @@ class Options:
             raise ValueError(f"batch_size must be at least 1. Received: {self.batch_size}")
         if self.top_targets is not None:
             if _whole_number("top_targets", self.top_targets) == 0:
-                raise ValueError("top_targets must be a positive or a negative number. Received: 0")
+                raise ValueError("top_targets must be a positive or negative number. Received: 0")
             if self.targets is not None:
-                raise ValueError("targets and top_targets exclude each other. Received both.")
+                raise ValueError("Pass either targets or top_targets. Received both.")
         for name in ("preprocess", "reshape"):
             value = getattr(self, name)
             if value is not None and not callable(value):
@@ -85,7 +88,7 @@ def _whole_number(name: str, value: Any) -> int:
         number = operator.index(value)
     except TypeError:
         number = None
-    # True is no number of rows, though Python counts it as one.
+    # True is no number of rows, though to Python it is 1.
     if number is None or isinstance(value, bool):
         raise TypeError(
             f"{name} must be a whole number. Received: {value!r} of type {type(value).__name__}"

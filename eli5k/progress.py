@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-# A bar that would flash by is noise: unless it is asked for, it appears after so many seconds.
+# Seconds until a bar appears unless it is asked for: one that flashes by is noise.
 DELAY = 3
 
 
@@ -21,9 +21,9 @@ def progress_bar(
     Parameters
     ----------
     rows : sequence, optional
-        What the loop is over. Of a single step there is nothing to show.
+        Items of the loop. A single one gets no bar.
     progress : bool or None
-        Whether to show a bar; None shows it on a terminal where the loop takes long.
+        Whether to show a bar; None shows it on a terminal if the loop takes long.
     **options
         Other arguments of ``tqdm``.
 

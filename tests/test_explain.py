@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +33,15 @@ def run_python(script: str) -> str:
 def test_unknown_estimator_comes_back_as_an_error(estimator):
     explanation = explain_prediction(estimator, [1, 2], top=3, whatever=True)
     assert isinstance(explanation, Explanation)
-    assert explanation.error == f"estimator {estimator!r} is not supported"
+    got = f"Expected a keras.Model, got {type(estimator).__name__} {estimator!r}."
+    assert explanation.error.startswith(got)
     assert explanation.targets is None
+
+
+@pytest.mark.parametrize("path", ["photos.keras", Path("photos.keras")])
+def test_path_of_a_model_says_how_to_load_it(path):
+    error = explain_prediction(path, None).error
+    assert error.endswith(" Load it first: keras.models.load_model('photos.keras').")
 
 
 def test_handler_of_another_type_can_be_registered():

@@ -23,8 +23,8 @@ def format_as_dict(explanation: Explanation | TargetExplanation) -> dict[str, An
     Returns
     -------
     dict
-        A key for each field, in order. An array is a list of lists, a picture the data URI of a
-        PNG file, and a number that is not finite None, as JSON has no such number.
+        One key for each field, in order. Arrays become lists of lists, pictures become data URIs of
+        PNG files, and numbers that are not finite become None, since JSON has none.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def format_as_dict(explanation: Explanation | TargetExplanation) -> dict[str, An
     """
     if not dataclasses.is_dataclass(explanation) or isinstance(explanation, type):
         raise TypeError(
-            f"explanation must be an Explanation or a part of one. Received: {explanation!r}"
+            f"explanation must be an Explanation or part of one. Received: {explanation!r}"
         )
     return _plain(explanation)
 

@@ -29,9 +29,9 @@ def heatmap_to_image(heatmap: np.ndarray) -> Image.Image:
     Raises
     ------
     TypeError
-        If ``heatmap`` is no NumPy array.
+        If ``heatmap`` is not a NumPy array.
     ValueError
-        If its values are not in [0, 1] or its shape is none of these.
+        If its values are not in [0, 1] or its shape is not one of these.
 
     Examples
     --------
@@ -57,11 +57,11 @@ def expand_heatmap(
     Parameters
     ----------
     heatmap : numpy.ndarray
-        As :func:`heatmap_to_image` takes it.
+        As in :func:`heatmap_to_image`.
     image : PIL.Image.Image
-        Whose size is taken.
+        Picture of the size to enlarge it to.
     resampling_filter : int or None
-        As :func:`format_as_image` takes it.
+        As in :func:`format_as_image`.
 
     Returns
     -------
@@ -71,10 +71,10 @@ def expand_heatmap(
     Raises
     ------
     TypeError
-        If ``image`` is no Pillow image, or ``heatmap`` no NumPy array.
+        If ``image`` is not a Pillow image, or ``heatmap`` is not a NumPy array.
     ValueError
-        If the values of ``heatmap`` are not in [0, 1], its shape is wrong, or there is no such
-        filter.
+        If the values of ``heatmap`` are not in [0, 1], its shape is wrong, or the filter is
+        unknown.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def colourise(
     heatmap : numpy.ndarray
         ``(height, width)``, in [0, 1].
     colormap, alpha_limit
-        As :func:`format_as_image` takes them.
+        As in :func:`format_as_image`.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def colourise(
     Raises
     ------
     TypeError, ValueError
-        As :func:`format_as_image` does for ``colormap`` and ``alpha_limit``.
+        As in :func:`format_as_image`, for ``colormap`` and ``alpha_limit``.
 
     Examples
     --------
@@ -148,7 +148,7 @@ def find_colormap(
     TypeError
         If ``colormap`` is neither a name nor callable.
     ValueError
-        If matplotlib has no colormap of this name; the error suggests the nearest.
+        If matplotlib has no colormap with this name; the error suggests the nearest.
 
     Examples
     --------
@@ -182,14 +182,14 @@ def overlay(
     coloured : numpy.ndarray
         ``(height, width, 4)``, in [0, 1], as :func:`colourise` returns it.
     image : PIL.Image.Image
-        Of any size.
+        A picture of any size.
     resampling_filter : int or None
-        As :func:`format_as_image` takes it.
+        As in :func:`format_as_image`.
 
     Returns
     -------
     PIL.Image.Image
-        In mode RGBA, of the picture's size.
+        In mode RGBA, as large as the picture.
 
     Examples
     --------
@@ -216,9 +216,9 @@ def drawable_heatmap(target: TargetExplanation) -> np.ndarray:
     Raises
     ------
     TypeError
-        If the heatmap is no NumPy array.
+        If the heatmap is not a NumPy array.
     ValueError
-        If there is none, or it is not of two axes or not in [0, 1].
+        If there is none, it doesn't have two axes, or its values are not in [0, 1].
 
     Examples
     --------

@@ -43,29 +43,28 @@ def format_as_html(
     Parameters
     ----------
     explanation : Explanation
-        Where it has a picture, each target is shown as a heatmap over it; a picture whose longer
-        side exceeds 1024 pixels is made smaller.
+        If it has a picture, each target is shown as a heatmap over it; a picture whose longer side
+        exceeds 1024 pixels is reduced.
     include_styles : bool
-        Whether the fragment brings its ``<style>``; see :func:`format_html_styles`.
+        Whether to include the ``<style>``; see :func:`format_html_styles`.
     show : sequence of str
-        Which of "method", "description" and "targets" appear, in this order; other names, such as
+        Which of "method", "description" and "targets" to show, in this order. Other names, such as
         those of eli5's other estimators, add nothing. The error is always shown.
         See :mod:`eli5k.formatters.fields`.
     horizontal_layout : bool
-        Whether the targets stand side by side, or one below the other.
+        Show the targets side by side instead of one below the other.
     force_weights, preserve_density, highlight_spaces, show_feature_values
-        Accepted for eli5's sake; they mean nothing for an image.
+        Accepted for compatibility with eli5; they mean nothing for an image.
 
     Returns
     -------
     str
-        HTML in which every name and text of the explanation is escaped, and each picture is part
-        of the text.
+        HTML with all names and texts escaped and all pictures embedded.
 
     Raises
     ------
     TypeError
-        If a heatmap over a picture is no NumPy array.
+        If a heatmap over a picture is not a NumPy array.
     ValueError
         If a heatmap over a picture is not in [0, 1].
 
@@ -78,7 +77,7 @@ def format_as_html(
     <p>Explained as: CAM</p>
     </div>
     """
-    # A dollar in a name is no mathematics, but Jupyter would set it as such without the classes.
+    # Without these classes Jupyter would take a dollar in a name for mathematics.
     parts = ['<div class="eli5k mathjax_ignore tex2jax_ignore">']
     if explanation.error:
         parts.append(_error_box(explanation.error))
@@ -105,7 +104,7 @@ def format_html_styles() -> str:
 
 
 def _error_box(error: str) -> str:
-    # In the element, so that an error is also seen on a page without the styles.
+    # In the element itself, so that an error also stands out on a page without the styles.
     style = "background: #fdd; color: #600; padding: 0.5em; white-space: pre-wrap;"
     return f'<div role="alert" style="{style}">Error: {escape(error)}</div>'
 
@@ -141,7 +140,7 @@ def _picture(target: TargetExplanation, explanation: Explanation) -> tuple[str, 
         return "", ""
     try:
         coloured = colourise(drawable_heatmap(target))
-    except ImportError:  # without matplotlib the words must do
+    except ImportError:  # without matplotlib the text must do
         return "", ""
     picture = overlay(coloured, fit(explanation.image))
     alt = escape(f"Heatmap for {label(target)}: {place_of_heat(target.heatmap)}")

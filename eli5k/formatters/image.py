@@ -39,29 +39,29 @@ def format_as_image(
         With an ``image`` and, in each target, a ``heatmap`` of shape ``(height, width)`` in
         [0, 1].
     resampling_filter : int or None
-        How a heatmap is resized to the picture: ``PIL.Image.NEAREST``, ``BOX``, ``BILINEAR``,
+        Filter that enlarges the heatmap: ``PIL.Image.NEAREST``, ``BOX``, ``BILINEAR``,
         ``HAMMING``, ``BICUBIC`` or ``LANCZOS``.
     colormap : str or callable
         Name of one of matplotlib's colormaps, or a function from ``(height, width)`` in [0, 1] to
         ``(height, width, 4)``, red, green, blue and alpha in [0, 1].
     alpha_limit : float or None
-        The greatest opacity of the heatmap, in [0, 1]; None for no limit.
+        Maximum opacity of the heatmap, in [0, 1]; None for no limit.
 
     Returns
     -------
     PIL.Image.Image
-        In mode RGBA. One target: the picture in its own size with the heatmap over it. Several:
-        a sheet with a panel for each, captioned with name, score and probability. None: the
-        picture.
+        In mode RGBA. For one target, the picture at its own size with the heatmap over it. For
+        several, a sheet with a panel for each, captioned with name, score and probability. Without
+        targets, the picture.
 
     Raises
     ------
     TypeError
-        If the image is no Pillow image, a heatmap no array, ``colormap`` neither a name nor
-        callable, or ``alpha_limit`` no number.
+        If the image is not a Pillow image, a heatmap is not an array, ``colormap`` is neither a
+        name nor callable, or ``alpha_limit`` is not a number.
     ValueError
-        If a heatmap is missing, is not of two axes or not in [0, 1], ``alpha_limit`` is not in
-        [0, 1], or there is no such colormap or filter.
+        If a heatmap is missing, doesn't have two axes or is not in [0, 1], if ``alpha_limit`` is
+        not in [0, 1], or if the colormap or the filter is unknown.
     ImportError
         If matplotlib is missing.
 
@@ -91,7 +91,7 @@ def image_to_data_uri(image: Image.Image) -> str:
     Parameters
     ----------
     image : PIL.Image.Image
-        Of any mode; one that PNG does not have becomes RGB.
+        A picture in any mode; modes that PNG does not have become RGB.
 
     Returns
     -------

@@ -15,8 +15,8 @@ from eli5k.base import TargetExplanation
 from eli5k.formatters.heatmap import overlay
 from eli5k.formatters.text import label, numbers
 
-# Pixels. A panel's longer side lies between the two, but that of a sheet of many panels is held
-# so short that the sheet is no wider than SHEET.
+# Pixels. The longer side of a panel lies between SHORTEST and LONGEST, or below if a sheet of many
+# panels would otherwise be wider than SHEET.
 SHORTEST, LONGEST, SHEET = 224, 1024, 8192
 
 PAPER, INK = "white", "black"
@@ -33,14 +33,14 @@ def draw_sheet(
     Parameters
     ----------
     image : PIL.Image.Image
-        Of any size; one that is too small for a legible caption is enlarged, a very large one
-        is made smaller.
+        A picture of any size. If it is too small for a legible caption it is enlarged; a very large
+        one is reduced.
     targets : sequence of TargetExplanation
-        What the captions say: name, score and, if there is one, probability.
+        Their captions give name, score and, if known, probability.
     heatmaps : sequence of numpy.ndarray
         ``(height, width, 4)`` for each target, in [0, 1].
     resampling_filter : int or None
-        As :func:`~eli5k.format_as_image` takes it.
+        As in :func:`~eli5k.format_as_image`.
 
     Returns
     -------
@@ -86,15 +86,15 @@ def fit(image: Image.Image, longest: int = LONGEST) -> Image.Image:
     Parameters
     ----------
     image : PIL.Image.Image
-        Of any size and mode.
+        A picture of any size and mode.
     longest : int
-        The longer side of the result is at most this, or ``SHORTEST`` where that is more.
+        Maximum of the longer side; ``SHORTEST`` if that is more.
 
     Returns
     -------
     PIL.Image.Image
-        In mode RGBA. A small picture is enlarged by a whole factor, so that its pixels can be
-        told apart, and a large one is made smaller.
+        In mode RGBA. A small picture is enlarged by a whole factor, so that its pixels stay
+        distinct, and a large one is reduced.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def _captions(targets: Sequence[TargetExplanation], width: int, size: int) -> li
 
 def _shorten(text: str, width: int, size: int) -> str:
     """Shorten a text to the width of the panel, with an ellipsis."""
-    text = text[:width]  # no letter is narrower than a pixel
+    text = text[:width]  # every letter is at least a pixel wide
     font = _font(text, size)
     if font.getlength(text) <= width:
         return text
@@ -157,7 +157,7 @@ def _font_file(letters: str) -> str:
     from matplotlib import font_manager
 
     for entry in font_manager.fontManager.ttflist:
-        # The last resort has a sign for each letter, and the same one for most.
+        # The last resort has a glyph for each letter, the same one for most.
         if "Last Resort" not in entry.name and _has_letters(entry.fname, letters):
             return entry.fname
     return own
@@ -166,7 +166,7 @@ def _font_file(letters: str) -> str:
 def _has_letters(file: str, letters: str) -> bool:
     try:
         known = _known_letters(file)
-    except (OSError, RuntimeError):  # not a font that can be read
+    except (OSError, RuntimeError):  # an unreadable font
         return False
     return all(ord(letter) in known for letter in letters)
 

@@ -22,16 +22,16 @@ def format_as_text(
     ----------
     expl : Explanation
     show : sequence of str
-        Which of "method", "description" and "targets" appear, in this order; other names, such as
+        Which of "method", "description" and "targets" to show, in this order. Other names, such as
         those of eli5's other estimators, add nothing. The error is always shown.
         See :mod:`eli5k.formatters.fields`.
     highlight_spaces, show_feature_values
-        Accepted for eli5's sake; they mean nothing for an image.
+        Accepted for compatibility with eli5; they mean nothing for an image.
 
     Returns
     -------
     str
-        Lines, without a newline at the end.
+        Lines without a final newline.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def label(target: TargetExplanation) -> str:
     Returns
     -------
     str
-        Without line breaks, and of characters that can be encoded.
+        A name without line breaks or characters that can't be encoded.
 
     Examples
     --------
@@ -106,8 +106,8 @@ def place_of_heat(heatmap: np.ndarray | None) -> str:
     Returns
     -------
     str
-        The place of the first maximum: for a grid of two axes in words and in percent of the
-        picture's width and height, else in percent of each axis.
+        The place of the first maximum, in percent of each axis; for a grid of two axes also in
+        words.
 
     Examples
     --------

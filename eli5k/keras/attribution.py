@@ -19,7 +19,7 @@ from eli5k.keras.inputs import check_batch
 from eli5k.keras.methods import find_method, names_without_layer
 from eli5k.keras.model.memory import recall
 from eli5k.keras.model.survey import survey
-from eli5k.options import Options
+from eli5k.options import MethodLike, Options
 
 
 def attribute(
@@ -27,7 +27,7 @@ def attribute(
     docs: Any,
     targets: Any = None,
     *,
-    method: str | Callable[..., Any] = "grad-cam",
+    method: MethodLike = "grad-cam",
     layer: Any = None,
     logits: bool = False,
     output: str | int | None = None,
@@ -41,17 +41,18 @@ def attribute(
     ----------
     model : keras.Model
     docs : numpy.ndarray or tensor, or list or dict of these
-        ``(batch, *grid, channels)``, as the model takes it; of several inputs, each.
+        ``(batch, *grid, channels)``, as the model takes it, for each input.
     targets : None, int, callable or array-like of int
-        None for the best class of each sample; a class, or a callable from the model's outputs to
-        ``(batch,)``, for all; ``(batch,)`` for one class a sample, ``(batch, targets)`` for more.
+        None for the best class of each sample. A class, or a callable from the model's outputs to
+        ``(batch,)``, is for all samples; ``(batch,)`` has one class per sample, and
+        ``(batch, targets)`` has several.
     method, layer, logits, output, reshape
         As in :func:`eli5k.explain_prediction_keras`.
     batch_size : int
-        How many samples go through the model at a time.
+        Maximum number of samples that go through the model together.
     progress : bool or None
-        Show a progress bar, also of a method that runs the model often; None shows it on a
-        terminal if the run takes long.
+        Show progress bars, including that of a method that runs the model often; None shows them
+        on a terminal if the run takes long.
 
     Returns
     -------
@@ -64,7 +65,8 @@ def attribute(
     Raises
     ------
     TypeError, ValueError
-        As :func:`eli5k.explain_prediction_keras`; also if ``targets`` is not as long as ``docs``.
+        As :func:`eli5k.explain_prediction_keras`; also if ``targets`` and ``docs`` differ in
+        length.
 
     Warns
     -----
@@ -143,7 +145,7 @@ def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
     Returns
     -------
     Run
-        Of the best class, until other targets are chosen.
+        It explains the best class until other targets are chosen.
     """
     seen = survey(model, inputs)
     position = find_head(seen.heads, options.output)
@@ -156,35 +158,35 @@ def warn_of_model(asked: Run) -> None:
     Parameters
     ----------
     asked : Run
-        With its targets chosen.
+        Its targets must be chosen already.
 
     Warns
     -----
     AmbiguousOutputWarning
-        If the model has several outputs, and none was asked for.
+        If the model has several outputs and none was chosen.
     """
     heads = asked.survey.heads
     if asked.options.output is None and len(heads) > 1 and not asked.target.functions:
         warn(
             f"The model has the outputs {[head.name for head in heads]}, and the first one is "
-            "explained. Pass output= a name or an index to choose.",
+            "explained. To choose another, pass its name or index as output=.",
             AmbiguousOutputWarning,
         )
 
 
-def explain_samples(asked: Run, method: str | Callable[..., Any]) -> Attribution:
+def explain_samples(asked: Run, method: MethodLike) -> Attribution:
     """Explain the samples of a run, one batch at a time.
 
     Parameters
     ----------
     asked : Run
     method : str or callable
-        As :func:`~eli5k.keras.methods.find_method` takes it.
+        As in :func:`~eli5k.keras.methods.find_method`.
 
     Returns
     -------
     Attribution
-        About all samples.
+        The results for all samples.
     """
     explain = find_method(method).explain
     warn_of_model(asked)
@@ -200,8 +202,8 @@ def explain_samples(asked: Run, method: str | Callable[..., Any]) -> Attribution
         raise NoLayerError(f"{error} Methods that need none: {names}") from None
     if recall(asked.model, RANDOM, asked.survey.structure):
         warn(
-            "The model draws random numbers of its backend when it runs: each call gives another "
-            "score and another map. Use keras.random with a keras.random.SeedGenerator.",
+            "The model draws random numbers from its backend when it runs, so each call gives "
+            "another score and another map. Use keras.random with a keras.random.SeedGenerator.",
             ExplanationWarning,
         )
     return _joined(answers)
@@ -272,13 +274,13 @@ def _targets_of_samples(asked: Run, targets: Any, count: int) -> tuple[Target, n
     classes = np.asarray(targets)
     if classes.dtype.kind not in "iu" or classes.ndim > 2 or classes.size == 0:
         raise TypeError(
-            "targets must be None, a class, a callable, one class for each sample or a list of "
-            f"as many classes for each. Received: {targets!r}"
+            "targets must be None, a class, a callable, one class for each sample, or the same "
+            f"number of classes for each. Received: {targets!r}"
         )
     if classes.ndim and len(classes) != count:
         raise ValueError(
-            f"targets must have one row for each of the {count} samples, or be a single class for "
-            f"all. Received {len(classes)} rows."
+            f"targets must have one row for each of the {count} samples, or be one class for all. "
+            f"Received {len(classes)} rows."
         )
     unique = [int(each) for each in np.unique(classes)]
     target, _ = choose_targets(head, unique, None, names, target=asked.target)

@@ -10,8 +10,8 @@ import numpy as np
 from eli5k.base import BlankMapWarning, ExplanationWarning
 from eli5k.keras.evidence.run import Attribution, Run
 
-# Of a float32 probability, 1 is the nearest number above 1 - 6e-8: this close to 0 or 1, what is
-# left of a gradient is rounding.
+# A float32 has no number between 1 - 6e-8 and 1: this close to 0 or 1, a gradient is mostly
+# rounding error.
 SATURATED = 2.0**-23
 
 
@@ -25,16 +25,16 @@ def warnings_about(
     Parameters
     ----------
     run : Run
-        What was asked.
+        The question.
     attribution : Attribution
-        What came, with maps ``(targets, batch, *grid)``.
+        The answer, with maps ``(targets, batch, *grid)``.
     names : sequence
-        ``names[row][target]``: what the target of a document is called.
+        ``names[row][target]``: the name of a document's target.
 
     Returns
     -------
     list of list of ExplanationWarning
-        For each document. More than one target are named.
+        One list for each document. They name the target if there are several.
     """
     maps, values = attribution.maps, attribution.scores.values
     grid = tuple(range(2, maps.ndim))
@@ -76,7 +76,7 @@ def _near_one(run: Run, attribution: Attribution) -> np.ndarray:
     if run.target.logits or probabilities is None:
         return np.zeros(attribution.maps.shape[:2], bool)
     near: np.ndarray = np.minimum(probabilities, 1 - probabilities).T
-    # A probability near zero is as exact as any: its gradient is small, and true.
+    # A probability near zero is as exact as any other: its gradient is small but right.
     is_one = (probabilities.T > 0.5) | (probabilities.T == 0)
     saturated: np.ndarray = is_one & (near <= SATURATED)
     return saturated
@@ -127,7 +127,7 @@ def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
             "zero there. Pass another layer or target."
         )
     return (
-        f"the evidence at {where} sums to nothing everywhere, though there are activations and "
+        f"the evidence at {where} cancels out everywhere, though there are activations and "
         "gradients. Pass another layer or method."
     )
 
@@ -139,8 +139,8 @@ def _negative(attribution: Attribution, target: int, row: int) -> str:
     if explained == score:
         return "it speaks against this class"
     if explained == -score:
-        return "it speaks for this class, and nothing against it"
-    return "it speaks for the classes that this one is compared with"
+        return "there is evidence for this class, and none against it"
+    return "it supports the classes that this one is compared with"
 
 
 def _nothing_changes(run: Run, attribution: Attribution, target: int, row: int) -> str:
@@ -150,7 +150,7 @@ def _nothing_changes(run: Run, attribution: Attribution, target: int, row: int) 
         return "the input holds only zeros for this document. Check how it is scaled (preprocess=)."
     axes = tuple(range(image.ndim - 1))
     if not np.ptp(image, axis=axes).any():
-        return "the picture is of one colour, so that hiding a part of it changes nothing."
+        return "the picture has a single colour, so hiding a part of it changes nothing."
     if _near_one(run, attribution)[target, row]:
         probability = attribution.scores.probabilities[row, target]
         return (

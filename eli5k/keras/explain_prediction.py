@@ -22,7 +22,7 @@ from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_coun
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, is_image_model, read_document, takes_images
 from eli5k.keras.methods import Method, find_method, names_without_layer
-from eli5k.options import Options
+from eli5k.options import MethodLike, Options
 
 # eli5 documents these for every estimator; they mean nothing for an image.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
@@ -35,7 +35,7 @@ def explain_prediction_keras(
     layer: str | int | keras.Layer | list[Any] | None = None,
     image: Image.Image | str | os.PathLike[str] | None = None,
     *,
-    method: str | Callable[..., Any] = "grad-cam",
+    method: MethodLike = "grad-cam",
     logits: bool = False,
     output: str | int | None = None,
     top_targets: int | None = None,
@@ -54,53 +54,52 @@ def explain_prediction_keras(
         Functional, sequential or subclassed, of any nesting.
     doc : numpy.ndarray, tensor, PIL.Image.Image, path, or list or dict of these
         ``(1, height, width, channels)`` or, without the batch axis, ``(height, width, channels)``,
-        as the model takes it; a picture is resized to the model's input. Several inputs come as a
+        as the model takes it. A picture is resized to the model's input. Several inputs come as a
         list in the model's order or a dict by name.
     targets : list, callable or None
         Classes by index or by name, all computed in one run of the model; or callables from the
-        model's outputs to ``(batch,)``. None explains the class of the highest score.
+        model's outputs to ``(batch,)``. None explains the class with the highest score.
     layer : str, int, keras.Layer, list of these or None
-        Name (at any depth, where unique), path such as ``"mobilenetv2_1.00_224/Conv_1"``, index
-        into ``model.layers`` or instance. None takes the last layer that has a grid and on which
-        the score depends. A list is for ``method="fuse"``. Methods that look at the input ignore
-        it.
+        Name (at any depth, if unique), path such as ``"mobilenetv2_1.00_224/Conv_1"``, index into
+        ``model.layers`` or instance. None chooses the last layer that has a grid and on which the
+        score depends. A list is for ``method="fuse"``. Methods that look at the input ignore it.
     image : PIL.Image.Image or path, optional
-        The picture over which the heatmap is laid, in the place of one made from ``doc``.
+        The picture to lay the heatmap over, instead of the one made from ``doc``.
     method : str or callable
         A key of :data:`eli5k.keras.methods.METHODS`, or an object with parameters such as
         ``eli5k.keras.methods.IntegratedGradients(steps=20)``.
     logits : bool
         Explain the score before the final softmax or sigmoid.
     output : str, int or None
-        Which of several outputs is explained.
+        Which of several outputs to explain.
     top_targets : int, optional
-        Explain the best so many classes or, negative, the worst.
+        Explain the N best classes, or the N worst if negative.
     target_names : list of str or dict of int to str, optional
         Names of the classes. Two names for a single unit make it a binary classifier.
     preprocess : callable, optional
-        Applied to the image array before the model; the picture is made before.
+        Preprocessing of the image array. The picture is made before it.
     reshape : callable, optional
-        From the output of ``layer`` to ``(batch, *grid, channels)``, where that cannot be guessed.
-        The tokens of a vision transformer need none where they are its patches, after class or
-        register tokens if there are any.
+        Function from the output of ``layer`` to ``(batch, *grid, channels)``, if eli5k can't guess
+        that. The tokens of a vision transformer need none if they are its patches, after any class
+        or register tokens.
     batch_size : int
-        How many rows go through the model at a time, where a method runs it many times.
+        Batch size for methods that run the model many times.
     progress : bool or None
-        Whether such a method shows a progress bar; None shows it on a terminal where the run takes
-        long.
+        Show the progress bar of such a method; None shows it on a terminal if the run takes long.
 
     Returns
     -------
     Explanation
-        With ``error`` set where the model is no image model.
+        With ``error`` set if the model is not an image model.
 
     Raises
     ------
     TypeError
-        If ``doc``, ``targets``, ``layer`` or ``output`` is of a wrong type, or a keyword unknown.
+        If ``doc``, ``targets``, ``layer`` or ``output`` has the wrong type, or a keyword is
+        unknown.
     ValueError
-        If a shape, class, layer or output does not exist, or the layer has no grid on which the
-        score depends.
+        If a class, layer or output does not exist, if ``doc`` doesn't have the model's shape, or if
+        the layer has no grid on which the score depends.
 
     References
     ----------
@@ -255,16 +254,16 @@ def _stack(batches: Sequence[Any]) -> Any:
 
 
 def not_supported(
-    model: keras.Model, doc: Any, method: str | Callable[..., Any] = "grad-cam"
+    model: keras.Model, doc: Any, method: MethodLike = "grad-cam"
 ) -> Explanation | None:
     """Explain, like eli5, why a model or a document is not supported.
 
-    A method that looks at the input alone needs no such layers.
+    A method of the input needs no image layers.
 
     Returns
     -------
     Explanation or None
-        With ``error`` set; None where there is nothing to say.
+        With ``error`` set, or None if it is supported.
     """
     parts = list(doc.values()) if isinstance(doc, Mapping) else doc
     parts = parts if isinstance(parts, list | tuple) else [parts]
@@ -278,7 +277,7 @@ def not_supported(
     )
     if may_be_image and takes_images(model):
         error += (
-            " No layer of it has a grid of more than one pixel; methods that need none: "
+            " None of its layers has a grid of more than one pixel. Methods that need none: "
             f"{', '.join(names_without_layer())}."
         )
     return Explanation(model.name, error=error)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from eli5k.keras.attribution import ask
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.probes import Evidence, Layer, Probe
 from eli5k.keras.evidence.targets import TargetNames, choose_targets
 from eli5k.keras.inputs import read_document
@@ -34,7 +35,7 @@ def gradcam(weights: np.ndarray, activations: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the two do not have the same number of channels.
+        If the two don't have the same number of channels.
 
     References
     ----------
@@ -69,9 +70,9 @@ def heatmap_of(attribution: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        ``(*grid)``, float64. As in eli5 the maximum stays below 1, by the share that Keras' epsilon
-        has in the sum of both; but by no more than a hundredth, so that a faint map is seen. A
-        value that is not finite counts as zero.
+        ``(*grid)``, float64. Like eli5 this divides by the maximum plus Keras' epsilon, but adds at
+        most 1 % of the maximum, so that a faint map is visible. Values that are not finite count as
+        zero.
 
     Examples
     --------
@@ -101,7 +102,7 @@ def gradcam_backend(
     doc : numpy.ndarray
         ``(1, *grid, channels)``, or any other document of :func:`eli5k.explain_prediction`.
     targets : list of int or None
-        One class; None for the class of the highest score.
+        One class, or None for the class with the highest score.
     activation_layer : keras.Layer, str or int
         A layer with a grid.
 
@@ -110,7 +111,7 @@ def gradcam_backend(
     weights : numpy.ndarray
         ``(channels,)``: mean of ``grads`` over the grid.
     activations : numpy.ndarray
-        ``(*grid, channels)``: what the layer put out.
+        ``(*grid, channels)``: the layer's output.
     grads : numpy.ndarray
         ``(*grid, channels)``: gradient of the score with respect to them.
     predicted_idx : int
@@ -121,7 +122,7 @@ def gradcam_backend(
     Raises
     ------
     TypeError
-        If ``targets`` is not a list, or ``activation_layer`` is no layer.
+        If ``targets`` is not a list, or ``activation_layer`` is not a layer.
     ValueError
         If there is more than one target or the layer has no grid.
 
@@ -155,5 +156,5 @@ def gradcam_backend(
     )
 
 
-def _parts(evidence: Evidence) -> tuple[Any, Any, Any]:
+def _parts(evidence: Evidence) -> tuple[Tensor, Tensor, Tensor]:
     return channel_weights(evidence.gradients), evidence.activations, evidence.gradients

@@ -26,7 +26,7 @@ IMAGE_LAYERS = (
 )
 
 
-# (batch, height, width, channels), in whatever order.
+# (batch, height, width, channels), in any order.
 IMAGE_RANK = 4
 
 
@@ -39,11 +39,11 @@ class Document:
     inputs : numpy.ndarray, or list or dict of them
         Each ``(1, ...)``, as the model takes them.
     picture : PIL.Image.Image or None
-        What the heatmap is laid over.
+        The picture to lay the heatmap over.
     source : str or None
-        Path of the file that it came from.
+        Path of the file it came from.
     number : int or None
-        Which of many documents it is.
+        Its position among many documents.
     """
 
     inputs: Any
@@ -62,7 +62,7 @@ def is_image_model(model: keras.Model) -> bool:
     >>> is_image_model(keras.Sequential([keras.layers.Dense(2)]))
     False
     """
-    # One convolution is enough, and most models begin with one: this runs at each explanation.
+    # Stop at the first one: most models begin with it, and this runs at each explanation.
     if any(isinstance(layer, IMAGE_LAYERS) for _, layer in walk(model)):
         return True
     return takes_images(model) and any(isinstance(layer, ATTENTION) for _, layer in walk(model))
@@ -94,13 +94,13 @@ def read_document(
     model : keras.Model
     doc : numpy.ndarray, tensor, PIL.Image.Image, path, or list or dict of these
         An array is ``(1, ...)`` or, without the batch axis, ``(...)``. A picture is resized to the
-        model's input, bilinear, and has values from 0 to 255; an alpha channel is dropped where
-        the model takes three channels. Several inputs come as a list in the model's order or as a
-        dict by name.
+        model's input, bilinear, with values from 0 to 255; its alpha channel is dropped if the
+        model takes three channels. Several inputs come as a list in the model's order or as a dict
+        by name.
     image : PIL.Image.Image or path, optional
-        The picture to show in the place of ``doc``.
+        The picture to show instead of ``doc``.
     preprocess : callable, optional
-        Applied to each image as an array ``(1, height, width, channels)``, float32; such as
+        Preprocessing of an image array ``(1, height, width, channels)``, float32, such as
         ``keras.applications.mobilenet_v2.preprocess_input``.
 
     Returns
@@ -112,9 +112,9 @@ def read_document(
     TypeError
         If ``doc`` is none of these.
     ValueError
-        If its shape is not the model's, or it holds more than one sample.
+        If its shape doesn't match the model, or it holds more than one sample.
     OSError
-        If a file is missing or is no picture.
+        If a file is missing or is not a picture.
 
     Examples
     --------
@@ -172,8 +172,8 @@ def _preprocessed(
         raise TypeError(f"preprocess must return numbers. Received: dtype {result.dtype}")
     if np.isfinite(array).all() and not np.isfinite(result).all():
         raise ValueError(
-            "preprocess must return finite numbers. Received NaN or infinite values for a document "
-            "that has none."
+            "preprocess must return finite numbers. Received NaN or infinite values for a finite "
+            "document."
         )
     return result
 
@@ -199,20 +199,20 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        As :func:`read_document` does, or if the inputs differ in length.
+        As :func:`read_document`, or if the inputs differ in length.
     """
     declared = _input_specs(model) is not None
 
     def read(part: Any, spec: keras.KerasTensor) -> np.ndarray:
         array = _as_array(part)
-        # Signals and volumes, too, if the model does not say what it takes.
+        # Signals and volumes too, if the model declares no inputs.
         return _checked(array, spec if declared else keras.KerasTensor(array.shape), None)
 
     arrays = _map_inputs(model, docs, read)
     lengths = {len(array) for array in keras.tree.flatten(arrays)}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
-            "docs must have samples, and as many in each input. "
+            "docs must have samples, and the same number for each input. "
             f"Received: {sorted(lengths)} samples"
         )
     return arrays
@@ -242,7 +242,7 @@ def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
         parts = list(doc)
     elif len(names) > 1:
         raise ValueError(
-            f"doc must be a list or a dict, since the model has the inputs {names}. "
+            f"doc must be a list or a dict, because the model has the inputs {names}. "
             f"Received: {type(doc).__name__}"
         )
     else:
@@ -315,7 +315,7 @@ def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> n
     if not fits:
         raise ValueError(
             f"doc must be of shape {expected}"
-            + (" (one sample; the batch axis may be left out)" if batch == 1 else "")
+            + (" (one sample; you may leave out the batch axis)" if batch == 1 else "")
             + f". Received: {received}"
         )
     takes_floats = keras.backend.is_float_dtype(spec.dtype)
@@ -342,8 +342,8 @@ def _picture_to_array(
     modes = {1: "L", 3: "RGB", 4: "RGBA", None: "L" if picture.mode == "L" else "RGB"}
     if channels not in modes:
         raise ValueError(
-            f"doc is a picture, but the model takes {channels} channels. Pass an array, and "
-            "image= the picture to show."
+            f"doc is a picture, but the model takes {channels} channels. Pass an array as doc, and "
+            "the picture to show as image=."
         )
     pixels = picture.convert(modes[channels])
     size = (width or picture.width, height or picture.height)

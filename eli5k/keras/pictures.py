@@ -19,12 +19,12 @@ def open_picture(source: Image.Image | str | os.PathLike[str]) -> Image.Image:
     Returns
     -------
     PIL.Image.Image
-        Of mode L, RGB or RGBA; a copy.
+        A copy in mode L, RGB or RGBA.
 
     Raises
     ------
     OSError
-        If the file is missing, truncated or no picture.
+        If the file is missing, truncated or not a picture.
     TypeError
         If ``source`` is neither a picture nor a path.
 
@@ -38,7 +38,7 @@ def open_picture(source: Image.Image | str | os.PathLike[str]) -> Image.Image:
             try:
                 return open_picture(file)
             except (SyntaxError, EOFError, IndexError) as error:
-                # Pillow's decoders raise these too for a file that is cut short.
+                # Pillow's decoders raise these too for a truncated file.
                 raise OSError(f"{source}: broken image file ({error})") from error
     if not isinstance(source, Image.Image):
         raise TypeError(
@@ -74,9 +74,9 @@ def picture_of(array: np.ndarray, channels_first: bool = False) -> Image.Image:
     Parameters
     ----------
     array : numpy.ndarray
-        ``(height, width, channels)``, or ``(channels, height, width)`` where ``channels_first``.
-        One, three or four channels make a grey, RGB or RGBA picture; of any other number the
-        mean over the channels is shown in grey.
+        ``(height, width, channels)``, or ``(channels, height, width)`` if ``channels_first``. One,
+        three or four channels make a grey, RGB or RGBA picture; any other number is shown as the
+        grey mean of the channels.
     channels_first : bool
 
     Returns
@@ -92,6 +92,6 @@ def picture_of(array: np.ndarray, channels_first: bool = False) -> Image.Image:
         array = np.moveaxis(array, 0, -1)
     if array.shape[-1] not in (1, 3, 4):
         array = array.mean(axis=-1, keepdims=True)
-    # The sum is a cheap way to see that there is nothing to replace.
+    # The sum is a cheap test that there is nothing to replace.
     finite = array if np.isfinite(array.sum()) else np.nan_to_num(array)
     return keras.utils.array_to_img(finite, data_format="channels_last")

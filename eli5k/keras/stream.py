@@ -21,7 +21,7 @@ from eli5k.keras.inputs import IMAGE_RANK, Document, input_count, read_document
 from eli5k.options import Options
 from eli5k.progress import progress_bar
 
-# Of each input of a document.
+# Shape of each input of a document.
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -41,22 +41,22 @@ def explain_predictions(
     model : keras.Model
     docs : iterable
         An array ``(batch, ...)``, an iterable of documents as
-        :func:`~eli5k.explain_prediction_keras` takes them (paths, pictures, arrays), or one of
-        batches, such as a ``tf.data.Dataset``. Of ``(inputs, labels)`` the inputs are taken.
+        :func:`~eli5k.explain_prediction_keras` takes them (paths, pictures, arrays), or an iterable
+        of batches, such as a ``tf.data.Dataset``. Labels in ``(inputs, labels)`` are ignored.
     batch_size : int
-        How many documents go through the model, and are held in memory, at a time.
+        Maximum number of documents that are in memory and go through the model together.
     preprocess : callable, optional
-        Applied to each image array before the model.
+        Preprocessing of each image array.
     progress : bool or None
-        Show a progress bar; None shows it on a terminal where the run takes long.
+        Show a progress bar; None shows it on a terminal if the run takes long.
     **kwargs
         Other arguments of :func:`~eli5k.explain_prediction_keras`.
 
     Yields
     ------
     Explanation
-        In the order of ``docs``. A document that cannot be read, or is not of the model's shape,
-        comes back with ``error`` set, and does not end the run.
+        In the order of ``docs``. A document that can't be read, or doesn't have the model's shape,
+        comes back with ``error`` set, and the run goes on.
 
     Raises
     ------
@@ -132,7 +132,8 @@ def _flush(
 ) -> Iterator[Explanation]:
     """Explain the waiting documents, in their order among the failed ones.
 
-    They are filled up to the ``largest`` batch of their shape: each new size is compiled anew.
+    They are filled up to the ``largest`` batch of their shape, since each new size would be
+    compiled again.
     """
     documents = [item for item in waiting if isinstance(item, Document)]
     explained: Iterator[Explanation] = iter(())

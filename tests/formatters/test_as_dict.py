@@ -80,5 +80,5 @@ def test_a_picture_becomes_a_png(mode):
 
 @pytest.mark.parametrize("value", [None, "text", {}, [TargetExplanation(1)], Explanation])
 def test_only_explanations_and_their_parts_are_taken(value):
-    with pytest.raises(TypeError, match=r"must be an Explanation or a part of one\. Received"):
+    with pytest.raises(TypeError, match=r"must be an Explanation or part of one\. Received"):
         format_as_dict(value)

@@ -12,21 +12,26 @@ from typing import Any, Protocol, cast
 
 import keras
 
+# A tensor of any framework: Keras has no type for them all.
+Tensor = Any
+
 SUPPORTED = ("tensorflow", "torch", "jax")
 
 
 class Backend(Protocol):
     """Functions that each module of this package offers."""
 
-    def differentiate(self, forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+    def differentiate(
+        self, forward: Callable[..., Any]
+    ) -> tuple[Any, list[Tensor], list[Tensor | None]]:
         """Run ``forward`` and differentiate its scores with respect to what it taps.
 
         Parameters
         ----------
         forward : callable
             ``forward(tap) -> (scores, rest)`` with scores ``(batch, targets)``. It passes each
-            tensor of interest through ``tap`` and goes on with what ``tap`` returns. It may be
-            called several times.
+            tensor of interest through ``tap`` and continues with the result. It may be called
+            several times.
 
         Returns
         -------
@@ -47,8 +52,8 @@ class Backend(Protocol):
     ) -> Callable[..., Any]:
         """Make ``function`` as fast as the framework can run it.
 
-        What cannot be traced runs eagerly, at every call. Functions inside the model that its user
-        compiled run as the Python that they are made of, so that hooks see what they do.
+        What can't be traced runs eagerly at every call. Functions that the user compiled run as the
+        Python code they were made from, so that hooks see what they do.
 
         Parameters
         ----------
@@ -59,8 +64,8 @@ class Backend(Protocol):
         layers_of : callable
             Lists all layers of a model.
         is_new : bool
-            ``function`` holds something that may never be asked about again, such as a lambda: it
-            is not worth compiling at its first call.
+            ``function`` holds something that may never be asked about again, such as a lambda, so
+            it isn't worth compiling at its first call.
         """
 
     def at_inference(
@@ -79,7 +84,7 @@ class Backend(Protocol):
     def draws_random_numbers(self, function: Callable[..., Any]) -> bool:
         """Tell whether a compiled function draws the framework's random numbers.
 
-        As far as it is known: a compiled function shows it, an eager run may hide it.
+        A compiled function shows that, but an eager run may hide it.
         """
 
 
@@ -89,7 +94,7 @@ def active_backend() -> Backend:
     Raises
     ------
     RuntimeError
-        If Keras runs on a backend that cannot differentiate, such as ``numpy``.
+        If Keras runs on a backend that can't differentiate, such as ``numpy``.
 
     Examples
     --------
@@ -99,8 +104,8 @@ def active_backend() -> Backend:
     name = keras.config.backend()
     if name not in SUPPORTED:
         raise RuntimeError(
-            f"Keras runs on the backend {name!r}, and eli5k on one of {', '.join(SUPPORTED)}. "
-            "Set the environment variable KERAS_BACKEND before keras is imported."
+            f"Keras runs on the backend {name!r}, but eli5k needs one of {', '.join(SUPPORTED)}. "
+            "Set the environment variable KERAS_BACKEND before you import keras."
         )
     return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
 

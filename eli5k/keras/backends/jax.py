@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import keras
 from jax.extend import core
 
-from eli5k.keras.backends import to_tensors
+from eli5k.keras.backends import Tensor, to_tensors
 
-# What JAX raises where a model needs the numbers of a tensor, such as an if or numpy.
+# Errors of JAX if a model needs the numbers of a tensor, for instance in an if or for NumPy.
 UNTRACEABLE = (
     jax.errors.ConcretizationTypeError,
     jax.errors.NonConcreteBooleanIndexError,
@@ -23,10 +23,10 @@ UNTRACEABLE = (
 )
 
 
-def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
     """Run ``forward`` and differentiate its scores with respect to what it taps.
 
-    It is traced twice. See :class:`eli5k.keras.backends.Backend`.
+    ``forward`` is traced twice. See :class:`eli5k.keras.backends.Backend`.
     """
 
     def shifted(shifts: list[jax.Array]) -> tuple[jax.Array, Any]:
@@ -37,7 +37,7 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any
             return tapped[-1]
 
         scores, rest = forward(tap)
-        # Samples do not mix at inference: the gradient of the sum is each sample's own gradient.
+        # Samples don't mix at inference, so the gradient of the sum is each sample's own gradient.
         return jnp.sum(scores, axis=0), ((scores, rest), tapped)
 
     zeros = [jnp.zeros(tap.shape, tap.dtype) for tap in _taps(forward)]
@@ -74,7 +74,7 @@ def _untraceable_passed_over() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Keras puts its own error in the place of some that JAX raises.
+        # Keras replaces some errors of JAX by its own.
         cause: BaseException | None = error
         while not isinstance(cause, UNTRACEABLE):
             if cause is None:
@@ -86,7 +86,7 @@ def _gradients(pull_back: Callable[..., Any], totals: jax.Array) -> list[jax.Arr
     """Compute gradients ``(targets, batch, ...)`` with respect to each tapped tensor."""
     backward = jax.make_jaxpr(pull_back)(totals)
     gradients = jax.vmap(core.jaxpr_as_fun(backward))(jnp.eye(len(totals), dtype=totals.dtype))
-    # JAX fills in zeros where nothing flows: these do not come from the gradient of the totals.
+    # JAX fills in zeros if nothing flows: these don't depend on the gradient of the totals.
     reached = set(backward.jaxpr.invars)
     for equation in backward.jaxpr.eqns:
         if any(isinstance(x, core.Var) and x in reached for x in equation.invars):
@@ -124,7 +124,7 @@ def compiled(
         if is_traceable and not wait:
             with _untraceable_passed_over():
                 return graph(weights, *args)
-            is_traceable = False  # Nor will it be at the next call.
+            is_traceable = False  # It won't be at the next call either.
         wait = False
         with _inlined(has_jit):
             return function(*args)
@@ -159,7 +159,7 @@ def dry_run(
 ) -> None:
     """Trace ``function``: on JAX that is faster than running it."""
 
-    # A function of its own, since JAX does not trace again what it has traced before.
+    # A new function each time: JAX doesn't trace again what it has traced before.
     def run() -> Any:
         with at_inference(model, layers_of):
             return function()

@@ -10,13 +10,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from eli5k.keras.backends import to_tensors
+from eli5k.keras.backends import Tensor, to_tensors
 
-# Up to here a backward pass each is written out, which runs a little faster than a loop over them.
+# Up to this many targets each backward pass is unrolled, which is a little faster than a loop.
 UNROLLED = 5
 
 
-def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
     """Run ``forward`` and differentiate its scores with respect to what it taps.
 
     See :class:`eli5k.keras.backends.Backend`.
@@ -25,20 +25,20 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
 
         def tap(tensor: tf.Tensor) -> tf.Tensor:
-            # A tensor of its own: what else uses the tensor, or taps it, is not asked about.
+            # A new tensor: other uses of the tensor, or other taps, don't count.
             tensor = tf.identity(tensor)
             tape.watch(tensor)
             tapped.append(tensor)
             return tensor
 
         scores, rest = forward(tap)
-        # Samples do not mix at inference: the gradient of the sum is each sample's own gradient.
+        # Samples don't mix at inference, so the gradient of the sum is each sample's own gradient.
         totals = tf.reduce_sum(scores, axis=0)
 
     def backward(seed: tf.Tensor) -> list[tf.Tensor | None]:
         return tape.gradient(totals, tapped, output_gradients=seed)
 
-    # One backward pass a target: on a CPU, products of a vector with a large dense kernel are so
+    # One backward pass per target: on a CPU, products of a vector with a large dense kernel are so
     # much faster than those of a small matrix that all at once (tape.jacobian) takes longer.
     seeds = tf.eye(totals.shape[0], dtype=totals.dtype)
     if totals.shape[0] <= UNROLLED:
@@ -54,7 +54,7 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any
         return [gradient for gradient in backward(seed) if gradient is not None]
 
     dtypes = [tensor.dtype for tensor, flows in zip(tapped, connected) if flows]
-    # A loop in the graph: it takes as long to build for a hundred targets as for one.
+    # A loop in the graph takes as long to build for a hundred targets as for one.
     stacked = iter(tf.map_fn(connected_gradients, seeds, dtypes) if dtypes else [])
     return (scores, rest), tapped, [next(stacked) if flows else None for flows in connected]
 
@@ -67,8 +67,8 @@ def compiled(
 ) -> Callable[..., Any]:
     """Run ``function`` eagerly at first, and compile it when called again.
 
-    Tracing takes as long as several eager runs, so a question that is asked once is answered
-    soonest without it.
+    Tracing takes as long as several eager runs, so a question that is asked only once is answered
+    faster without it.
     """
     del layers_of, is_new
     return _Compiled(function, model)
@@ -94,16 +94,16 @@ class _Compiled:
         if not (self.asked and self.is_traceable):
             self.asked = True
             return self._run_eagerly(*args)
-        # Calling the traced function itself spares tf.function's look-up, which takes as long as
-        # everything else here.
+        # Call the traced function directly: the look-up in tf.function takes as long as everything
+        # else here.
         signature = [(x.shape, x.dtype) for x in tf.nest.flatten(args) if x is not None]
         known, concrete = self.last
         if known != signature:
             try:
                 with at_inference():
                     concrete = self.graph.get_concrete_function(*args)
-            except Exception:  # A model's code may trip over a symbol in any way: see what it says
-                self.is_traceable = False  # of a number. What is truly wrong is raised there again.
+            except Exception:  # A model's code may fail on a symbol in any way: try real numbers.
+                self.is_traceable = False  # A true mistake is raised there again.
                 return self._run_eagerly(*args)
             self.last = (signature, concrete)
             self.is_random = self.is_random or _is_random(concrete.graph)
@@ -121,7 +121,7 @@ def at_inference(
 ) -> Iterator[None]:
     """Run code under the user's ``tf.function`` as plain Python, for hooks.
 
-    Traced into a function of the user's, a hook would stay there for good.
+    If it were traced into the user's function, a hook would stay there for good.
     """
     del model, layers_of
     before = tf.config.functions_run_eagerly()

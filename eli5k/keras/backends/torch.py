@@ -11,14 +11,14 @@ from typing import Any
 import keras
 import torch
 
-from eli5k.keras.backends import to_tensors
+from eli5k.keras.backends import Tensor, to_tensors
 
 _flags_lock = threading.Lock()
-# How many runs a wrapped module is in, and which of its parts its user had in training mode.
+# How many runs each wrapped module is in, and which of its parts the user had in training mode.
 _running: dict[torch.nn.Module, tuple[int, dict[torch.nn.Module, bool]]] = {}
 
 
-def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any | None]]:
+def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
     """Run ``forward`` and differentiate its scores at the taps, all detached.
 
     See :class:`eli5k.keras.backends.Backend`.
@@ -27,21 +27,21 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Any], list[Any
 
     def tap(tensor: torch.Tensor) -> torch.Tensor:
         torch.set_grad_enabled(True)
-        # What follows an earlier tap must stay connected to it.
+        # A tensor after an earlier tap must stay connected to that tap.
         point = tensor.view_as(tensor) if tensor.requires_grad else _leaf(tensor)
         tapped.append(point)
-        # The model may go on in place, which would change the point and, on a leaf, is an error.
+        # The model may work in place, which would change the point, and is an error on a leaf.
         return point.clone()
 
     with torch.inference_mode(False), torch.no_grad():
         scores, rest = forward(tap)
         if tapped and not torch.is_grad_enabled():
-            # The model turned gradients off itself for a while, and then back to what they were.
+            # The model turned gradients off for a while, and then restored the mode.
             tapped.clear()
             with torch.enable_grad():
                 scores, rest = forward(tap)
         with torch.enable_grad():
-            # Samples do not mix at inference: the gradient of the sum is each sample's own.
+            # Samples don't mix at inference, so the gradient of the sum is each sample's own.
             totals = scores.sum(dim=0)
         gradients = _gradients(totals, tapped)
     results, tapped = keras.tree.map_structure(_detached, ((scores, rest), tapped))
@@ -145,7 +145,7 @@ def at_inference(
     device = next((variable._value.device for variable in model.variables), None)
     # Keras makes new tensors on the device of its own setting.
     there = nullcontext() if device is None else keras.device(_name_of(device))
-    # What the user compiled runs as plain Python: traced into it, a hook would stay there.
+    # User-compiled code runs as plain Python: a hook that is traced into it would stay there.
     uncompiled = torch.compiler.set_stance("force_eager")
     with torch.inference_mode(False), torch.no_grad(), _flags_kept(wrapped), there, uncompiled:
         yield

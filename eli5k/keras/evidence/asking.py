@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from eli5k.keras.backends import active_backend
+from eli5k.keras.backends import Tensor, active_backend
 from eli5k.keras.evidence.probes import Biases, Evidence, Input, Probe, Tap
 from eli5k.keras.evidence.scores import Scores, Target, call_functions, select_scores
 from eli5k.keras.model.memory import NoKeyError, forget, key_of, recall, remember
@@ -18,9 +18,9 @@ from eli5k.keras.model.state import compiled, stateless
 from eli5k.keras.model.structure import Head
 from eli5k.keras.model.survey import Survey, run_model
 
-# A compiled score and the same one computed again differ by rounding only.
+# A compiled score and the same one computed eagerly differ only by rounding.
 ROUNDING = {"rtol": 1e-3, "atol": 1e-5}
-# A callable that was found changed so often is not compiled any more.
+# After this many changes a callable is no longer compiled.
 PATIENCE = 2
 RANDOM = "draws random numbers"
 
@@ -40,8 +40,8 @@ class Peaks(NamedTuple):
         ``(targets, batch)``
     """
 
-    activations: Any
-    gradients: Any
+    activations: Tensor
+    gradients: Tensor
 
 
 class Question(NamedTuple):
@@ -69,8 +69,8 @@ class Answer(NamedTuple):
     outputs: Any
 
 
-# A compiled function outlives the question that it was made for, and must not keep it alive: it
-# finds here what to trace.
+# A compiled function outlives the question that it was made for, and must not keep it alive. It
+# finds the question to trace here.
 _asking = threading.local()
 
 
@@ -116,7 +116,7 @@ def _key(question: Question) -> Hashable | None:
     None if that can't be compared later.
     """
     survey, classes = question.survey, question.classes
-    # A graph for each number of targets: of a variable number it could not be built.
+    # One graph for each number of targets: a variable number could not be traced.
     columns = None if classes is None else classes.shape[1:]
     asked = (question.probe, question.patches, question.target, question.function)
     try:
@@ -168,7 +168,7 @@ def _to_numpy(answer: Answer) -> Answer:
     return Answer(scores, convert(answer.maps), peaks, None)
 
 
-def _answer(inputs: Any, classes: Any, *operands: Any) -> tuple[Any, ...]:
+def _answer(inputs: Any, classes: Tensor, *operands: Any) -> tuple[Any, ...]:
     """Run the model: this is the function that is compiled.
 
     The question is that of the current thread.
@@ -189,17 +189,17 @@ def _kept(question: Question, outputs: Any, heads: list[Head]) -> Any:
 
 
 def _answer_with_gradients(
-    question: Question, probe: Probe, inputs: Any, classes: Any
+    question: Question, probe: Probe, inputs: Any, classes: Tensor
 ) -> tuple[Any, ...]:
     """Run the model once and differentiate the scores at the taps."""
     abouts: list[Tap] = []
 
-    def forward(tap: Callable[[Any], Any]) -> tuple[Any, tuple[Any, ...]]:
+    def forward(tap: Callable[[Tensor], Tensor]) -> tuple[Any, tuple[Any, ...]]:
         abouts.clear()
 
-        def tap_and_note(tensor: Any, about: Tap) -> Any:
+        def tap_and_note(tensor: Tensor, about: Tap) -> Tensor:
             abouts.append(about)
-            # In single precision: half underflows where gradients are summed.
+            # In single precision: sums of gradients underflow in half precision.
             return keras.ops.cast(tap(keras.ops.cast(tensor, "float32")), tensor.dtype)
 
         point = probe.point
@@ -222,13 +222,13 @@ def _answer_with_gradients(
     evidence = probe.point.gather(found)
     if evidence is None:
         raise DisconnectedError(_disconnected(probe))
-    # Of several calls of a layer, the last is the one that is explained; biases follow the input.
+    # If a layer is called several times, its last call is explained; biases follow the input.
     peaks = _peaks(found[0 if isinstance(probe.point, Biases) else -1][1])
     assert question.function is not None
     return scores, question.function(evidence), peaks, kept
 
 
-def _evidence(about: Tap, constant: Any, activation: Any, gradient: Any) -> Evidence:
+def _evidence(about: Tap, constant: Tensor, activation: Tensor, gradient: Tensor) -> Evidence:
     if constant is None:
         return Evidence(about.to_grid(activation, 1), about.to_grid(gradient, 2))
     return Evidence(constant, about.to_grid(gradient, 2))
@@ -246,12 +246,12 @@ def _peaks(evidence: Evidence) -> Peaks:
 def _disconnected(probe: Probe) -> str:
     if isinstance(probe.point, Input | Biases):
         return (
-            "The explained score has no gradient at the input: the model takes integers, or does "
-            "not use this input."
+            "The explained score has no gradient at the input: the model takes integers, or "
+            "doesn't use this input."
         )
     name = getattr(probe.point, "path", None)
     where = f"layer {name!r}" if name else f"{probe.point}"
     return (
         f"The explained score does not depend on {where}. "
-        "Pass a layer between the input and this output, or None to have one chosen."
+        "Pass a layer between the input and this output, or leave layer=None to let eli5k choose."
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 Baseline = float | tuple[float, ...] | str | Callable[[np.ndarray], Any]
-# "blur": the standard deviation as a share of each axis.
+# For "blur": the standard deviation as a share of each axis.
 BLUR = 1 / 16
 
 
@@ -20,8 +20,8 @@ def baseline_of(image: np.ndarray, baseline: Baseline) -> np.ndarray:
     image : numpy.ndarray
         ``(batch, *grid, channels)``, in the units of the model's input.
     baseline : float, tuple of float, "mean", "blur" or callable
-        A number; one for each channel; the mean of each channel of the image; the image blurred by
-        a Gaussian of a sixteenth of each axis; or what makes baselines of images, both
+        A number; one number for each channel; the mean of each channel; the image blurred by a
+        Gaussian of a sixteenth of each axis; or a function from images to baselines, both
         ``(batch, *grid, channels)``.
 
     Returns
@@ -32,7 +32,7 @@ def baseline_of(image: np.ndarray, baseline: Baseline) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is none of these, does not fit the image, or is not finite.
+        If it is none of these, doesn't fit the image, or is not finite.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def baseline_of(image: np.ndarray, baseline: Baseline) -> np.ndarray:
         array = np.broadcast_to(np.asarray(value, "float32"), image.shape)
     except (TypeError, ValueError) as error:
         raise ValueError(_wrong(image, baseline, value)) from error
-    # A document's own NaN may come out of its mean; from a callable it is a mistake.
+    # The mean of a document with NaN is NaN; from a callable, NaN is a mistake.
     is_own = baseline in ("mean", "blur") if isinstance(baseline, str) else False
     if value is None or not (is_own or np.isfinite(array).all()):
         raise ValueError(_wrong(image, baseline, value))

@@ -19,8 +19,8 @@ class Chunk(NamedTuple):
     samples, numbers : numpy.ndarray
         ``(rows,)``, int: the sample that each row is made from, and the number of the perturbation.
     n_valid : int
-        How many rows count. The rest only fills up the last chunk, since each new shape would be
-        compiled anew.
+        How many rows count. The rest only fills up the last chunk, because each new shape would be
+        compiled again.
     """
 
     samples: np.ndarray
@@ -31,19 +31,19 @@ class Chunk(NamedTuple):
 def chunks(run: Run, perturbations: int = 1) -> Iterator[Chunk]:
     """Split the perturbations of all samples into chunks of ``batch_size``.
 
-    The chunks are as even as they can be, so that hardly a row is wasted on filling up. A model
-    with a fixed batch size gets chunks of that size.
+    The chunks are as even as possible, so that hardly any row is wasted on filling up. A model with
+    a fixed batch size gets chunks of that size.
 
     Parameters
     ----------
     run : Run
     perturbations : int
-        How many there are for each sample.
+        Number of perturbations of each sample.
 
     Yields
     ------
     Chunk
-        Of the same number of rows each, ordered by sample and then by perturbation.
+        Chunks with equal numbers of rows, ordered by sample and then by perturbation.
 
     Examples
     --------
@@ -80,12 +80,12 @@ def add_perturbed(
         ``(targets, batch, ...)``; changed in place.
     chunk : Chunk
     parts : numpy.ndarray
-        ``(targets, rows, ...)``, or ``(1, rows, ...)`` for the same of all targets.
+        ``(targets, rows, ...)``, or ``(1, rows, ...)`` if all targets share them.
     weights : numpy.ndarray or None
         ``(rows, targets)`` or ``(rows, 1)``
     """
-    # Row by row: behind a product of matrices, the threads of NumPy's linear algebra keep on
-    # spinning for a while, which the model then has to wait for.
+    # Row by row: after a matrix product the threads of NumPy's linear algebra keep spinning for a
+    # while, and the model would have to wait for them.
     for row, sample in enumerate(chunk.samples[: chunk.n_valid]):
         part = parts[:, row]
         if weights is not None:

@@ -16,8 +16,8 @@ from eli5k.keras.model.memory import NoKeyError, key_of, remember
 from eli5k.keras.model.structure import Call, input_layer_name
 from eli5k.options import Options
 
-# Scales of the noise with which a model is asked what depends on what: a net may expect numbers
-# around zero, from 0 to 1 or from 0 to 255, and all of its units be dead for others.
+# Scales of the noise that shows what depends on what in a model: it may expect numbers around zero,
+# from 0 to 1 or from 0 to 255, and all of its units may be dead for others.
 NOISE_SCALES = (1.0, 0.1, 128.0)
 
 
@@ -33,13 +33,13 @@ def points_to_try(question: Question, options: Options) -> Iterator[tuple[str, P
     Yields
     ------
     path : str
-        Of the layer.
+        Path of the layer.
     point : Point
 
     Raises
     ------
     TypeError, ValueError
-        If the named layer is none of the model, or has no grid.
+        If the model doesn't call the named layer, or it has no grid.
     """
     model, survey = question.model, question.survey
     name = input_layer_name(model, options.layer, survey.image_index)
@@ -51,7 +51,7 @@ def points_to_try(question: Question, options: Options) -> Iterator[tuple[str, P
         yield _point(find_call(model, survey.calls, options.layer, rank), options)
         return
     if options.reshape is not None:
-        raise ValueError("reshape is for one layer's output: pass layer= too. Received: None")
+        raise ValueError("reshape is for the output of one layer: pass layer=. Received: None")
     calls = candidate_calls(model, survey.calls, survey.rank, survey.channels_first)
     if not any(call.tokens for call in calls):
         yield from (_point(call, options) for call in calls)
@@ -68,7 +68,7 @@ def _point(call: Call, options: Options) -> tuple[str, Layer]:
 def _tokens_that_reach(question: Question, calls: list[Call]) -> frozenset[str]:
     """Find the transformer layers whose patches still reach the score.
 
-    One run on noise with all of them tapped: what depends on what is a matter of structure, and
+    This is one run on noise with all of them tapped. What depends on what is a matter of structure:
     the user's document, which may hold NaN, must not decide it.
     """
     layers = tuple({call.path: Layer(call.path, call.tokens) for call in calls}.values())
@@ -110,7 +110,7 @@ def noise_like(inputs: Any, rows: int | None = None) -> Any:
     inputs : numpy.ndarray, or list or dict of them
         ``(batch, ...)``: only their shapes and dtypes matter.
     rows : int or None
-        How many samples; None for one of each of ``NOISE_SCALES``.
+        How many samples; None for one with each of ``NOISE_SCALES``.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def noise_like(inputs: Any, rows: int | None = None) -> Any:
     def draw(like: np.ndarray) -> np.ndarray:
         shape = (count, *like.shape[1:])
         if like.dtype.kind not in "f":
-            # Tokens of a vocabulary whose size is not known, or a mask: small whole numbers.
+            # Tokens of a vocabulary of unknown size, or a mask: small whole numbers.
             return random.integers(0, 2, shape).astype(like.dtype)
         noise = random.standard_normal(shape)
         return (noise * scales.reshape(-1, *(1,) * (like.ndim - 1))).astype(like.dtype)

@@ -10,8 +10,8 @@ import numpy as np
 def resize(maps: np.ndarray, grid: Sequence[int]) -> np.ndarray:
     """Interpolate maps linearly along each axis of their grid.
 
-    Pixels are areas, as in pictures: the corners of both grids are the same, and beyond the centre
-    of the outermost pixel its value goes on.
+    Pixels are areas, as in pictures: the corners of both grids coincide, and beyond the centre of
+    the outermost pixel its value continues.
 
     Parameters
     ----------

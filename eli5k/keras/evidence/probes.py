@@ -1,8 +1,8 @@
 """Where evidence is taken from a model, and what is changed meanwhile.
 
-A :class:`Probe` is a point and patches. A point says which tensors of a run are tapped; a patch is
-an intervention: what maps a model and an operand to a context manager that is open while the model
-runs. A new mechanism is a new point or a new patch, and needs no change of the engine.
+A :class:`Probe` is a point and patches. A point chooses the tensors that are tapped in a run. A
+patch is an intervention: it maps a model and an operand to a context manager that is open while the
+model runs. A new mechanism is a new point or a new patch, and needs no change of the engine.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import keras
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.model.biases import bias_hooks
 from eli5k.keras.model.hooks import activation_hook, forward_hook
 from eli5k.keras.model.structure import layer_at
@@ -24,18 +25,18 @@ from eli5k.keras.model.survey import RELUS, Survey
 class Evidence(NamedTuple):
     """Activations, and the gradients of the scores with respect to them.
 
-    Always channels last and in float32, whatever the model has.
+    Always channels last and float32, even if the model isn't.
 
     Attributes
     ----------
     activations : tensor
-        ``(batch, *grid, channels)``; of a bias, ``(channels,)``.
+        ``(batch, *grid, channels)``, or ``(channels,)`` for a bias.
     gradients : tensor
-        ``(targets, batch, *grid, channels)``: of each target's score.
+        ``(targets, batch, *grid, channels)``: gradients of each target's score.
     """
 
-    activations: Any
-    gradients: Any
+    activations: Tensor
+    gradients: Tensor
 
 
 class Tap(NamedTuple):
@@ -44,25 +45,31 @@ class Tap(NamedTuple):
     Attributes
     ----------
     path : str or None
-        The layer that put it out; None for the input.
+        The layer whose output it is; None for the input.
     to_grid : callable
-        ``to_grid(tensor, leading)`` brings it to ``(..., *grid, channels)``; the first ``leading``
-        axes stay.
+        ``to_grid(tensor, leading)`` returns it as ``(..., *grid, channels)`` and keeps the first
+        ``leading`` axes.
     constant : tensor or None
-        What stands for the activations in the evidence, if it is not the tensor itself.
+        What the evidence has as activations, if not the tensor itself.
     """
 
     path: str | None
     to_grid: Callable[[Any, int], Any]
-    constant: Any = None
+    constant: Tensor = None
+
+
+# ``tap(tensor, about)``: the model goes on with what it returns.
+TapFunction = Callable[[Tensor, Tap], Tensor]
+# From the flat inputs of a model to those that it is called with.
+InputsTap = Callable[[list[Tensor]], list[Tensor]]
 
 
 class Point(Protocol):
     """Where evidence is taken: hashable, plain data."""
 
     def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> AbstractContextManager[Callable[[list[Any]], list[Any]]]:
+        self, model: keras.Model, survey: Survey, tap: TapFunction
+    ) -> AbstractContextManager[InputsTap]:
         """Tap tensors while the context is open.
 
         Parameters
@@ -70,7 +77,7 @@ class Point(Protocol):
         model : keras.Model
         survey : Survey
         tap : callable
-            ``tap(tensor, about) -> tensor``: the model goes on with what it returns.
+            ``tap(tensor, about) -> tensor``: the model continues with the result.
 
         Returns
         -------
@@ -89,22 +96,20 @@ class Layer:
     Attributes
     ----------
     path : str or None
-        None stands for the layer that the run's options name or, without one, the default layer.
+        None stands for the layer in the run's options or, without one, the default layer.
     tokens : tuple of int or None
         Grid of the patches, if the output is ``(batch, tokens, channels)``.
     reshape : callable or None
-        From the layer's output to ``(batch, *grid, channels)``.
+        Function from the layer's output to ``(batch, *grid, channels)``.
     """
 
     path: str | None = None
     tokens: tuple[int, ...] | None = None
-    reshape: Callable[[Any], Any] | None = None
+    reshape: Callable[[Tensor], Tensor] | None = None
 
     @contextmanager
-    def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> Iterator[Callable[[list[Any]], list[Any]]]:
-        def to_grid(tensor: Any, leading: int) -> Any:
+    def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
+        def to_grid(tensor: Tensor, leading: int) -> Tensor:
             return _layer_to_grid(tensor, leading, self, survey.channels_first)
 
         assert self.path is not None  # Resolved before anything runs.
@@ -113,11 +118,11 @@ class Layer:
             yield list
 
     def gather(self, found: Sequence[tuple[Tap, Evidence]]) -> Any:
-        # A layer that is called several times is explained at the call nearest to the output.
+        # If a layer is called several times, the call nearest to the output is explained.
         return found[-1][1] if found else None
 
 
-def _layer_to_grid(tensor: Any, leading: int, point: Layer, channels_first: bool) -> Any:
+def _layer_to_grid(tensor: Tensor, leading: int, point: Layer, channels_first: bool) -> Tensor:
     ops = keras.ops
     shape = ops.shape(tensor)
     if point.reshape is not None:
@@ -130,7 +135,7 @@ def _layer_to_grid(tensor: Any, leading: int, point: Layer, channels_first: bool
     return ops.moveaxis(tensor, leading, -1) if channels_first else tensor
 
 
-def _check_reshaped(rows: Any, tensor: Any, leading: int) -> None:
+def _check_reshaped(rows: Tensor, tensor: Tensor, leading: int) -> None:
     """Raise ValueError unless ``reshape`` kept the samples and a grid."""
     expected = prod(n for n in tensor.shape[:leading] if n is not None)
     known = None not in tensor.shape[:leading]
@@ -141,7 +146,7 @@ def _check_reshaped(rows: Any, tensor: Any, leading: int) -> None:
     )
     if not fits:
         raise ValueError(
-            "reshape must return a tensor (batch, *grid, channels) with as many samples as it got. "
+            "reshape must return a tensor (batch, *grid, channels) with the samples that it got. "
             f"Received, for {tuple(tensor.shape[leading - 1 :])}: "
             f"{tuple(rows.shape) if hasattr(rows, 'shape') else type(rows).__name__}"
         )
@@ -157,16 +162,14 @@ class Layers:
     layers: tuple[Layer, ...]
 
     @contextmanager
-    def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> Iterator[Callable[[list[Any]], list[Any]]]:
+    def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
         with ExitStack() as hooks:
             for layer in self.layers:
                 hooks.enter_context(layer.tapping(model, survey, tap))
             yield list
 
     def gather(self, found: Sequence[tuple[Tap, Evidence]]) -> Any:
-        # As in Layer, the last of several calls.
+        # As in Layer, the last of several calls counts.
         return {about.path: evidence for about, evidence in found} or None
 
 
@@ -175,9 +178,7 @@ class Input:
     """The image input itself."""
 
     @contextmanager
-    def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> Iterator[Callable[[list[Any]], list[Any]]]:
+    def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
         del model
         yield lambda flat: _with_tapped_image(flat, survey, tap, None)
 
@@ -195,9 +196,7 @@ class Both:
     layer: Layer
 
     @contextmanager
-    def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> Iterator[Callable[[list[Any]], list[Any]]]:
+    def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
         with self.layer.tapping(model, survey, tap):
             yield lambda flat: _with_tapped_image(flat, survey, tap, None)
 
@@ -214,15 +213,13 @@ class Biases:
 
     Their evidence is a list.
 
-    The evidence of a bias has the bias, ``(channels,)``, for activations.
+    The activations of a bias are the bias itself, ``(channels,)``.
     """
 
     @contextmanager
-    def tapping(
-        self, model: keras.Model, survey: Survey, tap: Callable[[Any, Tap], Any]
-    ) -> Iterator[Callable[[list[Any]], list[Any]]]:
-        def fn(tensor: Any, bias: Any, axis: int) -> Any:
-            def to_grid(gradient: Any, leading: int) -> Any:
+    def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
+        def fn(tensor: Tensor, bias: Tensor, axis: int) -> Tensor:
+            def to_grid(gradient: Tensor, leading: int) -> Tensor:
                 # The axis is counted in the tensor, which has one leading axis, the batch.
                 at = axis + leading - 1 if axis > 0 else axis
                 return keras.ops.moveaxis(gradient, at, -1)
@@ -238,9 +235,9 @@ class Biases:
 
 
 def _with_tapped_image(
-    flat: list[Any], survey: Survey, tap: Callable[[Any, Tap], Any], path: str | None
-) -> list[Any]:
-    def to_grid(tensor: Any, leading: int) -> Any:
+    flat: list[Tensor], survey: Survey, tap: TapFunction, path: str | None
+) -> list[Tensor]:
+    def to_grid(tensor: Tensor, leading: int) -> Tensor:
         return keras.ops.moveaxis(tensor, leading, -1) if survey.channels_first else tensor
 
     flat = list(flat)
@@ -252,11 +249,11 @@ class Patch(Protocol):
     """An intervention: a function or, with parameters, a frozen dataclass."""
 
     def __call__(
-        self, model: keras.Model, survey: Survey, operand: Any
+        self, model: keras.Model, survey: Survey, operand: Tensor
     ) -> AbstractContextManager[Any]:
         """Open the intervention for one run of ``model``.
 
-        ``operand`` is a tensor that may differ from run to run without compiling anew, or None.
+        ``operand`` is a tensor, or None. It may change between runs without a new compilation.
         """
 
 
@@ -283,9 +280,9 @@ class Probe:
 class ScaledChannels:
     """Patch that multiplies the channels of a layer by the operand.
 
-    The operand is ``(rows, channels)``, float32. A single sample becomes as many rows at the layer:
-    what comes before runs once for all of them. This works if the rest of the model depends on the
-    layer alone, or broadcasts.
+    The operand is ``(rows, channels)``, float32, and applies to each call of the layer. A single
+    sample becomes that many rows at the layer, so the layers before it run once for all of them.
+    This works if the rest of the model depends on the layer alone, or broadcasts.
 
     Attributes
     ----------
@@ -295,9 +292,9 @@ class ScaledChannels:
     path: str
 
     def __call__(
-        self, model: keras.Model, survey: Survey, operand: Any
+        self, model: keras.Model, survey: Survey, operand: Tensor
     ) -> AbstractContextManager[None]:
-        def fn(output: Any) -> Any:
+        def fn(output: Tensor) -> Tensor:
             ones = (1,) * (len(output.shape) - 2)
             channels = operand.shape[1]
             first = survey.channels_first and len(output.shape) == survey.rank
@@ -308,24 +305,24 @@ class ScaledChannels:
 
 
 @contextmanager
-def guided_relus(model: keras.Model, survey: Survey, operand: Any) -> Iterator[None]:
+def guided_relus(model: keras.Model, survey: Survey, operand: Tensor) -> Iterator[None]:
     """Let only positive gradients pass each ReLU (Springenberg et al. 2014)."""
     del model, survey, operand
     with ExitStack() as hooks:
         for name in RELUS:
             hooks.enter_context(activation_hook(name, lambda x, y: _positive_gradient(y)))
-        # TensorFlow's is made of a ReLU, which it is not anywhere else.
+        # TensorFlow computes it with a ReLU; the other backends don't.
         hooks.enter_context(activation_hook("hard_sigmoid", lambda x, y: _hard_sigmoid(x)))
         yield
 
 
-def _hard_sigmoid(x: Any) -> Any:
+def _hard_sigmoid(x: Tensor) -> Tensor:
     return keras.ops.clip(x / 6 + 0.5, 0, 1)
 
 
 @keras.ops.custom_gradient
-def _positive_gradient(x: Any) -> Any:
-    def gradient(*args: Any, upstream: Any = None) -> Any:
+def _positive_gradient(x: Tensor) -> Tensor:
+    def gradient(*args: Any, upstream: Tensor = None) -> Tensor:
         upstream = args[0] if upstream is None else upstream
         return keras.ops.maximum(upstream, 0)
 

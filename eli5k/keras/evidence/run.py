@@ -25,7 +25,7 @@ class Attribution(NamedTuple):
     Attributes
     ----------
     layer : str or None
-        Path of the layer whose evidence was taken; None for the input itself.
+        Path of the explained layer; None for the input itself.
     scores : Scores
         Arrays ``(batch, targets)``.
     maps : numpy.ndarray
@@ -50,14 +50,14 @@ class Run:
 
     A method is a function from a run to an :class:`Attribution`.
 
-    :func:`eli5k.keras.run` makes one. It holds nothing but what is listed here, and can be kept,
-    and pickled if the model can.
+    :func:`eli5k.keras.run` makes one. It holds nothing but the attributes below. You can keep it,
+    and pickle it if the model can be pickled.
 
     Attributes
     ----------
     model : keras.Model
     survey : Survey
-        Of this model on such inputs.
+        Survey of this model on such inputs.
     inputs : numpy.ndarray, or list or dict of them
         ``(batch, ...)``, as the model takes them.
     target : Target
@@ -65,10 +65,10 @@ class Run:
     classes : numpy.ndarray or None
         ``(batch, targets)``, int32; None if the model's own scores or callables decide.
     options : Options
-        Of these, ``layer``, ``reshape``, ``batch_size`` and ``progress`` matter here.
+        Only ``layer``, ``reshape``, ``batch_size`` and ``progress`` matter here.
     n_valid : int or None
-        How many samples are asked about, if not all: the rest only fills the batch up, since each
-        new shape would be compiled anew, and what is said about it does not matter.
+        How many samples are asked about, if not all. The rest only fills up the batch, because each
+        new shape would be compiled again, and its results don't matter.
 
     Examples
     --------
@@ -119,7 +119,7 @@ class Run:
         image : numpy.ndarray
             ``(rows, *grid, channels)``, channels last; rounded if the model takes whole numbers.
         samples : numpy.ndarray
-            ``(rows,)``, int: the sample from which each row takes its other inputs and its classes.
+            ``(rows,)``, int: the sample that each row takes its other inputs and its classes from.
         """
         dtype = self.image.dtype
         if dtype.kind in "iu":
@@ -133,7 +133,7 @@ class Run:
             self,
             inputs=keras.tree.pack_sequence_as(self.inputs, flat),
             classes=None if self.classes is None else self.classes[samples],
-            # One bar is enough where a method that runs the model often is run often itself.
+            # One bar is enough if a method that runs the model often is run often itself.
             options=replace(self.options, progress=False),
             n_valid=None,
         )
@@ -144,7 +144,7 @@ class Run:
         Parameters
         ----------
         scores : Scores
-            Of this run.
+            Scores of this run.
         """
         if scores.rivals is not None:
             own = scores.classes[..., np.newaxis]
@@ -161,7 +161,7 @@ class Run:
         patches : tuple of Patch
             Interventions that are open meanwhile.
         operands : sequence of numpy.ndarray or None
-            One for each patch; none for all.
+            One for each patch; empty if none needs any.
         """
         return ask_model(self._question(None, patches, None), operands).scores
 
@@ -176,9 +176,10 @@ class Run:
             ``Probe(Layer())`` takes the layer of the options or, without one, the last layer that
             has a grid and on which the score depends.
         function : callable
-            From the evidence of the point to maps; of tensors, and compiled with the run.
+            Function from the evidence of the point to maps. It gets tensors, and is compiled with
+            the run.
         operands : sequence of numpy.ndarray or None
-            One for each patch of the probe; none for all.
+            One for each patch of the probe; empty if none needs any.
 
         Returns
         -------
@@ -188,11 +189,11 @@ class Run:
         Raises
         ------
         DisconnectedError
-            If the score does not depend on the point: a ValueError.
+            If the score doesn't depend on the point: a ValueError.
         NoLayerError
             If no layer has a grid on which the score depends: a ValueError.
         TypeError, ValueError
-            If the named layer is none of the model, or has no grid.
+            If the model doesn't call the named layer, or it has no grid.
         """
         if probe.point != Layer():
             answer = ask_model(self._question(probe, probe.patches, function), operands)
@@ -223,7 +224,7 @@ class Run:
         """
         points = self._points()
         if self.options.layer is None and self._default() is None:
-            # Which layer a score depends on is seen in a run; it is remembered.
+            # Only a run shows which layer a score depends on; it is remembered.
             self.evidence(Probe(Layer()), _nothing)
             points = self._points()
         return next(points)
@@ -295,7 +296,7 @@ class Run:
     def remembered(self, key: Any, find_out: Callable[[], Any]) -> Any:
         """Return what ``find_out()`` returned when this model was first asked.
 
-        It must be of the model's structure, and not of what a document's numbers suggest.
+        It must be a fact about the model's structure, never about the numbers of a document.
         """
         return remember(self.model, key, self.survey.structure, find_out)
 

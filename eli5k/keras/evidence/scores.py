@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import keras
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.model.structure import Head
 
 
@@ -17,7 +18,9 @@ class Objective(Protocol):
     A frozen dataclass.
     """
 
-    def __call__(self, values: Any, every: Any, classes: Any, rivals: Any) -> tuple[Any, Any]:
+    def __call__(
+        self, values: Tensor, every: Tensor, classes: Tensor, rivals: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Compute the number that is explained for each target.
 
         Parameters
@@ -25,19 +28,19 @@ class Objective(Protocol):
         values : tensor
             ``(batch, targets)``: the scores of the targets.
         every : tensor or None
-            ``(batch, classes)``: the scores of all classes; None if the targets are callables.
+            ``(batch, classes)``: the scores of all classes; None for callable targets.
         classes : tensor
             ``(batch, targets)``, int32.
         rivals : tensor or None
-            ``(batch, targets, rivals)``, int32: the classes with which each is compared, if they
-            are settled already.
+            ``(batch, targets, rivals)``, int32: the classes that each is compared with, if they
+            are already chosen.
 
         Returns
         -------
         explained : tensor
             ``(batch, targets)``
         rivals : tensor or None
-            Those that were chosen.
+            The chosen rivals.
         """
 
 
@@ -50,15 +53,15 @@ class Target:
     output : int
         Position of the explained output.
     logits : bool
-        Explain what went into the final softmax or sigmoid.
+        Explain the input of the final softmax or sigmoid.
     binary : bool
         One unit stands for two classes.
     best : int
-        Without given classes: explain the ``best`` best, or the ``-best`` worst.
+        If no classes are given, explain the ``best`` best, or the ``-best`` worst.
     functions : tuple of callable
-        From the model's outputs to ``(batch,)``, instead of classes.
+        Functions from the model's outputs to ``(batch,)``, instead of classes.
     objective : Objective or None
-        What is explained of the scores; None for each score itself.
+        Function of the scores to explain; None for each score itself.
     """
 
     output: int = 0
@@ -79,19 +82,19 @@ class Scores(NamedTuple):
     probabilities : tensor, numpy.ndarray or None
         ``(batch, targets)``; None if the output is neither a softmax nor a sigmoid.
     explained : tensor or numpy.ndarray
-        ``(batch, targets)``: what the maps are of; the values, but for a target with an objective.
+        ``(batch, targets)``: the explained numbers; the values, unless there is an objective.
     rivals : tensor, numpy.ndarray or None
-        ``(batch, targets, rivals)``, int32: the classes with which an objective compares each.
+        ``(batch, targets, rivals)``, int32: the classes that an objective compares each with.
     """
 
-    values: Any
-    probabilities: Any
-    classes: Any
-    explained: Any
-    rivals: Any = None
+    values: Tensor
+    probabilities: Tensor
+    classes: Tensor
+    explained: Tensor
+    rivals: Tensor = None
 
 
-def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any) -> Scores:
+def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Tensor) -> Scores:
     """Pick the explained numbers from what the model returned.
 
     Parameters
@@ -108,7 +111,7 @@ def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any)
     Returns
     -------
     Scores
-        In float32, whatever the precision of the model.
+        Always float32, at any precision of the model.
     """
     ops = keras.ops
     if target.functions:
@@ -138,23 +141,23 @@ def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Any)
 
 
 def _explained(
-    target: Target, values: Any, every: Any, classes: Any, rivals: Any
-) -> tuple[Any, Any]:
+    target: Target, values: Tensor, every: Tensor, classes: Tensor, rivals: Tensor
+) -> tuple[Tensor, Tensor]:
     if target.objective is None:
         return values, None
     return target.objective(values, every, classes, rivals)
 
 
-def _as_columns(tensor: Any) -> Any:
+def _as_columns(tensor: Tensor) -> Tensor:
     tensor = keras.ops.cast(tensor, "float32")
     return keras.ops.expand_dims(tensor, -1) if len(tensor.shape) == 1 else tensor
 
 
-def _two_classes(unit: Any, is_probability: bool) -> Any:
+def _two_classes(unit: Tensor, is_probability: bool) -> Tensor:
     return keras.ops.concatenate([1 - unit if is_probability else -unit, unit], axis=1)
 
 
-def call_functions(outputs: Any, heads: list[Head], target: Target) -> Any:
+def call_functions(outputs: Any, heads: list[Head], target: Target) -> Tensor:
     """Call the functions of a target: scores ``(batch, targets)``, float32.
 
     Parameters
@@ -168,7 +171,7 @@ def call_functions(outputs: Any, heads: list[Head], target: Target) -> Any:
     Raises
     ------
     ValueError
-        If one of them does not return one number for each sample.
+        If one of them doesn't return one number for each sample.
     """
     rows = heads[0].output.shape[0]
     if target.logits:

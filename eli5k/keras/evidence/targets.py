@@ -27,7 +27,7 @@ def find_head(heads: Sequence[Head], output: str | int | None) -> int:
     TypeError
         If ``output`` is none of these.
     ValueError
-        If the model has no such output; the error lists those it has.
+        If the model has no such output; the error lists the existing ones.
     """
     names = [head.name for head in heads]
     if output is None:
@@ -69,7 +69,7 @@ class TargetNames:
     Parameters
     ----------
     names : list of str, dict of int to str, or None
-        As in eli5: one name a class, or new names for some.
+        As in eli5: one name per class, or new names for some classes.
     count : int or None
         How many classes the output has.
 
@@ -78,7 +78,7 @@ class TargetNames:
     TypeError
         If ``names`` is neither a sequence nor a mapping.
     ValueError
-        If a list does not have one name for each class.
+        If a list doesn't have one name for each class.
 
     Examples
     --------
@@ -122,16 +122,16 @@ class TargetNames:
         found = [index for index, known in self.by_class.items() if known == name]
         if len(found) > 1:
             raise ValueError(
-                f"targets has the name {name!r}, which is the name of the classes {found}. "
-                "Pass the class that you mean as a number."
+                f"targets has the name {name!r}, which the classes {found} share. "
+                "Pass the number of the class you mean."
             )
         if found:
             return found[0]
         known_names = list(self.by_class.values())
         if not known_names:
-            # As eli5, which has no names: a string is no class.
+            # Like eli5, which has no names: a string is not a class.
             raise TypeError(
-                f"targets has the name {name!r}. To use the name of a class, pass target_names=."
+                f"To use the class name {name!r}, pass target_names= (in the shell: --names)."
             )
         raise ValueError(
             f"targets has the name {name!r}, which is not among target_names: {known_names[:20]}"
@@ -173,7 +173,7 @@ def choose_targets(
     top_targets : int or None
     names : TargetNames
     target : Target
-        With the output and ``logits`` already set.
+        Its output and ``logits`` must be set already.
 
     Returns
     -------
@@ -184,9 +184,9 @@ def choose_targets(
     Raises
     ------
     TypeError
-        If ``targets`` is not a list, or holds what is neither class, name nor callable.
+        If ``targets`` is not a list of classes, names or callables.
     ValueError
-        If a class is out of range, the list is empty, or the output is no vector of classes.
+        If a class is out of range, the list is empty, or the output is not a vector of classes.
     """
     if callable(targets):
         targets = [targets]
@@ -203,9 +203,9 @@ def choose_targets(
     count = class_count(head)
     if count is None:
         raise ValueError(
-            f"The output {head.name!r} has shape {head.output}, which is no vector of class "
-            "scores. Pass targets=[callable], which takes the model's outputs and returns one "
-            "number for each sample."
+            f"The output {head.name!r} has shape {head.output}, which is not a vector of class "
+            "scores. Pass targets=[callable]: a function from the model's outputs to one number "
+            "for each sample."
         )
     if count == 1 and len(names.by_class) == 2:
         target, count = replace(target, binary=True), 2
@@ -220,15 +220,14 @@ def _checked_class(target: Any, count: int, names: TargetNames) -> int:
         target = names.index(target)
     if not is_index(target):
         raise TypeError(
-            "Each of targets must be a class (int), a name from target_names (str), or all of them "
-            f"callables. Received: {target!r} of type {type(target).__name__}"
+            "targets must hold classes (int) and names from target_names (str), or only callables. "
+            f"Received: {target!r} of type {type(target).__name__}"
         )
     if 0 <= target < count:
         return int(target)
     if count == 1:
         raise ValueError(
-            f"targets has the class {target}, but the output is a single unit: target 0 is that "
-            "unit. Pass target_names with two names to explain it as a binary classifier, whose "
-            "classes are 0 and 1."
+            f"targets has the class {target}, but the output is a single unit: target 0. Pass two "
+            "target_names to explain it as a binary classifier with the classes 0 and 1."
         )
     raise ValueError(f"targets must be in [0, {count}). Received: {target}")

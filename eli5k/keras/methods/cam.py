@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import numpy as np
 from keras import ops
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.probes import Evidence
 from eli5k.keras.methods.registry import Cost, register
 
 
-def channel_weights(gradients: Any) -> Any:
+def channel_weights(gradients: Tensor) -> Tensor:
     """Mean of the gradients over the grid: Grad-CAM's weight of each channel.
 
     Parameters
@@ -28,17 +28,17 @@ def channel_weights(gradients: Any) -> Any:
     return ops.mean(gradients, axis=grid_axes(gradients))
 
 
-def grid_axes(gradients: Any) -> tuple[int, ...]:
+def grid_axes(gradients: Tensor) -> tuple[int, ...]:
     """Axes of the grid in ``(targets, batch, *grid, channels)``."""
     return tuple(range(2, len(gradients.shape) - 1))
 
 
-def sum_over_grid(tensor: Any) -> Any:
+def sum_over_grid(tensor: Tensor) -> Tensor:
     """Sum over the grid: ``(targets, batch, 1, ..., channels)``."""
     return ops.sum(tensor, axis=grid_axes(tensor), keepdims=True)
 
 
-def _safe_divide(numerator: Any, denominator: Any) -> Any:
+def _safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Divide, with zero if the denominator is zero."""
     is_zero = ops.equal(denominator, 0)
     return ops.where(is_zero, 0.0, numerator / ops.where(is_zero, 1.0, denominator))
@@ -50,7 +50,7 @@ def _safe_divide(numerator: Any, denominator: Any) -> Any:
     Cost(1, to_layer=1),
     "The default: class-specific, robust and known to most readers.",
 )
-def grad_cam(evidence: Evidence) -> Any:
+def grad_cam(evidence: Evidence) -> Tensor:
     r"""Grad-CAM: weights channels by the mean of their gradient.
 
     .. math:: M^c_{ij} = \sum_k \alpha^c_k A^k_{ij}, \quad
@@ -91,7 +91,7 @@ def grad_cam(evidence: Evidence) -> Any:
     Cost(1, to_layer=1),
     "If several objects of the class are in the picture; pass logits=True.",
 )
-def grad_cam_plus_plus(evidence: Evidence) -> Any:
+def grad_cam_plus_plus(evidence: Evidence) -> Tensor:
     r"""Grad-CAM++: weights each pixel's positive gradient by itself.
 
     .. math:: M^c_{ij} = \sum_k w^c_k A^k_{ij}, \quad
@@ -144,7 +144,7 @@ def grad_cam_plus_plus(evidence: Evidence) -> Any:
     Cost(1, to_layer=1),
     "If the map must be faithful to the score, and for heads other than a global pooling.",
 )
-def hires_cam(evidence: Evidence) -> Any:
+def hires_cam(evidence: Evidence) -> Tensor:
     r"""HiResCAM: multiplies each activation by its own gradient, without any mean.
 
     .. math:: M^c_{ij} = \sum_k \frac{\partial y^c}{\partial A^k_{ij}} A^k_{ij}
@@ -174,7 +174,7 @@ def hires_cam(evidence: Evidence) -> Any:
     Cost(1, to_layer=1),
     "For layers early in the model, whose maps are finer.",
 )
-def layer_cam(evidence: Evidence) -> Any:
+def layer_cam(evidence: Evidence) -> Tensor:
     r"""LayerCAM: multiplies each activation by its own positive gradient.
 
     .. math:: M^c_{ij} = \sum_k \mathrm{relu}\left(
@@ -202,7 +202,7 @@ def layer_cam(evidence: Evidence) -> Any:
     Cost(1, to_layer=1),
     "Like Grad-CAM, if the gradient differs much between pixels.",
 )
-def xgrad_cam(evidence: Evidence) -> Any:
+def xgrad_cam(evidence: Evidence) -> Tensor:
     r"""XGrad-CAM: weights channels by the mean gradient at their active pixels.
 
     .. math:: M^c_{ij} = \sum_k \alpha^c_k A^k_{ij}, \quad
@@ -235,7 +235,7 @@ def xgrad_cam(evidence: Evidence) -> Any:
     Cost(1, to_layer=1),
     "To see what the layer responds to most, whatever the class.",
 )
-def eigen_cam(evidence: Evidence) -> Any:
+def eigen_cam(evidence: Evidence) -> Tensor:
     r"""Eigen-CAM: projects the activations on their first principal component.
 
     .. math:: M = A v_1, \quad A = U \Sigma V^\top
@@ -269,7 +269,7 @@ def eigen_cam(evidence: Evidence) -> Any:
     Cost(1, to_layer=1),
     "Like Eigen-CAM, but for a class: a smoother HiResCAM.",
 )
-def eigen_grad_cam(evidence: Evidence) -> Any:
+def eigen_grad_cam(evidence: Evidence) -> Tensor:
     r"""Eigen-Grad-CAM: projects activations times gradients on their first principal component.
 
     .. math:: M^c = X^c v_1, \quad X^c = \frac{\partial y^c}{\partial A} \odot A = U \Sigma V^\top
@@ -295,7 +295,7 @@ def eigen_grad_cam(evidence: Evidence) -> Any:
     return _first_component(products, ops.sum(products, axis=-1))
 
 
-def _first_component(tensor: Any, towards: Any) -> Any:
+def _first_component(tensor: Tensor, towards: Tensor) -> Tensor:
     """Project the pixels on their first principal component.
 
     Parameters

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import keras
 import numpy as np
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.batching import chunks
 from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.probes import Evidence, Layer, Probe, ScaledChannels
@@ -82,7 +82,7 @@ class ScoreCAM:
         return answer._replace(maps=_weighted_sum(activations, _softmax_over_channels(scores)))
 
 
-def _activations(evidence: Evidence) -> Any:
+def _activations(evidence: Evidence) -> Tensor:
     return evidence.activations
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from keras import ops
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.probes import Evidence, Layer, Probe
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.cam import grid_axes, sum_over_grid
@@ -89,7 +89,7 @@ def _check_dense(run: Run, answer: Attribution) -> None:
     raise ValueError(_no_cam(run, str(answer.layer)))
 
 
-def _cam_parts(evidence: Evidence) -> tuple[Any, Any, Any]:
+def _cam_parts(evidence: Evidence) -> tuple[Tensor, Tensor, Tensor]:
     """Maps ``(targets, batch, *grid)``, weights and their spread ``(targets, batch, channels)``."""
     # Summed, the gradients that the pooling has spread over the pixels are the kernel again.
     axes = grid_axes(evidence.gradients)

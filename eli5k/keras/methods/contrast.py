@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import keras
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.evidence.scores import Objective
 from eli5k.keras.evidence.targets import class_count
 from eli5k.keras.methods.registry import Cost, find_method, register
+from eli5k.options import MethodLike
 
 
 @register(
@@ -56,7 +56,7 @@ class FinerCAM:
     (5, 6, 6)
     """
 
-    method: str | Callable[..., Any] = "grad-cam"
+    method: MethodLike = "grad-cam"
     similar: int = 3
     alpha: float = 0.6
 
@@ -86,7 +86,9 @@ class AgainstSimilar:
     alpha: float
     then: Objective | None = None
 
-    def __call__(self, values: Any, every: Any, classes: Any, rivals: Any) -> tuple[Any, Any]:
+    def __call__(
+        self, values: Tensor, every: Tensor, classes: Tensor, rivals: Tensor
+    ) -> tuple[Tensor, Tensor]:
         ops = keras.ops
         if rivals is None:
             rivals = self._nearest(values, every, classes)
@@ -98,7 +100,7 @@ class AgainstSimilar:
             difference, _ = self.then(difference, every, classes, rivals)
         return difference, rivals
 
-    def _nearest(self, values: Any, every: Any, classes: Any) -> Any:
+    def _nearest(self, values: Tensor, every: Tensor, classes: Tensor) -> Tensor:
         ops = keras.ops
         count = every.shape[1]
         distance = ops.abs(ops.expand_dims(every, 1) - ops.expand_dims(values, 2))
@@ -160,7 +162,7 @@ class Counterfactual:
     True
     """
 
-    method: str | Callable[..., Any] = "grad-cam"
+    method: MethodLike = "grad-cam"
 
     @property
     def needs_layer(self) -> bool:
@@ -177,7 +179,9 @@ class Negated:
 
     of: Objective | None = None
 
-    def __call__(self, values: Any, every: Any, classes: Any, rivals: Any) -> tuple[Any, Any]:
+    def __call__(
+        self, values: Tensor, every: Tensor, classes: Tensor, rivals: Tensor
+    ) -> tuple[Tensor, Tensor]:
         if self.of is not None:
             values, rivals = self.of(values, every, classes, rivals)
         return -values, rivals

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.probes import Biases, Evidence, Probe
 from eli5k.keras.evidence.run import Attribution, Run
@@ -52,12 +51,12 @@ def full_gradient(run: Run) -> Attribution:
     return answer._replace(maps=maps)
 
 
-def _scaled_parts(evidence: list[Evidence]) -> list[Any]:
+def _scaled_parts(evidence: list[Evidence]) -> list[Tensor]:
     rank = len(evidence[0].gradients.shape)
     return [_scaled_part(part) for part in evidence if len(part.gradients.shape) == rank]
 
 
-def _scaled_part(evidence: Evidence) -> Any:
+def _scaled_part(evidence: Evidence) -> Tensor:
     part = ops.abs(evidence.gradients * evidence.activations)
     axes = tuple(range(2, len(part.shape)))
     part = part - ops.min(part, axis=axes, keepdims=True)
@@ -88,5 +87,5 @@ def full_gradient_parts(run: Run) -> Attribution:
     return run.evidence(Probe(Biases()), _signed_parts)
 
 
-def _signed_parts(evidence: list[Evidence]) -> list[Any]:
+def _signed_parts(evidence: list[Evidence]) -> list[Tensor]:
     return [gradient_x_input(part) for part in evidence]

@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.asking import DisconnectedError
 from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.probes import Evidence, Layer, Layers, Point, Probe
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.registry import AtLayer, Cost, find_method, register
 from eli5k.keras.model.layers import candidate_calls, map_grid, preparing_paths
+from eli5k.options import MethodLike
 
 
 @register(
@@ -64,7 +66,7 @@ class Fuse:
     (5, 6, 6)
     """
 
-    method: str | Callable[..., Any] = "layer-cam"
+    method: MethodLike = "layer-cam"
     combine: Literal["mean", "max"] = "mean"
     levels: int = 3
     needs_layer = True
@@ -135,7 +137,7 @@ class Fuse:
 
 
 def _in_one_run(
-    run: Run, layers: list[Layer], function: Callable[[Evidence], Any]
+    run: Run, layers: list[Layer], function: Callable[[Evidence], Tensor]
 ) -> list[Attribution]:
     """Explain several layers in one run, with a tap at each."""
     answer = run.evidence(Probe(Layers(tuple(layers))), _ByLayer(function))
@@ -154,7 +156,7 @@ def _in_one_run(
 class _ByLayer:
     """Apply one function to the evidence of each layer."""
 
-    function: Callable[[Evidence], Any]
+    function: Callable[[Evidence], Tensor]
 
     def __call__(self, evidence: dict[str, Evidence]) -> dict[str, Any]:
         return {path: self.function(part) for path, part in evidence.items()}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.probes import Evidence
 from eli5k.keras.methods.registry import Cost, register
 
@@ -16,7 +15,7 @@ from eli5k.keras.methods.registry import Cost, register
     Cost(1, 1),
     "To see to which pixels the score is sensitive, on any model.",
 )
-def gradient(evidence: Evidence) -> Any:
+def gradient(evidence: Evidence) -> Tensor:
     r"""Gradient: takes each pixel's largest gradient over the channels.
 
     .. math:: M^c_{ij} = \max_k \left| \frac{\partial y^c}{\partial x^k_{ij}} \right|
@@ -55,7 +54,7 @@ def gradient(evidence: Evidence) -> Any:
     Cost(1, 1),
     "For inputs in which zero means nothing; signed.",
 )
-def gradient_x_input(evidence: Evidence) -> Any:
+def gradient_x_input(evidence: Evidence) -> Tensor:
     r"""Gradient x input: multiplies the two, and sums over the channels.
 
     .. math:: M^c_{ij} = \sum_k \frac{\partial y^c}{\partial x^k_{ij}} x^k_{ij}
@@ -79,6 +78,6 @@ def gradient_x_input(evidence: Evidence) -> Any:
     return ops.sum(evidence.gradients * evidence.activations, axis=-1)
 
 
-def signed_gradient(evidence: Evidence) -> Any:
+def signed_gradient(evidence: Evidence) -> Tensor:
     """Return the gradient of each channel: ``(targets, batch, *grid, channels)``."""
     return evidence.gradients

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from eli5k.base import ExplanationWarning, warn
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.probes import Both, Evidence, Input, Layer, Probe, guided_relus
 from eli5k.keras.evidence.run import Attribution, Run
@@ -103,6 +103,6 @@ class GuidedGradCAM:
         return answer._replace(maps=fine * resize(np.maximum(coarse, 0), fine.shape[2:]))
 
 
-def _both_maps(evidence: tuple[Evidence, Evidence]) -> tuple[Any, Any]:
+def _both_maps(evidence: tuple[Evidence, Evidence]) -> tuple[Tensor, Tensor]:
     at_layer, at_input = evidence
     return grad_cam(at_layer), gradient(at_input)

@@ -15,6 +15,7 @@ from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.gradient import gradient, signed_gradient
 from eli5k.keras.methods.guided import guided_backprop, guided_gradients
 from eli5k.keras.methods.registry import AtInput, Cost, find_method, register
+from eli5k.options import MethodLike
 
 COST = Cost(method=1, each=Cost(method=1), count=50, unit="noisy copy")
 SMOOTH = "Smilkov et al. 2017, https://arxiv.org/abs/1706.03825"
@@ -93,7 +94,7 @@ class Smooth:
     (5, 6, 6)
     """
 
-    method: str | Callable[..., Any] = "gradient"
+    method: MethodLike = "gradient"
     samples: int = 50
     noise: float = 0.15
     kind: Literal["mean", "square", "variance"] = "mean"

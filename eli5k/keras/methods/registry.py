@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, TypeVar
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.probes import Evidence, Input, Layer, Probe
 from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.options import MethodLike
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -113,7 +115,7 @@ class AtLayer:
     ``function`` turns the evidence into maps.
     """
 
-    function: Callable[[Evidence], Any]
+    function: Callable[[Evidence], Tensor]
     needs_layer = True
 
     def __call__(self, run: Run) -> Attribution:
@@ -127,7 +129,7 @@ class AtInput:
     ``function`` turns the evidence into maps.
     """
 
-    function: Callable[[Evidence], Any]
+    function: Callable[[Evidence], Tensor]
 
     def __call__(self, run: Run) -> Attribution:
         return run.evidence(Probe(Input()), self.function)
@@ -215,7 +217,7 @@ def names_without_layer() -> list[str]:
     return [name for name, method in METHODS.items() if not method.needs_layer]
 
 
-def find_method(method: str | Callable[..., Any]) -> Method:
+def find_method(method: MethodLike) -> Method:
     """Return the method of a name, or of an object with parameters.
 
     Parameters

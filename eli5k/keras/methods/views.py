@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from eli5k.keras.evidence.batching import add_perturbed, chunks
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.registry import Cost, find_method, register
+from eli5k.options import MethodLike
 
 
 @register(
@@ -55,7 +56,7 @@ class TTA:
     (5, 6, 6)
     """
 
-    method: str | Callable[..., Any] = "grad-cam"
+    method: MethodLike = "grad-cam"
     flips: tuple[int, ...] = (-1,)
     scales: tuple[float, ...] = (0.8, 1.0, 1.25)
 

@@ -10,20 +10,21 @@ import keras
 import numpy as np
 from keras import ops
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.model.hooks import preactivation_hook
 from eli5k.keras.model.structure import walk
 
 
 @contextmanager
-def bias_hooks(model: keras.Model, fn: Callable[[Any, Any, int], Any]) -> Iterator[None]:
+def bias_hooks(model: keras.Model, fn: Callable[[Tensor, Tensor, int], Tensor]) -> Iterator[None]:
     """Pass each tensor through ``fn`` right after a bias was added.
 
     Parameters
     ----------
     model : keras.Model
     fn : callable
-        ``fn(tensor, bias, axis) -> tensor``: the bias is ``(channels,)``, or a number, and the axis
-        that of the tensor's channels.
+        ``fn(tensor, bias, axis) -> tensor``: the bias is ``(channels,)`` or a number, and the axis
+        is the tensor's channel axis.
     """
     with ExitStack() as hooks:
         for _, layer in walk(model):
@@ -32,7 +33,7 @@ def bias_hooks(model: keras.Model, fn: Callable[[Any, Any, int], Any]) -> Iterat
 
 
 def _adder(layer: keras.Layer, fn: Callable[..., Any]) -> Callable[[Any], Any]:
-    def add(tensor: Any) -> Any:
+    def add(tensor: Tensor) -> Tensor:
         bias = bias_of(layer)
         return tensor if bias is None else fn(tensor, bias, channel_axis(layer))
 
@@ -45,12 +46,13 @@ def bias_of(layer: keras.Layer) -> Any | None:
     Parameters
     ----------
     layer : keras.Layer
-        A built one.
+        A built layer.
 
     Returns
     -------
     tensor or None
-        ``(channels,)``, or what broadcasts along the last axes, float32; None where it adds none.
+        ``(channels,)``, or a shape that broadcasts along the last axes, float32; None if it adds
+        no constant.
 
     Examples
     --------

@@ -1,11 +1,11 @@
 """Hooks: see or replace what a layer or an activation computes.
 
-A hook shadows a function on the one object that computes it, for as long as the context manager
-is open and in the thread that opened it: nothing of the model is rebuilt, so its structure
-(functional, nested, subclassed, reloaded) does not matter.
+A hook shadows a function on the one object that computes it, while the context manager is open and
+only in the thread that opened it. The model isn't rebuilt, so its structure (functional, nested,
+subclassed, reloaded) doesn't matter.
 
 The shadowed objects are shared between threads and, for a backbone, between models. So one lock
-admits one thread at a time to the hooks. Compiled functions run outside of it.
+admits one thread at a time to the hooks. Compiled functions run without it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 
 import keras
 from keras.src import backend as keras_backend
+
+from eli5k.keras.backends import Tensor
 
 _one_thread_at_a_time = threading.RLock()
 
@@ -36,7 +38,7 @@ def _shadow(
             function = replacement if threading.get_ident() == thread else original
             return function(*args, **kwargs)
 
-        # Another thread may save the model meanwhile, and write down what an activation is called.
+        # Another thread may save the model meanwhile, with the name of an activation.
         update_wrapper(shadow, original).shadowed = original  # type: ignore[attr-defined]
         attributes = vars(owner)
         before = attributes.get(name)
@@ -51,7 +53,7 @@ def _shadow(
 
 
 @contextmanager
-def forward_hook(layer: keras.Operation, fn: Callable[[Any], Any]) -> Iterator[None]:
+def forward_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Pass each output of ``layer`` through ``fn`` while the context is open.
 
     Parameters
@@ -59,7 +61,7 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Any], Any]) -> Iterator[N
     layer : keras.Operation
         A layer, at any depth of any model.
     fn : callable
-        From the layer's output to what the rest of the model gets in its place.
+        Function from the layer's output to what the rest of the model gets instead.
 
     Examples
     --------
@@ -71,7 +73,7 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Any], Any]) -> Iterator[N
     >>> float(layer(3.0))
     6.0
     """
-    # A quantized layer runs its quantized_call in the place of call.
+    # A quantized layer runs its quantized_call instead of call.
     quantized = getattr(layer, "quantization_mode", None) is not None
 
     def replace(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,15 +84,15 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Any], Any]) -> Iterator[N
 
 
 @contextmanager
-def preactivation_hook(layer: keras.Layer, fn: Callable[[Any], Any]) -> Iterator[None]:
+def preactivation_hook(layer: keras.Layer, fn: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Pass what a layer computes before its own ``activation=`` through ``fn``.
 
     Parameters
     ----------
     layer : keras.Layer
-        Without an activation of its own, its output is passed.
+        If it has no activation of its own, its output is passed.
     fn : callable
-        From that tensor to what the layer goes on with in its place.
+        Function from that tensor to what the layer continues with instead.
 
     Examples
     --------
@@ -113,19 +115,19 @@ def preactivation_hook(layer: keras.Layer, fn: Callable[[Any], Any]) -> Iterator
 
 
 @contextmanager
-def activation_hook(name: str, fn: Callable[[Any, Any], Any]) -> Iterator[None]:
+def activation_hook(name: str, fn: Callable[[Tensor, Tensor], Tensor]) -> Iterator[None]:
     """Pass each result of an activation function through ``fn``.
 
-    The argument ``activation=`` of a layer, a layer of its own, an operation of a functional graph
-    and ``keras.ops`` in a subclassed model's ``call`` all end in one function of Keras' backend:
-    that one is hooked.
+    An ``activation=`` argument, an activation layer, an operation of a functional graph and
+    ``keras.ops`` in a subclassed model's ``call`` all end in one function of Keras' backend: that
+    one is hooked, wherever the model computes it.
 
     Parameters
     ----------
     name : str
         Name of the function, such as ``"relu"``, ``"softmax"`` or ``"sigmoid"``.
     fn : callable
-        ``fn(input, output) -> output``, of the activation function.
+        ``fn(input, output) -> output``, with those of the activation function.
 
     Examples
     --------

@@ -27,20 +27,19 @@ def find_call(
     ----------
     model : keras.Model
     calls : sequence of Call
-        What :func:`eli5k.keras.model.survey.survey` saw the model do.
+        Calls from :func:`eli5k.keras.model.survey.survey`.
     layer : str, int or keras.Layer
-        A name (at any depth, where it is unique), a path, an index into ``model.layers``, or an
-        instance.
+        A name (at any depth, if unique), a path, an index into ``model.layers``, or an instance.
     rank : int or None
-        Rank that the layer's output must have, unless it is known to hold tokens of patches: the
-        rank of the model's image input. None for any.
+        Rank that the layer's output must have, unless it holds tokens of patches: the rank of the
+        model's image input. None for any.
 
     Raises
     ------
     TypeError
         If ``layer`` is none of these.
     ValueError
-        If there is no such layer, if the name belongs to several, if the model does not call it,
+        If there is no such layer, if several layers share the name, if the model doesn't call it,
         or if its output has no grid.
     """
     if isinstance(layer, str):
@@ -52,8 +51,8 @@ def find_call(
         call = _find_instance(model, calls, _layer_at_index(model, int(layer)))
     else:
         raise TypeError(
-            "layer must be a name or path (str), an index (int), a keras.Layer or None, and for "
-            "method='fuse' alone may be a list of these. "
+            "layer must be a name or path (str), an index (int), a keras.Layer or None; a list of "
+            "layers is only allowed with method='fuse'. "
             f"Received: {layer!r} of type {type(layer).__name__}"
         )
     fits = rank is None or call.tokens or (call.shape is not None and len(call.shape) == rank)
@@ -61,8 +60,9 @@ def find_call(
         raise ValueError(
             f"layer {call.path!r} has no grid to make a map of: its output is "
             f"{'not one tensor' if call.shape is None else call.shape}, and a map needs "
-            f"rank {rank}. Pass a layer before the pooling, None to have one chosen, or reshape= a "
-            "callable that makes (batch, *grid, channels) of it."
+            f"rank {rank}. Pass a layer before the pooling, or leave layer=None to let eli5k "
+            "choose; for unusual shapes pass reshape=, a function that returns "
+            "(batch, *grid, channels)."
         )
     return call
 
@@ -77,10 +77,10 @@ def _find_path(calls: Sequence[Call], name: str) -> str:
         return matches[0]
     if matches:
         raise ValueError(
-            f"layer {name!r} is the name of {len(matches)} layers. Pass one of their paths: "
+            f"layer {name!r} is a name that {len(matches)} layers share. Pass one of their paths: "
             + ", ".join(map(repr, matches))
         )
-    # A path is compared as a whole and by its last name.
+    # A path is compared as a whole and by its last part.
     ends = {path.rsplit("/", 1)[-1]: path for path in paths} | {path: path for path in paths}
     close = (ends[end] for end in difflib.get_close_matches(name, ends, n=3))
     near = list(dict.fromkeys(close)) or paths[-3:]
@@ -117,7 +117,7 @@ def preparing_paths(calls: Sequence[Call]) -> set[str]:
     Parameters
     ----------
     calls : sequence of Call
-        Of a model, in order.
+        Calls of a model, in order.
     """
     first_kernel = next((i for i, call in enumerate(calls) if call.has_kernel), len(calls))
     return {call.path for call in calls[:first_kernel]}
@@ -128,10 +128,11 @@ def candidate_calls(
 ) -> list[Call]:
     """Order the calls by how well they can be explained.
 
-    eli5's choice comes first: the last of ``model.layers`` whose output has the rank of the input,
-    or else the tokens of its patches. Then every layer at any depth, from the last called to the
-    first. A layer without a grid, or with one of a single pixel, is left out; layers that only
-    prepare the picture (augmentation, rescaling: called before the first kernel) come last.
+    The first one that the score depends on is explained. eli5's choice comes first: the last of
+    ``model.layers`` whose output has the rank of the input, or the tokens of its patches. Then come
+    all layers at any depth, from the last called to the first. Layers without a grid, or with a
+    single pixel, are left out. Layers that only prepare the picture (augmentation, rescaling:
+    called before the first kernel) come last.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ def candidate_calls(
     Returns
     -------
     list of Call
-        Without repetition; empty when no layer has a grid.
+        Without repetition; empty if no layer has a grid.
     """
     usable = [
         call

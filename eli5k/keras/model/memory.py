@@ -1,10 +1,10 @@
 """Memory of facts about a model, while it lives and stays unchanged.
 
-Facts are of structure, never of a document's numbers: one bad document must not decide for the
-next. A compiled run takes more for constant than the layers that it calls: their activations, the
-arguments that they were made with, a flag of a subclassed model. All of that is looked at again at
-each explanation, and a change forgets what was compiled. Not seen: what a ``call`` reads from
-elsewhere, such as a global variable, and what changes inside an object that it holds.
+Facts are about structure, never about a document's numbers: one bad document must not decide for
+the next. A compiled run assumes more than the layers that it calls: their activations, their
+arguments, the flags of a subclassed model. All of these are checked at each explanation, and a
+change forgets what was compiled. Two things aren't seen: what a ``call`` reads from elsewhere, such
+as a global variable, and changes inside an object that a layer holds.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ import keras
 from eli5k.keras.model.structure import all_layers
 
 FACTS_PER_MODEL = 64
-# Values that can be compared, and that hold nothing of the model.
+# Values that can be compared and hold no part of the model.
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
-# What every layer and model has: names, counters and what belongs to training. No computation of
-# an output depends on it.
+# Attributes of every layer and model: names, counters and the state of training. No output depends
+# on them.
 NOISE = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
 TRAINING = {"compiled", "epoch_iterator", "history", "loss", "optimizer", "predict_function"}
 TRAINING |= {"steps_per_execution", "stop_training", "test_function", "train_function"}
-# Of these, what a computation does depend on: the precision.
+# The one of these on which outputs do depend: the precision.
 POLICY = "_dtype_policy"
-# Used while a layer is built or trained only.
+# Used only while a layer is built or trained.
 ENDINGS = ("initializer", "regularizer", "constraint")
 
 _facts: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Any]]
@@ -46,7 +46,7 @@ _lock = threading.Lock()
 def remember(model: keras.Model, key: Hashable, structure: int, find_out: Callable[[], Any]) -> Any:
     """Return the fact for a key, found out when first asked.
 
-    The newest ``FACTS_PER_MODEL`` facts are kept. What ``find_out`` returns must not hold the
+    The ``FACTS_PER_MODEL`` most recent facts are kept. The result of ``find_out`` must not hold the
     model, or the model would never be freed.
 
     Parameters
@@ -54,9 +54,9 @@ def remember(model: keras.Model, key: Hashable, structure: int, find_out: Callab
     model : keras.Model
     key : hashable
     structure : int
-        What :func:`structure_of` the model is: another one has other facts.
+        The model's :func:`structure_of`: another structure has other facts.
     find_out : callable
-        Called without arguments if the fact is not known.
+        Function without arguments, called if the fact is unknown.
 
     Examples
     --------
@@ -105,13 +105,13 @@ def key_of(value: Any) -> Hashable:
 
     It keeps nothing alive.
 
-    Numbers and strings, tuples and frozen dataclasses of them are compared by value; a function, a
-    method or another object by identity, for as long as it lives.
+    Numbers, strings, and tuples and frozen dataclasses of them are compared by value. Functions,
+    methods and other objects are compared by identity, as long as they live.
 
     Raises
     ------
     NoKeyError
-        If ``value`` can only be kept, which might keep a model alive that it holds.
+        If ``value`` could only be kept, along with any model that it holds.
 
     Examples
     --------
@@ -163,8 +163,8 @@ class _Same:
 def structure_of(model: keras.Model) -> int:
     """Return a number that changes with anything a compiled run assumes.
 
-    These are the layers of a model at any depth, the values that they hold beside their weights
-    (what they were made with, flags of a subclassed model), activations and precision.
+    That is: the layers of the model at any depth, the values that they hold besides their weights
+    (arguments, flags of a subclassed model), activations and precision.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def structure_of(model: keras.Model) -> int:
     layers = all_layers(model)
     with _lock:
         number, seen = _structures.get(model, (0, []))
-        # Sequential builds a functional model inside at its first call: the list may grow.
+        # Sequential builds a functional model inside at its first call, so the list may grow.
         if len(seen) == len(layers) and all(map(_Seen.is_still, seen, layers)):
             return number
         _structures[model] = number + 1, [_Seen(layer) for layer in layers]
@@ -194,7 +194,7 @@ class _Seen:
         self.reference = weakref.ref(layer)
         names: list[str] = [POLICY]
         self.objects: list[tuple[str, Callable[[Any], bool]]] = []
-        # Keras' own layers keep their arguments under public names; TensorFlow adds some to any.
+        # Keras' own layers keep their arguments under public names; TensorFlow adds private ones.
         prefix = "_" if type(layer).__module__.startswith("keras.") else ("_self_", "_trackable")
         ignored = NOISE | TRAINING if isinstance(layer, keras.Model) else NOISE
         for name, value in attributes.items():
@@ -207,7 +207,7 @@ class _Seen:
                 snapshot = _snapshot(value)
                 if snapshot is not None:
                     self.objects.append((name, snapshot))
-        # One C call for all of them: this runs at each explanation, over all layers.
+        # One C call for all of them, since this runs at each explanation, over all layers.
         self.get_values = operator.itemgetter(*names)
         self.values = self.get_values(attributes)
 
@@ -221,11 +221,11 @@ class _Seen:
                 return False
             return all(is_same(_unshadowed(attributes[name])) for name, is_same in self.objects)
         except (KeyError, ValueError, TypeError):
-            return False  # An attribute is gone, or an array stands for a number.
+            return False  # An attribute is gone, or an array replaced a number.
 
 
 def _unshadowed(value: Any) -> Any:
-    # While a hook is open in another thread, what it shadows is still what the layer has.
+    # While a hook is open in another thread, the layer still has what the hook shadows.
     return getattr(value, "shadowed", value) if callable(value) else value
 
 

@@ -15,7 +15,7 @@ from eli5k.keras.model.structure import all_layers
 def stateless(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let ``function`` read the variables, and discard what it assigns.
 
-    A seed's next state, or a tracer, must not stay in the user's model.
+    The next state of a seed, or a tracer, must not stay in the user's model.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def is_built(model: keras.Model) -> bool:
 def build_by_running(function: Callable[[], Any], model: keras.Model) -> None:
     """Call ``function``, which runs the model, if the model isn't built.
 
-    What it assigns to those that exist, such as the next state of a seed, is undone: a layer that
-    the model never calls would make each call the first one.
+    Its assignments to existing variables, such as the next state of a seed, are undone: a layer
+    that the model never calls would make each call the first one.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def dry_run(function: Callable[[], Any], model: keras.Model) -> None:
     Parameters
     ----------
     function : callable
-        It runs twice if the model is not built yet.
+        It runs twice if the model isn't built yet.
     model : keras.Model
     """
     with active_backend().at_inference(model, all_layers):
@@ -97,9 +97,9 @@ def compiled(
     Parameters
     ----------
     function : callable
-        Of tensors or arrays.
+        Function of tensors or arrays.
     model : keras.Model
-        Built; held weakly.
+        A built model, held weakly.
     is_new : bool
         See :meth:`eli5k.keras.backends.Backend.compiled`.
     """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
+
+from eli5k.keras.backends import Tensor
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
@@ -35,10 +37,10 @@ def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Laye
     Yields
     ------
     path : str
-        Names joined by ``/``, as in ``"mobilenetv2_1.00_224/Conv_1"``. A name that a subclassed
-        model gives to several siblings is told apart by ``:1``, ``:2``, ...
+        Names joined by ``/``, as in ``"mobilenetv2_1.00_224/Conv_1"``. If a subclassed model gives
+        several siblings the same name, they get ``:1``, ``:2``, ...
     layer : keras.Layer
-        The instance; input layers are left out, since nothing calls them.
+        The instance. Input layers are left out, since nothing calls them.
 
     Examples
     --------
@@ -129,7 +131,7 @@ def fixed_batch_of(model: keras.Model) -> int | None:
 def has_channels_first(model: keras.Model) -> bool:
     """Tell whether the model's outputs are ``(batch, channels, *grid)``.
 
-    The first layer that has a ``data_format`` decides; without any, Keras' own setting does.
+    The first layer that has a ``data_format`` decides; if there is none, Keras' setting does.
 
     Examples
     --------
@@ -144,8 +146,8 @@ def has_channels_first(model: keras.Model) -> bool:
 class Call(NamedTuple):
     """One call of one layer, in the order of returning.
 
-    ``tokens`` is the grid of the patches where the output is ``(batch, tokens, channels)``. Inside
-    of an attention layer the axes are heads and tokens, whatever their number.
+    ``tokens`` is the grid of the patches, if the output is ``(batch, tokens, channels)``. Inside an
+    attention layer the axes are heads and tokens, however many there are.
     """
 
     path: str
@@ -158,11 +160,11 @@ class Call(NamedTuple):
 class Head(NamedTuple):
     """One output of a model, and its value before the final activation.
 
-    ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`;
-    ``activation`` is ``"softmax"``, ``"sigmoid"`` or None, and without one ``logits`` is None.
+    ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`.
+    ``activation`` is ``"softmax"``, ``"sigmoid"`` or None; if it is None, so is ``logits``.
     """
 
     name: str
-    output: Any
-    logits: Any
+    output: Tensor
+    logits: Tensor
     activation: str | None

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from eli5k.keras.backends import to_tensors
+from eli5k.keras.backends import Tensor, to_tensors
 from eli5k.keras.model.hooks import activation_hook, forward_hook
 from eli5k.keras.model.memory import remember, structure_of
 from eli5k.keras.model.state import dry_run
@@ -24,7 +24,7 @@ from eli5k.keras.model.structure import (
 )
 from eli5k.keras.model.tokens import with_token_grids
 
-# What computes a ReLU in Keras' backends.
+# Functions that compute a ReLU in Keras' backends.
 RELUS = ("relu", "relu6")
 
 
@@ -35,22 +35,22 @@ class Survey:
     Attributes
     ----------
     calls : tuple of Call
-        In the order in which they returned.
+        In the order of returning.
     heads : tuple of Head
         The outputs, with shapes instead of tensors.
     rank : int
-        Rank of the model's image input, and of each layer's output that has a grid for it.
+        Rank of the model's image input, and of each layer's output with such a grid.
     image_index : int
-        Position of the image among the flat inputs: the first of that rank.
+        Position of the image among the flat inputs: the first one of that rank.
     channels_first : bool
         Whether tensors are ``(batch, channels, *grid)``.
     last_relu : int or None
         How many calls had returned when the last ReLU was computed, as a layer, an activation or
-        an operation; None if there is none.
+        an operation; None without any ReLU.
     fixed_batch : int or None
-        The only number of rows that the model takes, if it declares one.
+        The model's batch size, if it is fixed.
     structure : int
-        What :func:`~eli5k.keras.model.memory.structure_of` the model was.
+        The model's :func:`~eli5k.keras.model.memory.structure_of` at that time.
     """
 
     calls: tuple[Call, ...]
@@ -82,7 +82,7 @@ def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
     activated: list[tuple[Any, Any, str]] = []
 
     def see(kind: str) -> Any:
-        def fn(x: Any, y: Any) -> Any:
+        def fn(x: Tensor, y: Tensor) -> Tensor:
             activated.append((y, x, kind))
             return y
 
@@ -147,7 +147,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
     layers = list(walk(model))
     attention = tuple(path + "/" for path, layer in layers if isinstance(layer, ATTENTION))
 
-    def note_relu(_: Any, output: Any) -> Any:
+    def note_relu(_: Any, output: Tensor) -> Tensor:
         relus.append(len(calls))
         return output
 
@@ -182,7 +182,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
 
 
 def _recorder(calls: list[Call], path: str, layer: keras.Layer, in_attention: bool) -> Any:
-    def record(output: Any) -> Any:
+    def record(output: Tensor) -> Tensor:
         has_kernel = any(len(weight.shape) > 1 for weight in layer.weights)
         call = Call(path, _shape(output), has_kernel, in_attention=in_attention)
         calls.append(call)
@@ -191,5 +191,5 @@ def _recorder(calls: list[Call], path: str, layer: keras.Layer, in_attention: bo
     return record
 
 
-def _shape(output: Any) -> tuple[int, ...] | None:
+def _shape(output: Tensor) -> tuple[int, ...] | None:
     return tuple(output.shape) if keras.ops.is_tensor(output) else None

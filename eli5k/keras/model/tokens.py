@@ -21,7 +21,7 @@ def with_token_grids(
     Parameters
     ----------
     calls : iterable of Call
-        In their order.
+        Calls of a model, in order.
     rank : int
         Rank of the model's image input.
     image_grid : sequence of int
@@ -63,7 +63,7 @@ def token_grid(tokens: int, grids: Iterable[tuple[int, ...]]) -> tuple[int, ...]
     ----------
     tokens : int
     grids : iterable of tuple of int
-        Those that are possible, the likeliest first.
+        Possible grids, the likeliest first.
 
     Examples
     --------

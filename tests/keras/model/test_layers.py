@@ -119,7 +119,7 @@ class TestFindCall:
         joined = layers.Concatenate()([one(inputs), two(inputs)])
         model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(joined)))
         with pytest.raises(
-            ValueError, match=r"'top' is the name of 2 layers.*'one/top', 'two/top'"
+            ValueError, match=r"'top' is a name that 2 layers share.*'one/top', 'two/top'"
         ):
             explain_prediction(model, DOC, layer="top")
         maps = [
