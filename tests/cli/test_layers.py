@@ -58,6 +58,20 @@ class TestLayers:
         assert run("layers", file) == 0
         assert capsys.readouterr().out.split()[:3] == ["*", "conv", "Conv2D"]
 
+    def test_tokens_of_patches(self, models, capsys):
+        """The axes inside of an attention layer are heads and tokens: no grid."""
+        file = models / "transformer.keras"
+        inputs = keras.Input((16, 24, 3))
+        x = keras.layers.Conv2D(8, 4, strides=4, name="embed")(inputs)
+        x = keras.layers.Reshape((-1, 8), name="patches")(x)
+        x = keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+        x = keras.layers.GlobalAveragePooling1D()(x)
+        keras.Model(inputs, keras.layers.Dense(3)(x)).save(file)
+        assert run("layers", file) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line[2:].split()[0] for line in lines] == ["embed", "patches", "attention"]
+        assert [line[0] for line in lines] == [" ", " ", "*"]
+
 
 @keras.saving.register_keras_serializable("eli5k_test_cli")
 class Subclassed(keras.Model):

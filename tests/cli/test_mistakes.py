@@ -97,3 +97,24 @@ class TestBadPictures:
         model.save(models / "any.keras")
         Image.new("RGB", (4, 4)).save("small.png")
         assert self.explain_with_others(str(models / "any.keras"), "small.png", capsys)
+
+    def test_size_that_the_backend_refuses(self, models, here, capsys):
+        """Each backend has errors of its own; TensorFlow's are none of Python's."""
+        inputs = keras.Input((None, None, 3))
+        x = keras.layers.Conv2D(3, 1, kernel_initializer="ones")(inputs)
+        x = keras.layers.GlobalAveragePooling2D()(OneSize()(x))
+        x = keras.layers.Dense(2, kernel_initializer="ones")(x)
+        keras.Model(inputs, x).save(models / "one_size.keras")
+        Image.new("RGB", (4, 4)).save("small.png")
+        assert self.explain_with_others(str(models / "one_size.keras"), "small.png", capsys)
+
+
+@keras.saving.register_keras_serializable("eli5k_test_cli")
+class OneSize(keras.layers.Layer):
+    """The identity, of arrays of one size."""
+
+    def call(self, x):
+        return x * keras.ops.ones((1, 30, 40, 3))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
