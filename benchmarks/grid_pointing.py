@@ -4,9 +4,9 @@
     python benchmarks/grid_pointing.py --rst docs/benchmarks/grid_pointing.rst
 
 Two photographs of different classes stand side by side, 224 by 448 pixels, and each method explains
-the class of either with ``logits=True``. A map is right if its maximum lies on the photograph of that
-class, and better the more of its heat does (Rao et al. 2022, https://arxiv.org/abs/2205.10435).
-Chance is one half for both.
+the class of either with ``logits=True``. A map is right if its maximum lies on the photograph of
+that class, and better the more of its heat does (Rao et al. 2022,
+https://arxiv.org/abs/2205.10435). Chance is one half for both.
 
 The photographs come with packages: 20 of ImageNet's validation set with foolbox, which the net was
 not trained on, and four with scikit-image. Only those take part whose class the net names with a

@@ -1,6 +1,6 @@
 """A saved model gives the same scores and maps on every backend, by every method.
 
-``agreement/`` holds the models, what TensorFlow made of them, and what eli5 made of the digits'.
+``agreement/`` holds the models, what TensorFlow made of them, and what eli5 made of digits.
 ``python -m tests.keras.backends.test_agreement`` prints how far the active backend is from them.
 Where a method is added or means to give other numbers, write them anew on TensorFlow, with eli5
 installed: the same with ``--write``.
@@ -159,7 +159,7 @@ def settled(model: keras.Model) -> keras.Model:
 
 
 def write() -> None:
-    """Save the models, what the active backend makes of them, and what eli5 makes of the demo's."""
+    """Save the models, what the active backend makes of them, and what eli5 makes of digits."""
     import eli5
 
     FOLDER.mkdir(exist_ok=True)
