@@ -15,7 +15,7 @@ from eli5k.keras.backends import Tensor, to_tensors
 # Up to this many targets each backward pass is unrolled, which is a little faster than a loop.
 UNROLLED = 5
 
-# TensorFlow's switch is one for all threads: the last of those in need of it turns it back.
+# TensorFlow has one switch for all threads: the last thread that needs it turns it back.
 _switch = threading.Lock()
 _before_each: list[bool] = []  # What the user had set, once for each thread in need.
 

@@ -58,7 +58,7 @@ class Tap(NamedTuple):
     constant: Tensor = None
 
 
-# ``tap(tensor, about)``: the model goes on with what it returns.
+# ``tap(tensor, about)``: the model continues with the result.
 TapFunction = Callable[[Tensor, Tap], Tensor]
 # From the flat inputs of a model to those that it is called with.
 InputsTap = Callable[[list[Tensor]], list[Tensor]]

@@ -232,7 +232,7 @@ def xgrad_cam(evidence: Evidence) -> Tensor:
     "eigen-cam",
     "layer",
     Cost(1, to_layer=1),
-    "To see what the layer responds to most, whatever the class.",
+    "To see what the layer responds to most, for any class.",
 )
 def eigen_cam(evidence: Evidence) -> Tensor:
     r"""Eigen-CAM: projects the activations on their first principal component.

@@ -205,7 +205,7 @@ def structure_of(model: keras.Model) -> int:
 def own_changes_ignored(model: keras.Model) -> Iterator[None]:
     """Learn what a model changes itself while it runs.
 
-    That is no change of the model: each run would make all facts about it stale.
+    These changes don't count: otherwise each run would make all facts about the model stale.
 
     Examples
     --------
