@@ -1,6 +1,6 @@
-"""Play the pointing game with every method, on the demo's held-out scenes of two digits.
+"""Play the pointing game with every method, on held-out scenes of two digits.
 
-    python benchmarks/pointing.py --rst docs/benchmarks/pointing.rst
+    PYTHONPATH=. python benchmarks/pointing.py --rst docs/benchmarks/pointing.rst
 
 Each method explains both digits of each scene with ``logits=True``; the figure is the share of maps
 whose maximum lies in the box of the digit asked for and not in the box of the other. Chance is the
@@ -18,9 +18,9 @@ from methods import is_slow
 from run import rst_table
 
 import eli5k
-from eli5k.demo.samples import load_model
-from eli5k.demo.scenes import make_scenes, pointing_game
 from eli5k.keras.methods import METHODS
+from tests.digits.samples import load_model
+from tests.digits.scenes import make_scenes, pointing_game
 
 
 def play(scenes: list, method: str) -> tuple[float, float, float]:

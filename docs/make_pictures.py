@@ -15,7 +15,7 @@ import io
 import re
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -24,21 +24,24 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 import eli5k
 from eli5k import cli
-from eli5k.demo.samples import Sample, load_model, load_samples
+from eli5k.demo import NAMES, PHOTOS, load_model, preprocess
 from eli5k.keras.methods import METHODS
 
 FOLDER = Path(__file__).parent
 IMAGES = FOLDER / "images"
 NOTEBOOK = FOLDER.parent / "notebooks" / "keras-image-classifiers.ipynb"
-SCALE = 2  # a scene has 96 pixels
+WIDTH = 320  # pixels of a panel
+CAT, CUP = "Egyptian cat", "espresso"
+ASKED = {"preprocess": preprocess, "target_names": NAMES}
 GAP, LINE = 8, 20  # pixels
 FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
-def enlarged(sample: Sample, scale: int = SCALE) -> Image.Image:
-    picture = Image.open(sample.path).convert("RGB")
-    size = (scale * picture.width, scale * picture.height)
-    return picture.resize(size, Image.Resampling.NEAREST)
+def panel(name: str) -> Image.Image:
+    """A photograph in the size of a panel."""
+    picture = Image.open(PHOTOS[name])
+    size = (WIDTH, WIDTH * picture.height // picture.width)
+    return picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
@@ -58,9 +61,9 @@ def _small(picture: Image.Image) -> Image.Image:
     """Reduce the colours to 256; rare ones, such as the hottest, must not be lost."""
     if picture.mode == "L":
         return picture
-    return picture.convert("RGB").quantize(
-        256, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE
-    )
+    picture = picture.convert("RGB")
+    palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=4)
+    return picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
 
 
 def save(picture: Image.Image, file: Path) -> None:
@@ -70,41 +73,71 @@ def save(picture: Image.Image, file: Path) -> None:
 
 
 def demo() -> None:
-    """The README's picture: what ``eli5k demo`` writes."""
+    """The README's picture: the first that ``eli5k demo`` writes."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         cli.main(["demo", "--out", folder])
-        sheets = [Image.open(file).convert("RGB") for file in sorted(Path(folder).glob("*.png"))]
-    save(sheets[0], IMAGES / "demo.png")
+        sheet = Image.open(Path(folder) / PHOTOS["both"].with_suffix(".png").name).convert("RGB")
+    size = (sheet.width * 2 // 3, sheet.height * 2 // 3)
+    save(sheet.resize(size, Image.Resampling.LANCZOS), IMAGES / "demo.png")
 
 
-def layers(model: keras.Model, sample: Sample) -> None:
+def layers(model: keras.Model) -> None:
+    """The same class at four layers, from early to last."""
     pictures = {}
-    for name in ("block1", "block2", "block3"):
+    for name in ("block3b", "block4c", "block6d", "head"):
         height, width = model.get_layer(name).output.shape[1:3]
         pictures[f"{name}, {height} x {width}"] = eli5k.show_prediction(
             model,
-            sample.path,
-            image=enlarged(sample),
+            PHOTOS["both"],
+            image=panel("both"),
             layer=name,
             logits=True,
-            targets=[sample.labels[1]],
+            targets=[CUP],
+            **ASKED,
         )
     save(side_by_side(pictures), IMAGES / "layers.png")
 
 
-def logits(model: keras.Model, sample: Sample) -> None:
-    """The same class with and without the softmax, where another class wins."""
+def logits(model: keras.Model) -> None:
+    """Two classes with and without the softmax."""
     pictures = {}
-    for target in sample.labels:
+    for target in (CUP, "pillow"):
         for value in (False, True):
-            pictures[f"y={target}, logits={value}"] = eli5k.show_prediction(
-                model, sample.path, image=enlarged(sample), targets=[target], logits=value
+            pictures[f"{target}, logits={value}"] = eli5k.show_prediction(
+                model,
+                PHOTOS["both"],
+                image=panel("both"),
+                targets=[target],
+                logits=value,
+                **ASKED,
             )
     save(side_by_side(pictures), IMAGES / "logits.png")
 
 
-def formats(model: keras.Model, sample: Sample) -> None:
-    expl = eli5k.explain_prediction(model, sample.path, image=enlarged(sample), logits=True)
+def mistake(model: keras.Model) -> None:
+    """The cat with and without preprocessing."""
+    pictures = {}
+    for function in (preprocess, None):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", eli5k.ExplanationWarning)
+            expl = eli5k.explain_prediction(
+                model,
+                PHOTOS["cat"],
+                image=panel("cat"),
+                logits=True,
+                target_names=NAMES,
+                preprocess=function,
+            )
+        [target] = expl.targets
+        name = getattr(function, "__name__", None)
+        caption = f"preprocess={name}: {target.target}, {target.proba:.2f}"
+        pictures[caption] = eli5k.format_as_image(expl)
+    save(side_by_side(pictures), IMAGES / "mistake.png")
+
+
+def formats(model: keras.Model) -> None:
+    """One explanation under the arguments of ``format_as_image``."""
+    expl = eli5k.explain_prediction(model, PHOTOS["cup"], image=panel("cup"), logits=True, **ASKED)
     options = {
         "default": {},
         "BOX": {"resampling_filter": Image.Resampling.BOX},
@@ -117,36 +150,38 @@ def formats(model: keras.Model, sample: Sample) -> None:
     )
 
 
-def top_targets(model: keras.Model, sample: Sample) -> None:
-    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    question = {"top_targets": 3, "logits": True, "target_names": names}
-    save(eli5k.show_prediction(model, sample.path, **question), IMAGES / "top-targets.png")
+def top_targets(model: keras.Model) -> None:
+    """A sheet: the three best classes of the cup."""
+    question = {"top_targets": 3, "logits": True, **ASKED}
+    sheet = eli5k.show_prediction(model, PHOTOS["cup"], image=panel("cup"), **question)
+    save(sheet, IMAGES / "top-targets.png")
 
 
 def method_file(name: str) -> Path:
     return IMAGES / "methods" / f"{name.replace('+', '-plus')}.png"
 
 
-def method_pictures(names: Sequence[str]) -> None:
-    """One demo picture under each method: both of its digits."""
-    model, sample = load_model(), load_samples(digits=2)[0]
+def method_pictures(names: Iterable[str]) -> None:
+    """The cat and the cup under each method."""
+    model = load_model()
     # Single pixels are seen better on a dark picture without colours.
-    background = ImageEnhance.Brightness(enlarged(sample).convert("L")).enhance(0.5)
+    background = ImageEnhance.Brightness(panel("both").convert("L")).enhance(0.5)
     for name in names:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", eli5k.ExplanationWarning)
             expl = eli5k.explain_prediction(
                 model,
-                sample.path,
+                PHOTOS["both"],
                 image=background,
-                targets=list(sample.labels),
+                targets=[CAT, CUP],
                 logits=True,
                 method=name,
+                **ASKED,
             )
         pictures = {}
         for target in expl.targets or ():
-            one = eli5k.Explanation("digits", targets=[target], image=expl.image)
-            pictures[f"y={target.target}"] = eli5k.format_as_image(one, alpha_limit=1.0)
+            one = eli5k.Explanation("efficientnet-lite0", targets=[target], image=expl.image)
+            pictures[target.target] = eli5k.format_as_image(one, alpha_limit=1.0)
         save(side_by_side(pictures), method_file(name))
 
 
@@ -157,6 +192,9 @@ def execute_notebook() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=300, record_timing=False).execute()
     for cell in notebook.cells:
+        if "outputs" in cell:
+            # A backend may have logged there what it found out about this machine.
+            cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
         for output in cell.get("outputs", ()):
             _tidy(output)
     # Versions and names of this machine's Python are of no interest.
@@ -186,13 +224,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--notebook", action="store_true", help="execute the tutorial too")
     arguments = parser.parse_args()
-    model, sample = load_model(), load_samples(digits=2)[0]
     demo()
-    layers(model, sample)
-    logits(model, sample)
-    formats(model, sample)
-    top_targets(model, sample)
-    method_pictures(list(METHODS))
+    model = load_model()
+    for draw in (layers, logits, mistake, formats, top_targets):
+        draw(model)
+    method_pictures(METHODS)
     if arguments.notebook:
         execute_notebook()
 

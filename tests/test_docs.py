@@ -15,7 +15,7 @@ import pytest
 
 import eli5k
 from eli5k import cli
-from eli5k.demo.samples import MODEL, load_samples
+from eli5k.demo import NAMES, PHOTOS, load_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.rst", ROOT / "CONTRIBUTING.rst", *ROOT.glob("docs/**/*.rst")])
@@ -56,14 +56,20 @@ def pages_with(*languages: str) -> list:
     ]
 
 
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory):
+    file = tmp_path_factory.mktemp("model") / "model.keras"
+    load_model().save(file)
+    return file
+
+
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def workplace(saved_model, tmp_path, monkeypatch):
     """A folder with the files that the documentation speaks of."""
-    shutil.copyfile(MODEL, tmp_path / "model.keras")
-    for sample, name in zip(load_samples(), ("photo.png", "other.png")):
-        shutil.copyfile(sample.path, tmp_path / name)
-    names = "zero one two three four five six seven eight nine"
-    (tmp_path / "names.txt").write_text("\n".join(names.split()), encoding="utf-8")
+    shutil.copyfile(saved_model, tmp_path / "model.keras")
+    for photo, name in (("both", "photo.jpg"), ("cup", "other.jpg")):
+        shutil.copyfile(PHOTOS[photo], tmp_path / name)
+    (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -42,7 +42,7 @@ def row(name: str, method: Method) -> list[str]:
         "",
         f"       {cited(method.paper)}",
         f"     - .. image:: {picture_of(name)}",
-        f"          :alt: the two digits of the demo picture under {method.title}",
+        f"          :alt: the cat and the cup of the demo under {method.title}",
     ]
 
 

@@ -1,11 +1,11 @@
-"""``eli5k demo``: explain the model that comes with the package on its sample pictures."""
+"""``eli5k demo``: explain what the net that ships with eli5k sees in its photographs."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eli5k.cli.backend import import_library
@@ -16,10 +16,19 @@ from eli5k.options import Options
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+BEGINNING = "EfficientNet-Lite0, trained to name 1,000 kinds of things, looks at photographs.\n"
+IN_PYTHON = """
+    import eli5k
+    from eli5k.demo import NAMES, PHOTOS, load_model, preprocess
+
+    question = {"targets": ["Egyptian cat", "espresso"], "logits": True, "target_names": NAMES}
+    eli5k.show_prediction(load_model(), PHOTOS["both"], preprocess=preprocess, **question)\
+"""
+
 
 def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command and its arguments."""
-    parser = commands.add_parser("demo", help="explain a small trained model on sample pictures")
+    parser = commands.add_parser("demo", help="explain photographs with a real net, offline")
     parser.add_argument(
         "--out",
         default="eli5k-demo",
@@ -30,19 +39,46 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def show_demo(arguments: argparse.Namespace) -> int:
-    """Explain both digits of each sample, and print a command that explains the first one."""
+    """Explain three photographs, and print how to explain the first one in Python."""
     started = time.perf_counter()
     import_library()
-    from eli5k.demo.samples import MODEL, load_model, load_samples
+    from eli5k.demo import load_model
 
-    model = load_model()
-    samples = load_samples(digits=2)
     out = make_output_folder(arguments.out)
-    print("A classifier of one digit looks at pictures of two: where does it see each?\n")
-    for sample in samples:
-        options = Options(targets=list(sample.labels), logits=True)
-        report(sample.path, explain_picture(model, sample.path, options), out)
-    print(f"{len(samples)} pictures in {time.perf_counter() - started:.1f} s. The first one again:")
-    program = [sys.executable, "-m", "eli5k", "explain", str(MODEL), str(samples[0].path)]
-    print(shlex.join([*program, "--logits", "--targets", *map(str, samples[0].labels)]))
+    model = load_model()
+    print(BEGINNING)
+    for text, photo, options in _questions():
+        print(text)
+        report(photo, explain_picture(model, photo, options), out)
+    seconds = time.perf_counter() - started
+    print(f"That took {seconds:.1f} s. To see the first picture again, run in a notebook:")
+    print(IN_PYTHON)
     return 0
+
+
+def _questions() -> Iterator[tuple[str, Path, Options]]:
+    """Yield what to say before each photograph, its file, and what to ask the model about it."""
+    from eli5k.demo import NAMES, PHOTOS, preprocess
+
+    yield (
+        "A cat and a cup: why Egyptian cat, and why espresso? Each map lies on its own half.",
+        PHOTOS["both"],
+        Options(
+            targets=["Egyptian cat", "espresso"],
+            logits=True,
+            target_names=NAMES,
+            preprocess=preprocess,
+        ),
+    )
+    yield (
+        "The cup alone: the three best classes.",
+        PHOTOS["cup"],
+        Options(top_targets=3, logits=True, target_names=NAMES, preprocess=preprocess),
+    )
+    yield (
+        "A mistake that no map shows: the net wants pixels from -1 to 1, and gets 0 to 255 here.\n"
+        "The map looks as good as the others, but it explains nonsense: add\n"
+        "preprocess=eli5k.demo.preprocess, and the net sees an Egyptian cat.",
+        PHOTOS["cat"],
+        Options(logits=True, target_names=NAMES),
+    )

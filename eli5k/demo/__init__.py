@@ -1,6 +1,10 @@
-"""A small classifier with pictures, to try eli5k on without a download; and how both were made.
+"""A real classifier and real photographs, to try eli5k on without a download.
 
-``digits.keras`` names the handwritten digit in a picture of 96x96 pixels, ``scene*.png`` are
-pictures that it has not seen, and ``scenes.json`` tells what is in them and where. See
-:mod:`eli5k.demo.scenes` and :mod:`eli5k.demo.train`; only these two need scikit-learn.
+The net is EfficientNet-Lite0, trained on ImageNet; ``NOTICE`` tells where it and the photographs
+come from, and under which licences.
 """
+
+from eli5k.demo.network import load_model
+from eli5k.demo.samples import NAMES, PHOTOS, preprocess
+
+__all__ = ["NAMES", "PHOTOS", "load_model", "preprocess"]

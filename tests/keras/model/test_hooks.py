@@ -334,6 +334,7 @@ class TestNothingOfTheModelChanges:
         doc.flags.writeable = False
         explain_prediction(model, doc, targets=[1], preprocess=in_place)
 
+    @pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
     def test_pictures_and_lists_of_the_user(self):
         from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Train the classifier that ships as ``digits.keras``: ``python -m eli5k.demo.train``.
+"""Train the classifier in ``digits.keras``: ``python -m tests.digits.train``.
 
 It is a small residual network that names the one digit in a scene. It never sees two digits at
 once nor a box, so where it looks for each of two digits is a fair test of an explanation.
@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers
 from PIL import Image
 
-from eli5k.demo.scenes import SIDE, make_scenes, pointing_game
+from tests.digits.scenes import SIDE, make_scenes, pointing_game
 
 FOLDER = Path(__file__).parent
 CLOSE_UP = 48  # height and width of a close-up in pixels, room for the largest digit
