@@ -385,7 +385,7 @@ class TestModelsWithoutLayersForImages:
         doc = noise(1, 6, 7, 2)
         error = explain_prediction(model, doc).error
         assert error.startswith(f'model "{model.name}" is not supported, try passing the "image"')
-        assert "No layer" in error
+        assert "None of its layers" in error
         assert all(name in error for name in names_without_layer())
         picture = explain_prediction(model, doc, method="gradient").image
         with pytest.raises(ValueError, match=r"No layer .*grid.* need none: .*integrated-grad"):
@@ -425,7 +425,7 @@ class TestGuidedWhere:
         net = [keras.Input((6, 7, 2)), layers.Conv2D(3, 3, activation="gelu"), layers.Flatten()]
         model = keras.Sequential([*net, layers.Dense(3)])
         doc = noise(1, 6, 7, 2)
-        with pytest.warns(ExplanationWarning, match="computes none.*'smooth-grad'"):
+        with pytest.warns(ExplanationWarning, match="has none.*'smooth-grad'"):
             _, guided = attribute(model, doc, 1, method="guided-backprop")
         assert_close(guided, attribute(model, doc, 1, method="gradient")[1])
 
