@@ -1,4 +1,4 @@
-"""Make the pictures of the documentation, and the outputs of the tutorial, by running the library.
+"""Make the pictures of the documentation and the outputs of the tutorial.
 
     python docs/make_pictures.py                # docs/images/*.png
     python docs/make_pictures.py --notebook     # and the outputs in notebooks/*.ipynb
@@ -38,7 +38,7 @@ FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
 def panel(name: str) -> Image.Image:
-    """A photograph in the size of a panel."""
+    """A photograph at the size of a panel."""
     picture = Image.open(PHOTOS[name])
     size = (WIDTH, WIDTH * picture.height // picture.width)
     return picture.resize(size, Image.Resampling.LANCZOS)
@@ -58,7 +58,7 @@ def side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
 
 
 def _small(picture: Image.Image) -> Image.Image:
-    """Reduce the colours to 256; rare ones, such as the hottest, must not be lost."""
+    """Reduce the colours to 256, but keep rare ones such as the hottest."""
     if picture.mode == "L":
         return picture
     picture = picture.convert("RGB")
