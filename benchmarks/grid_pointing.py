@@ -30,13 +30,19 @@ from run import rst_table
 
 import eli5k
 from eli5k.demo import NAMES, load_model, preprocess
-from eli5k.keras.methods import METHODS, RISE, ScoreCAM
+from eli5k.keras.methods import METHODS, RISE, ScoreCAM, Smooth
 
 SIDE, AROUND = 224, 256  # pixels: the middle of a photograph whose shorter side is AROUND
 LEAST = 0.5  # probability of the right class
 CHUNK = 4  # montages that are explained at a time
 # With fewer runs than by default, to be done soon.
-FEWER_RUNS = {"score-cam": ScoreCAM(max_channels=128), "rise": RISE(masks=256)}
+FEWER_RUNS = {
+    "score-cam": ScoreCAM(max_channels=128),
+    "rise": RISE(masks=256),
+    "smooth-grad": Smooth(samples=16),
+    "square-grad": Smooth(samples=16, kind="square"),
+    "var-grad": Smooth(samples=16, kind="variance"),
+}
 OF_SCIKIT_IMAGE = {"chelsea": 285, "coffee": 967, "camera": 872, "motorcycle_left": 665}
 
 

@@ -57,18 +57,18 @@ def side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
     return strip
 
 
-def _small(picture: Image.Image) -> Image.Image:
-    """Reduce the colours to 256, but keep rare ones such as the hottest."""
+def _small(picture: Image.Image, dither: bool) -> Image.Image:
+    """Reduce the colours to 256; rare ones, such as the hottest, must not be lost."""
     if picture.mode == "L":
         return picture
     picture = picture.convert("RGB")
-    palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=4)
-    return picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
+    return picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG if dither else 0)
 
 
-def save(picture: Image.Image, file: Path) -> None:
+def save(picture: Image.Image, file: Path, dither: bool = True) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    _small(picture).save(file, optimize=True)
+    _small(picture, dither).save(file, optimize=True)
     print(f"{file.relative_to(FOLDER)}  {picture.width} x {picture.height}", flush=True)
 
 
@@ -182,7 +182,8 @@ def method_pictures(names: Iterable[str]) -> None:
         for target in expl.targets or ():
             one = eli5k.Explanation("efficientnet-lite0", targets=[target], image=expl.image)
             pictures[target.target] = eli5k.format_as_image(one, alpha_limit=1.0)
-        save(side_by_side(pictures), method_file(name))
+        # Dithering would scatter dots of a hot colour over grey.
+        save(side_by_side(pictures), method_file(name), dither=False)
 
 
 def execute_notebook() -> None:
@@ -213,7 +214,7 @@ def _tidy(output: dict) -> None:
         data.pop("image/jpeg", None)
         picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
         file = io.BytesIO()
-        _small(picture).save(file, "PNG", optimize=True)
+        _small(picture, dither=True).save(file, "PNG", optimize=True)
         data["image/png"] = base64.b64encode(file.getvalue()).decode("ascii")
     for texts, key in ((output, "text"), (data, "text/plain")):
         if key in texts:

@@ -50,8 +50,8 @@ def load_model(
     Parameters
     ----------
     input_shape : (int or None, int or None, int)
-        Height, width and channels. None takes pictures of any size; from 32 pixels on there is a
-        grid of at least one cell for every 32 pixels.
+        Height, width and channels; None for any size. The last grid has a cell for every 32
+        pixels.
     classifier_activation : str or None
         None leaves the logits.
 

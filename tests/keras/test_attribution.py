@@ -175,9 +175,9 @@ class TestArguments:
     def test_tensor_and_bytes(self):
         docs = (noise(4, *SHAPE, seed=5, low=0, high=255)).astype("uint8")
         model = functional(net_layers())
-        expected = attribute(model, docs.astype("float32"), 1)
+        expected = attribute(model, docs.astype("float32"), 1, logits=True)
         for given in (docs, keras.ops.convert_to_tensor(docs)):
-            for one, other in zip(attribute(model, given, 1), expected):
+            for one, other in zip(attribute(model, given, 1, logits=True), expected):
                 assert_close(one, other)
 
     def test_progress_bar(self, capsys):

@@ -273,6 +273,7 @@ class TestInputs:
             ("other names", lambda photo, facts: {"numbers": facts, "a_picture": photo}),
         ],
     )
+    @pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict:UserWarning")
     def test_picture_and_facts(self, structure, doc):
         model, net = self.make(structure)
         facts = noise(1, 5, seed=5)
@@ -507,6 +508,7 @@ class TestPrecision:
                 explanation.targets[0].heatmap, as_heatmap(expected), atol=0.02
             )
 
+    @pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize`:UserWarning")
     def test_quantized_weights(self):
         net = net_layers()
         model = functional(net)

@@ -103,11 +103,11 @@ class _Eager:
 
     def __call__(self, *args: Any) -> Any:
         model = self.model_of()
-        args = to_tensors(args)
         with torch.random.fork_rng(devices=[]):
             before = torch.get_rng_state()
             with at_inference(model, self.layers_of), _assignments_forgotten(model):
-                result = self.function(*keras.tree.map_structure(_usable, args))
+                tensors = keras.tree.map_structure(_usable, to_tensors(args))
+                result = self.function(*tensors)
             self.is_random = self.is_random or not torch.equal(before, torch.get_rng_state())
         return result
 

@@ -212,6 +212,7 @@ def of_axes(axes):
 
 @pytest.mark.parametrize("name", METHODS)
 class TestEveryMethod:
+    @pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
     def test_maps_are_of_the_layer_or_of_the_input(self, name):
         scores, maps = expected_of(name)
         assert scores.dtype == maps.dtype == "float32"
