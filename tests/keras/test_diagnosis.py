@@ -104,7 +104,7 @@ class TestReasons:
     def test_faint_evidence(self):
         net = scaled_head(one_sided(net_layers(activation=None), 1), 1e-8)
         """It shows: what eli5 adds to the maximum would eat it."""
-        with warnings.catch_warnings(action="error"):
+        with warnings.catch_warnings(action="error", category=eli5k.ExplanationWarning):
             explanation = explain_prediction(functional(net), DOC, targets=[1])
         assert explanation.targets[0].heatmap.max() == pytest.approx(1 / 1.01)
         expected = closed_form(net, DOC, 1)

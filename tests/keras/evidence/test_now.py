@@ -218,6 +218,7 @@ class Branching(keras.Model):
         return self.net[-1](x)
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad:UserWarning")
 class TestUntraceable:
     def test_python_branch_on_a_tensor(self):
         assert_all_are(
