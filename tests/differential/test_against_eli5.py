@@ -99,13 +99,19 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
         keras.backend.clear_session()
     else:
         model = request.getfixturevalue("shapes_model")
-        images, classes, _ = request.getfixturevalue("shapes_data")
-        yield Case(model, images[:1], int(classes[0]))
+        yield least_certain(model, request.getfixturevalue("shapes_data"), 0)
 
 
 @pytest.fixture(scope="module")
 def small(shapes_model, shapes_data) -> Case:
-    return Case(shapes_model, shapes_data[0][1:2], int(shapes_data[1][1]))
+    return least_certain(shapes_model, shapes_data, 1)
+
+
+def least_certain(model: keras.Model, data: tuple[np.ndarray, ...], number: int) -> Case:
+    """An image that the net is in doubt about; of others, eli5's epsilon eats the faint maps."""
+    images, classes, _ = data
+    row = model.predict(images, verbose=0).max(axis=-1).argsort()[number]
+    return Case(model, images[row : row + 1], int(classes[row]))
 
 
 def first(call: Any, *args: Any, **kwargs: Any) -> Any:
@@ -216,10 +222,9 @@ class TestExplanations:
             assert ours.layer == model.layers[0].name
 
     def test_other_estimators_and_other_models(self):
-        assert (
-            eli5k.explain_prediction("text", [1]).error
-            == eli5.explain_prediction("text", [1]).error
-        )
+        # Of what is no model, ours says what to do.
+        assert "not supported" in eli5.explain_prediction("text", [1]).error
+        assert "keras.models.load_model" in eli5k.explain_prediction("text", [1]).error
         no_image = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         image = keras.Sequential(
             [keras.Input((4, 4, 1)), keras.layers.Conv2D(1, 3), keras.layers.Flatten()]

@@ -508,7 +508,7 @@ class TestPrecision:
                 explanation.targets[0].heatmap, as_heatmap(expected), atol=0.02
             )
 
-    @pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize`:UserWarning")
+    @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`:UserWarning")
     def test_quantized_weights(self):
         net = net_layers()
         model = functional(net)

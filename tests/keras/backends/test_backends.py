@@ -29,7 +29,7 @@ class TestActiveBackend:
         ("function", "parameters"),
         [
             ("differentiate", ["forward"]),
-            ("compiled", ["function", "model", "layers_of", "is_new"]),
+            ("compiled", ["function", "model_of", "layers_of", "is_new"]),
             ("dry_run", ["function", "model", "layers_of"]),
         ],
     )

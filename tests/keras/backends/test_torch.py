@@ -21,6 +21,8 @@ import torch
 
 from eli5k.keras.backends.torch import differentiate
 
+pytestmark = pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
+
 DOC = DOCS[:1]
 
 

@@ -18,7 +18,7 @@ from tests.zoo import SHAPE, functional, net_layers, noise
 
 DOC = noise(1, *SHAPE, seed=1)
 CALLS = 3  # The first may be eager, the second compiles, the third is what was compiled.
-IS_RANDOM = "draws random numbers of its backend"
+IS_RANDOM = "draws random numbers from its backend"
 
 # Rows of each run since the counter was last cleared. No attribute of a layer: that the model has
 # changed would be a reason to compile it anew.
