@@ -80,7 +80,7 @@ def warn(message: str, category: type[ExplanationWarning]) -> None:
 
     Examples
     --------
-    >>> with warnings.catch_warnings(record=True) as caught:
+    >>> with warnings.catch_warnings(record=True, action="always") as caught:
     ...     warn("The map is blank.", BlankMapWarning)
     >>> caught[0].category.__name__
     'BlankMapWarning'

@@ -61,9 +61,12 @@ def _normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
 def _truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
     """As in Keras, what is further from the mean than two standard deviations is drawn anew."""
     generator = _generator(seed)
-    values = generator.standard_normal(shape, "float32")
-    while (far := np.abs(values) > 2).any():
-        values[far] = generator.standard_normal(far.sum(), "float32")
+    values = np.asarray(generator.standard_normal(shape, "float32"))
+    flat = values.reshape(-1)
+    far = np.flatnonzero(np.abs(flat) > 2)
+    while far.size:
+        flat[far] = generator.standard_normal(far.size, "float32")
+        far = far[np.abs(flat[far]) > 2]
     return _tensor(mean + stddev * values, dtype)
 
 

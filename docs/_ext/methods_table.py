@@ -60,7 +60,7 @@ def picture_of(name: str) -> str:
     return f"/{file.relative_to(DOCS)}"
 
 
-def check_families(app: Sphinx) -> None:
+def check_families(_: Sphinx) -> None:
     """Raise an error if docs/methods.rst has no section for the family of a method."""
     page = (DOCS / "methods.rst").read_text(encoding="utf-8")
     missing = {m.family for m in METHODS.values() if f"methods-table:: {m.family}\n" not in page}

@@ -13,7 +13,7 @@ from eli5k.base import TargetExplanation
 
 
 def heatmap_to_image(heatmap: np.ndarray) -> Image.Image:
-    """Turn a heatmap into a picture, one pixel for each cell.
+    r"""Turn a heatmap into a picture, one pixel for each cell.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def heatmap_to_image(heatmap: np.ndarray) -> Image.Image:
     Examples
     --------
     >>> heatmap_to_image(np.array([[0.0, 0.5, 1.0]])).tobytes()
-    b'\\x00\\x7f\\xff'
+    b'\x00\x7f\xff'
     """
     _check_heatmap(heatmap)
     if heatmap.ndim != 2 and not (heatmap.ndim == 3 and heatmap.shape[2] in (3, 4)):
@@ -52,7 +52,7 @@ def expand_heatmap(
     image: Image.Image,
     resampling_filter: int | None = Image.Resampling.LANCZOS,
 ) -> Image.Image:
-    """Enlarge a heatmap to the size of a picture.
+    r"""Enlarge a heatmap to the size of a picture.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def expand_heatmap(
     --------
     >>> picture = Image.new("RGB", (4, 2))
     >>> expand_heatmap(np.array([[0.0, 1.0]]), picture, resampling_filter=Image.BOX).tobytes()
-    b'\\x00\\x00\\xff\\xff\\x00\\x00\\xff\\xff'
+    b'\x00\x00\xff\xff\x00\x00\xff\xff'
     """
     if not isinstance(image, Image.Image):
         raise TypeError(f"image must be a Pillow image. Received: {image!r}")

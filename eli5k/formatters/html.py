@@ -93,12 +93,12 @@ def format_as_html(
 
 
 def format_html_styles() -> str:
-    """Return the ``<style>`` that ``format_as_html(..., include_styles=False)`` leaves out.
+    r"""Return the ``<style>`` that ``format_as_html(..., include_styles=False)`` leaves out.
 
     Examples
     --------
     >>> format_html_styles()
-    '<style>...</style>\\n'
+    '<style>...</style>\n'
     """
     return STYLES
 

@@ -53,7 +53,7 @@ def format_as_text(
 
 
 def label(target: TargetExplanation) -> str:
-    """Name a target in one line.
+    r"""Name a target in one line.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def label(target: TargetExplanation) -> str:
 
     Examples
     --------
-    >>> label(TargetExplanation(7)), label(TargetExplanation("golden\\nretriever"))
+    >>> label(TargetExplanation(7)), label(TargetExplanation("golden\nretriever"))
     ('y=7', 'y=golden retriever')
     """
     name = " ".join(str(target.target).split())

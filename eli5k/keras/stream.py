@@ -153,9 +153,11 @@ def _shapes(document: Document) -> Shapes:
 def _one_by_one(model: keras.Model, docs: Iterable[Any]) -> Iterator[Any]:
     """Split batches into documents, without labels."""
     single_input = input_count(model) == 1
-    for item in _rows_of(docs) if isinstance(docs, Mapping) else docs:
-        if isinstance(item, tuple | list) and (single_input or isinstance(item[0], Mapping | list)):
-            item = item[0]
+    for given in _rows_of(docs) if isinstance(docs, Mapping) else docs:
+        labelled = isinstance(given, tuple | list) and (
+            single_input or isinstance(given[0], Mapping | list)
+        )
+        item = given[0] if labelled else given
         parts = item.values() if isinstance(item, Mapping) else item
         parts = parts if isinstance(item, Mapping | list | tuple) else [item]
         if any(len(getattr(part, "shape", ())) == IMAGE_RANK for part in parts):

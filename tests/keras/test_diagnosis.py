@@ -15,6 +15,7 @@ from eli5k import BlankMapWarning, explain_prediction
 from eli5k.keras import explain_prediction_keras
 from eli5k.keras.evidence.asking import DisconnectedError
 from eli5k.keras.methods import Occlusion
+from tests.close import assert_close
 from tests.zoo import SHAPE, closed_form, functional, net_layers, noise, run_in_numpy
 
 DOC = noise(1, *SHAPE, seed=1)
@@ -70,9 +71,7 @@ class TestReasons:
             warnings.simplefilter("error", BlankMapWarning)
             explanation = explain_prediction(model, DOC, targets=[best], logits=True)
         expected = closed_form(linear, DOC, best)
-        np.testing.assert_allclose(
-            explanation.targets[0].attribution, expected, atol=1e-5 * np.abs(expected).max()
-        )
+        assert_close(explanation.targets[0].attribution, expected)
 
     def test_all_evidence_is_negative(self):
         net = one_sided(net_layers(activation=None), -1)
@@ -82,7 +81,7 @@ class TestReasons:
         [target] = explanation.targets
         expected = closed_form(net, DOC, 1)
         assert expected.max() <= 0 > expected.min()
-        np.testing.assert_allclose(target.attribution, expected, atol=1e-5 * np.abs(expected).max())
+        assert_close(target.attribution, expected)
         assert not target.heatmap.any()
 
     def test_dead_layer(self):

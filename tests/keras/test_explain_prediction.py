@@ -10,6 +10,7 @@ from PIL import Image
 
 import eli5k
 from eli5k import explain_prediction
+from tests.close import assert_close
 from tests.zoo import (
     CLASSES,
     SHAPE,
@@ -45,8 +46,7 @@ def assert_explains(explanation, net, target, doc=DOC):
     """The explanation of the net is what its closed form says."""
     expected = closed_form(net, doc, target)
     [result] = explanation.targets
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(result.attribution, expected, atol=1e-5 * scale)
+    assert_close(result.attribution, expected)
     np.testing.assert_allclose(result.heatmap, as_heatmap(expected), atol=1e-5)
     assert result.target == target
     np.testing.assert_allclose(result.score, run_layers(net, doc)[0, target], atol=1e-6)
@@ -72,10 +72,10 @@ class TestStructures:
         by_instance = explain_prediction(model, DOC, targets=[1], layer=instance)
         assert by_name.layer.split("/")[-1] == "relu"
         assert by_instance.layer == by_name.layer
-        np.testing.assert_array_equal(maps(by_name), maps(by_instance))
+        assert_close(maps(by_name), maps(by_instance))
         assert maps(by_name).shape == (1, 12, 12)
         expected = from_differences(net, "relu", DOC, target=1)
-        np.testing.assert_allclose(maps(by_name)[0], expected, atol=1e-5 * np.abs(expected).max())
+        assert_close(maps(by_name)[0], expected)
 
     def test_path_with_dots_in_a_nested_name(self):
         net = net_layers()
@@ -273,6 +273,7 @@ class TestInputs:
             ("other names", lambda photo, facts: {"numbers": facts, "a_picture": photo}),
         ],
     )
+    @pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict:UserWarning")
     def test_picture_and_facts(self, structure, doc):
         model, net = self.make(structure)
         facts = noise(1, 5, seed=5)
@@ -344,9 +345,7 @@ class TestInputs:
             doc = noise(1, height - height % 2, width - width % 2, 3, seed=height)
             expected = closed_form(net, doc, 2)
             for explanation in explain_twice(model, doc, targets=[2]):
-                np.testing.assert_allclose(
-                    maps(explanation)[0], expected, atol=1e-5 * np.abs(expected).max()
-                )
+                assert_close(maps(explanation)[0], expected)
 
     @pytest.mark.parametrize(
         ("doc", "message"),
@@ -509,6 +508,7 @@ class TestPrecision:
                 explanation.targets[0].heatmap, as_heatmap(expected), atol=0.02
             )
 
+    @pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize`:UserWarning")
     def test_quantized_weights(self):
         net = net_layers()
         model = functional(net)

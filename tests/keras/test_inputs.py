@@ -17,6 +17,7 @@ from PIL import Image, TiffImagePlugin
 from eli5k import explain_prediction
 from eli5k.keras.inputs import check_batch, is_image_model, read_document
 from eli5k.keras.pictures import open_picture, picture_of
+from tests.close import assert_close
 from tests.zoo import (
     SHAPE,
     STRUCTURES,
@@ -62,6 +63,7 @@ class TestArrays:
         ),
         st.booleans(),
     )
+    @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
     def test_any_real_dtype_with_or_without_the_batch_axis(self, array, with_batch):
         document = read_document(MODEL, array[np.newaxis] if with_batch else array)
         assert document.inputs.dtype == np.float32
@@ -210,7 +212,7 @@ class TestPictures:
         document = read_document(MODEL, picture, preprocess=preprocess)
         assert given == [((1, HEIGHT, WIDTH, 3), "float32")]
         expected = np.asarray(picture, "float32")[..., ::-1] / 255
-        np.testing.assert_allclose(document.inputs[0], expected)
+        assert_close(document.inputs[0], expected)
         assert document.picture.tobytes() == picture.tobytes()
 
     def test_preprocess_of_keras_applications(self):
@@ -320,6 +322,7 @@ class TestFileFormats:
         half = open_picture(Image.fromarray(values / 2))
         assert np.asarray(half).max() == 128
 
+    @pytest.mark.filterwarnings("ignore:All-NaN slice encountered:RuntimeWarning")
     def test_floats_of_another_range_are_stretched(self, tmp_path):
         values = np.linspace(-30, 70, HEIGHT * WIDTH, dtype="float32").reshape(HEIGHT, WIDTH)
         picture = self.read(Image.fromarray(values), tmp_path, ".tiff")
@@ -385,6 +388,7 @@ def broken_files():
 
 class TestBrokenFiles:
     @pytest.mark.parametrize("name", broken_files())
+    @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
     def test_is_an_oserror(self, name, tmp_path):
         path = tmp_path / name
         path.write_bytes(broken_files()[name])
@@ -407,6 +411,7 @@ class TestBrokenFiles:
         with pytest.raises(Image.DecompressionBombError):
             read_document(MODEL, path)
 
+    @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
     def test_every_cut_of_a_file(self, tmp_path):
         """Wherever a file ends too early, it is an OSError and nothing else."""
         path = tmp_path / "cut"

@@ -10,6 +10,7 @@ from PIL import Image
 
 import eli5k
 from eli5k import explain_prediction, explain_predictions
+from tests.close import assert_close
 from tests.zoo import SHAPE, closed_form, functional, net_layers, noise
 
 pytestmark = pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
@@ -23,9 +24,7 @@ def assert_explains_all(explanations, docs=DOCS, target=1):
     assert len(explanations) == len(docs)
     for explanation, doc in zip(explanations, docs):
         expected = closed_form(net, doc[np.newaxis], target)
-        np.testing.assert_allclose(
-            explanation.targets[0].attribution, expected, atol=1e-5 * np.abs(expected).max()
-        )
+        assert_close(explanation.targets[0].attribution, expected)
         assert explanation.image.size == SHAPE[:2]
         assert explanation.error == ""
 

@@ -46,7 +46,7 @@ class Backend(Protocol):
     def compiled(
         self,
         function: Callable[..., Any],
-        model: keras.Model,
+        model_of: Callable[[], keras.Model],
         layers_of: Callable[[keras.Model], list[keras.Layer]],
         is_new: bool,
     ) -> Callable[..., Any]:
@@ -59,8 +59,8 @@ class Backend(Protocol):
         ----------
         function : callable
             Runs the model, which must be built.
-        model : keras.Model
-            Held weakly.
+        model_of : callable
+            Returns the model; what is compiled must not keep it alive.
         layers_of : callable
             Lists all layers of a model.
         is_new : bool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -97,28 +96,23 @@ def _gradients(pull_back: Callable[..., Any], totals: jax.Array) -> list[jax.Arr
 
 def compiled(
     function: Callable[..., Any],
-    model: keras.Model,
+    model_of: Callable[[], keras.Model],
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
-    """Compile ``function`` with the model's weights as arguments.
-
-    The model is held weakly.
-    """
-    reference: Callable[[], Any] = weakref.ref(model)
-    has_jit = any(_has_jitted_part(layer) for layer in layers_of(model))
-    run_eagerly = getattr(model, "run_eagerly", False)
-    is_traceable, wait = not run_eagerly, is_new
+    """Compile ``function`` with the model's weights as arguments."""
+    has_jit = any(_has_jitted_part(layer) for layer in layers_of(model_of()))
+    is_traceable, wait = not getattr(model_of(), "run_eagerly", False), is_new
 
     @jax.jit
     def graph(weights: list[jax.Array], *args: Any) -> Any:
-        with keras.StatelessScope(list(zip(reference().variables, weights))), _inlined(has_jit):
+        with keras.StatelessScope(list(zip(model_of().variables, weights))), _inlined(has_jit):
             return function(*args)
 
     def run(*args: Any) -> Any:
         nonlocal is_traceable, wait
         args = to_tensors(args)
-        model = reference()
+        model = model_of()
         model.jax_state_sync()  # In a callback, the weights of the training so far.
         weights = [variable.value for variable in model.variables]
         if is_traceable and not wait:

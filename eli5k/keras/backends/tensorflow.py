@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +14,10 @@ from eli5k.keras.backends import Tensor, to_tensors
 
 # Up to this many targets each backward pass is unrolled, which is a little faster than a loop.
 UNROLLED = 5
+
+# TensorFlow has one switch for all threads: the last thread that needs it turns it back.
+_switch = threading.Lock()
+_before_each: list[bool] = []  # What the user had set, once for each thread in need.
 
 
 def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
@@ -61,7 +65,7 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[
 
 def compiled(
     function: Callable[..., Any],
-    model: keras.Model,
+    model_of: Callable[[], keras.Model],
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
@@ -71,7 +75,7 @@ def compiled(
     faster without it.
     """
     del layers_of, is_new
-    return _Compiled(function, model)
+    return _Compiled(function, model_of)
 
 
 class _Compiled:
@@ -80,11 +84,10 @@ class _Compiled:
     It stays eager if it can't be traced.
     """
 
-    def __init__(self, function: Callable[..., Any], model: keras.Model) -> None:
+    def __init__(self, function: Callable[..., Any], model_of: Callable[[], keras.Model]) -> None:
         self.function = function
-        self.model = weakref.ref(model)
         self.graph = tf.function(function, autograph=False, reduce_retracing=True)
-        self.is_traceable = not getattr(model, "run_eagerly", False)
+        self.is_traceable = not getattr(model_of(), "run_eagerly", False)
         self.asked = False
         self.is_random = False  # As far as a graph has shown it.
         self.last: tuple[Any, Any] = (None, None)
@@ -124,12 +127,16 @@ def at_inference(
     If it were traced into the user's function, a hook would stay there for good.
     """
     del model, layers_of
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
+    with _switch:
+        before = _before_each[0] if _before_each else tf.config.functions_run_eagerly()
+        _before_each.append(before)
+        tf.config.run_functions_eagerly(True)
     try:
         yield
     finally:
-        tf.config.run_functions_eagerly(before)
+        with _switch:
+            _before_each.pop()
+            tf.config.run_functions_eagerly(bool(_before_each) or before)
 
 
 def dry_run(

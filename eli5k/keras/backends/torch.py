@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -79,16 +78,13 @@ def _gradients(totals: torch.Tensor, tapped: list[torch.Tensor]) -> list[torch.T
 
 def compiled(
     function: Callable[..., Any],
-    model: keras.Model,
+    model_of: Callable[[], keras.Model],
     layers_of: Callable[[keras.Model], list[keras.Layer]],
     is_new: bool,
 ) -> Callable[..., Any]:
-    """Wrap ``function`` to run eagerly in any mode of the user.
-
-    The model is held weakly.
-    """
+    """Wrap ``function`` to run eagerly in any mode of the user."""
     del is_new
-    return _Eager(function, model, layers_of)
+    return _Eager(function, model_of, layers_of)
 
 
 class _Eager:
@@ -97,21 +93,21 @@ class _Eager:
     def __init__(
         self,
         function: Callable[..., Any],
-        model: keras.Model,
+        model_of: Callable[[], keras.Model],
         layers_of: Callable[[keras.Model], list[keras.Layer]],
     ) -> None:
         self.function = function
-        self.model = weakref.ref(model)
+        self.model_of = model_of
         self.layers_of = layers_of
         self.is_random = False  # As far as a run has shown it.
 
     def __call__(self, *args: Any) -> Any:
-        model = self.model()
-        args = to_tensors(args)
+        model = self.model_of()
         with torch.random.fork_rng(devices=[]):
             before = torch.get_rng_state()
             with at_inference(model, self.layers_of), _assignments_forgotten(model):
-                result = self.function(*keras.tree.map_structure(_usable, args))
+                tensors = keras.tree.map_structure(_usable, to_tensors(args))
+                result = self.function(*tensors)
             self.is_random = self.is_random or not torch.equal(before, torch.get_rng_state())
         return result
 
@@ -122,7 +118,7 @@ def dry_run(
     layers_of: Callable[[keras.Model], list[keras.Layer]],
 ) -> None:
     """Run ``function`` eagerly."""
-    compiled(function, model, layers_of, is_new=True)()
+    compiled(function, lambda: model, layers_of, is_new=True)()
 
 
 def draws_random_numbers(function: Any) -> bool:

@@ -58,7 +58,7 @@ class Tap(NamedTuple):
     constant: Tensor = None
 
 
-# ``tap(tensor, about)``: the model goes on with what it returns.
+# ``tap(tensor, about)``: the model continues with the result.
 TapFunction = Callable[[Tensor, Tap], Tensor]
 # From the flat inputs of a model to those that it is called with.
 InputsTap = Callable[[list[Tensor]], list[Tensor]]
@@ -310,9 +310,9 @@ def guided_relus(model: keras.Model, survey: Survey, operand: Tensor) -> Iterato
     del model, survey, operand
     with ExitStack() as hooks:
         for name in RELUS:
-            hooks.enter_context(activation_hook(name, lambda x, y: _positive_gradient(y)))
+            hooks.enter_context(activation_hook(name, lambda _, y: _positive_gradient(y)))
         # TensorFlow computes it with a ReLU; the other backends don't.
-        hooks.enter_context(activation_hook("hard_sigmoid", lambda x, y: _hard_sigmoid(x)))
+        hooks.enter_context(activation_hook("hard_sigmoid", lambda x, _: _hard_sigmoid(x)))
         yield
 
 

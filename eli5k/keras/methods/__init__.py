@@ -1,7 +1,7 @@
 """Methods: functions from a run of the model to maps.
 
 To add one, write a function from :class:`~eli5k.keras.evidence.probes.Evidence` to maps in the file
-of its family, with :func:`~eli5k.keras.methods.registry.register` above it.
+of its family, and decorate it with :func:`~eli5k.keras.methods.registry.register`.
 """
 
 from eli5k.keras.evidence.probes import Evidence

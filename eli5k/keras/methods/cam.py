@@ -56,7 +56,7 @@ def grad_cam(evidence: Evidence) -> Tensor:
     .. math:: M^c_{ij} = \sum_k \alpha^c_k A^k_{ij}, \quad
               \alpha^c_k = \frac{1}{Z} \sum_{ij} \frac{\partial y^c}{\partial A^k_{ij}}
 
-    The paper's ReLU is left to what shows the map, so that the sign is kept.
+    The paper's ReLU is applied only when the map is shown, so that the sign is kept.
 
     Parameters
     ----------
@@ -100,14 +100,13 @@ def grad_cam_plus_plus(evidence: Evidence) -> Tensor:
               {2 (g^{kc}_{ij})^2 + \sum_{ab} A^k_{ab} \, (g^{kc}_{ij})^3}
 
     with :math:`g = \partial S^c / \partial A`. The weights follow from the paper's equation 10 for
-    :math:`Y^c = \exp(S^c)` where :math:`S^c` is piecewise linear in :math:`A`, so that the
-    derivatives of :math:`Y^c` are :math:`e^{S} g, e^{S} g^2, e^{S} g^3`. The factor
-    :math:`\exp(S^c)` is left out of the weights: it is one positive number for the whole map, and
-    overflows.
+    :math:`Y^c = \exp(S^c)` if :math:`S^c` is piecewise linear in :math:`A`, so that the derivatives
+    of :math:`Y^c` are :math:`e^{S} g, e^{S} g^2, e^{S} g^3`. The weights omit the factor
+    :math:`\exp(S^c)`: it is one positive number for the whole map, and overflows.
 
-    :math:`S^c` is the score as it is explained. The paper's is the one before the softmax, as
-    ``logits=True`` has it; a probability is not piecewise linear, and its small gradients make
-    every :math:`\alpha` nearly 1/2.
+    :math:`S^c` is the explained score. The paper uses the score before the softmax, as
+    ``logits=True`` does; a probability is not piecewise linear, and its small gradients make every
+    :math:`\alpha` nearly 1/2.
 
     Parameters
     ----------
@@ -149,8 +148,8 @@ def hires_cam(evidence: Evidence) -> Tensor:
 
     .. math:: M^c_{ij} = \sum_k \frac{\partial y^c}{\partial A^k_{ij}} A^k_{ij}
 
-    Where what follows the layer is linear, such as one dense layer behind a pooling or a
-    flattening, the map sums to the score less its bias.
+    If the rest of the model after the layer is linear, such as one dense layer behind a pooling or
+    a flattening, the map sums to the score minus its bias.
 
     Parameters
     ----------
@@ -209,7 +208,7 @@ def xgrad_cam(evidence: Evidence) -> Tensor:
               \alpha^c_k = \sum_{ij} \frac{A^k_{ij}}{\sum_{ab} A^k_{ab}}
               \frac{\partial y^c}{\partial A^k_{ij}}
 
-    A channel that sums to zero has no weight.
+    A channel that sums to zero has zero weight.
 
     Parameters
     ----------
@@ -233,17 +232,17 @@ def xgrad_cam(evidence: Evidence) -> Tensor:
     "eigen-cam",
     "layer",
     Cost(1, to_layer=1),
-    "To see what the layer responds to most, whatever the class.",
+    "To see what the layer responds to most, for any class.",
 )
 def eigen_cam(evidence: Evidence) -> Tensor:
     r"""Eigen-CAM: projects the activations on their first principal component.
 
     .. math:: M = A v_1, \quad A = U \Sigma V^\top
 
-    with the pixels as the rows of :math:`A` and, as in the paper, no mean taken off. A component
-    has no sign of its own: it is turned so that the map is positive where activations are strong,
-    :math:`\sum_{ij} M_{ij} \sum_k (A^k_{ij})^2 \geq 0`. No class goes into it: all targets of a
-    sample have the same map.
+    with the pixels as the rows of :math:`A` and, as in the paper, without subtracting the mean. A
+    component has no sign of its own: it is chosen so that the map is positive at strong
+    activations, :math:`\sum_{ij} M_{ij} \sum_k (A^k_{ij})^2 \geq 0`. The class plays no role: all
+    targets of a sample have the same map.
 
     Parameters
     ----------
@@ -274,9 +273,9 @@ def eigen_grad_cam(evidence: Evidence) -> Tensor:
 
     .. math:: M^c = X^c v_1, \quad X^c = \frac{\partial y^c}{\partial A} \odot A = U \Sigma V^\top
 
-    The component is turned so that the map agrees with HiResCAM, the sum of :math:`X^c` over the
-    channels: what is positive speaks for the target. As in Eigen-CAM's paper, and other than in the
-    code below, no mean is taken off before.
+    The sign of the component is chosen so that the map agrees with HiResCAM, the sum of :math:`X^c`
+    over the channels: positive values are evidence for the target. As in Eigen-CAM's paper, but
+    unlike in the code below, the mean is not subtracted.
 
     Parameters
     ----------
@@ -303,18 +302,18 @@ def _first_component(tensor: Tensor, towards: Tensor) -> Tensor:
     tensor : tensor
         ``(targets, batch, *grid, channels)``
     towards : tensor
-        ``(targets, batch, *grid)``: with which the projection is not to disagree.
+        ``(targets, batch, *grid)``: the sign of the projection is chosen to agree with this.
     """
     shape = ops.shape(tensor)
     grid, channels = shape[2:-1], shape[-1]
     finite = ops.isfinite(tensor)
     axes = tuple(range(2, len(shape)))
-    # A decomposition raises, or does not end, where something is not finite.
+    # A decomposition raises, or doesn't end, if something is not finite.
     tensor = ops.where(finite, tensor, 0.0)
     is_known = all(isinstance(length, int) for length in grid)
     rows = ops.reshape(tensor, (*shape[:2], prod(grid) if is_known else -1, channels))
     columns = ops.swapaxes(rows, -1, -2)
-    # The smaller of the two Gram matrices has all that the decomposition needs.
+    # The smaller of the two Gram matrices is enough for the decomposition.
     if is_known and prod(grid) <= channels:
         values, vectors = ops.eigh(ops.matmul(rows, columns))
         projection = vectors[..., -1] * ops.sqrt(ops.relu(values[..., -1:]))

@@ -30,18 +30,18 @@ class ScoreCAM:
               \alpha^c_k = \operatorname{softmax}_k \left( f^c(X \circ H^k) - f^c(X_b) \right),
               \quad H^k = s(\mathrm{Up}(A^k))
 
-    where :math:`s` scales to [0, 1]. The baseline :math:`X_b` takes the same from the score of each
-    channel, which the softmax does not see: the model is not run on it. A channel that is constant
-    lets nothing through. On probabilities the weights are nearly equal, by the paper's definition:
-    with ``logits=True`` they differ.
+    where :math:`s` scales to [0, 1]. The score of the baseline :math:`X_b` is the same for all
+    channels, so the softmax cancels it and the model isn't run on it. A constant channel masks
+    everything. On probabilities the weights are nearly equal, by the paper's definition; with
+    ``logits=True`` they differ.
 
-    Map ``(targets, batch, *grid)`` of the layer, signed as its activations are. Runs the model
+    The map is ``(targets, batch, *grid)`` of the layer, signed like its activations. The model runs
     once forward and backward, and once forward for each channel.
 
     Attributes
     ----------
     max_channels : int or None
-        Try only so many channels, those of which the activation varies most (Faster Score-CAM);
+        Maximum number of channels to try: those whose activations vary most (Faster Score-CAM);
         None for all.
 
     References
@@ -99,7 +99,7 @@ def _most_varied(activations: np.ndarray, count: int | None) -> np.ndarray:
 def _scale_to_one(masks: np.ndarray) -> np.ndarray:
     grid_axes = tuple(range(1, masks.ndim))
     low, high = (part(masks, axis=grid_axes, keepdims=True) for part in (np.min, np.max))
-    # Enlarged, a constant channel is one no more in its last digit.
+    # An enlarged constant channel differs in its last digit.
     is_flat = high - low <= 1e-6 * np.maximum(np.abs(low), np.abs(high))
     return np.where(is_flat, 0, masks - low) / np.where(is_flat, 1, high - low)
 
@@ -129,12 +129,11 @@ class AblationCAM:
     .. math:: M^c = \sum_k \frac{y^c - y^c_k}{|y^c|} A^k
 
     where :math:`y^c_k` is the score when channel :math:`k` of the layer is zero. The paper divides
-    by :math:`y^c`, which is the same for a positive score; of a negative one it would turn the map
-    round.
+    by :math:`y^c`, which is the same for a positive score, but inverts the map of a negative one.
 
-    Map ``(targets, batch, *grid)`` of the layer, signed. Runs the model once forward and backward,
-    and what comes after the layer once for each channel: all of the model, where what comes after
-    does not depend on the layer alone.
+    The map is ``(targets, batch, *grid)`` of the layer, signed. The model runs once forward and
+    backward. The part after the layer then runs once for each channel; if that part depends on more
+    than the layer, the whole model does.
 
     References
     ----------
@@ -170,7 +169,7 @@ def _drops(run: Run, layer: str, channels: int) -> np.ndarray:
     """Measure what the score loses without each channel: ``(channels, targets)``."""
     alone = _rest_runs_alone(run, layer, channels)
     scores = []
-    # Nothing is left out at the first try: a score to compare with that is rounded alike.
+    # The first row leaves out nothing: a score to compare with, rounded in the same way.
     for chunk in chunks(run, 1 + channels):
         factors = chunk.numbers[:, np.newaxis] != 1 + np.arange(channels)
         found = _scores_without(run, layer, factors.astype("float32"), alone)
@@ -197,8 +196,8 @@ def _scores_without(run: Run, layer: str, factors: np.ndarray, alone: bool) -> n
 def _rest_runs_alone(run: Run, layer: str, channels: int) -> bool:
     """Tell whether one sample may become many rows at the layer.
 
-    Where a concatenation or a reshape brings in what was before the layer, it may not. Tried on
-    noise: the user's document, which may hold NaN, must not decide it.
+    It may not if a concatenation or a reshape brings in tensors from before the layer. This is
+    tried on noise: the user's document, which may hold NaN, must not decide it.
     """
     if run.survey.fixed_batch:
         return False
@@ -232,7 +231,6 @@ def _check_channels_stay(run: Run, layer: str, channels: int) -> None:
         if np.array_equal(before, after * factors):
             return
     raise ValueError(
-        "ablation-cam leaves out channels of the layer itself, so reshape must keep its last axis "
-        f"as it is. Received a callable that makes other channels of {shape}. "
-        "Use method='score-cam'."
+        "ablation-cam leaves out channels of the layer itself, so reshape must keep its last axis. "
+        f"Received a callable that changes the channels of {shape}. Use method='score-cam'."
     )

@@ -31,12 +31,12 @@ def cam(run: Run) -> Attribution:
     .. math:: M^c_{ij} = \sum_k w^c_k A^k_{ij}, \quad
               z^c = b^c + \frac{1}{Z} \sum_{ij} M^c_{ij}
 
-    The weights are those of the score :math:`z^c` before the final softmax or sigmoid, also where
-    the score after it is asked for.
+    The weights belong to the score :math:`z^c` before the final softmax or sigmoid, even if the
+    score after it is explained.
 
-    Whether a model is of this kind is not read from its layers, which may be nested or written by
-    hand, but seen in what it computes: behind the pooling the gradient of :math:`z^c` is the same
-    at each of the :math:`Z` pixels, and :math:`Z` times it is a column of one of its kernels.
+    The layers, which may be nested or custom, don't show whether a model is of this kind. What it
+    computes does: the gradient of :math:`z^c` is the same at each of the :math:`Z` pixels, and
+    :math:`Z` times that is a column of one of the model's kernels.
 
     Parameters
     ----------
@@ -50,16 +50,14 @@ def cam(run: Run) -> Attribution:
     Raises
     ------
     ValueError
-        If the score is anything else than a dense layer on the global average of the layer.
+        If the score is anything but a dense layer on the global average of the layer.
 
     References
     ----------
     Zhou et al. 2016, https://arxiv.org/abs/1512.04150
     """
     if run.target.functions:
-        raise ValueError(
-            "cam explains classes, and a callable in targets is none. Use method='grad-cam'."
-        )
+        raise ValueError("cam explains classes, not a callable in targets. Use method='grad-cam'.")
     asked = replace(run, target=replace(run.target, logits=True))
     answer = asked.evidence(Probe(Layer()), _cam_parts)
     _check_dense(asked, answer)
@@ -72,7 +70,7 @@ def cam(run: Run) -> Attribution:
 def _check_dense(run: Run, answer: Attribution) -> None:
     """Raise ValueError unless the score is dense on the global average."""
     if run.target.objective is not None:
-        # A difference of classes is no column of a kernel: look at the classes themselves.
+        # A difference of classes is not a column of a kernel: look at the classes themselves.
         plain = replace(run, target=replace(run.target, objective=None))
         answer = plain.with_classes(answer.scores).evidence(Probe(Layer()), _cam_parts)
     _, weights, unevenness = answer.maps
@@ -91,7 +89,7 @@ def _check_dense(run: Run, answer: Attribution) -> None:
 
 def _cam_parts(evidence: Evidence) -> tuple[Tensor, Tensor, Tensor]:
     """Maps ``(targets, batch, *grid)``, weights and their spread ``(targets, batch, channels)``."""
-    # Summed, the gradients that the pooling has spread over the pixels are the kernel again.
+    # The pooling spread the kernel's gradients over the pixels: their sum is the kernel.
     axes = grid_axes(evidence.gradients)
     weights = sum_over_grid(evidence.gradients)
     spread = ops.max(evidence.gradients, axis=axes) - ops.min(evidence.gradients, axis=axes)
@@ -106,12 +104,12 @@ def _cam_parts(evidence: Evidence) -> tuple[Tensor, Tensor, Tensor]:
 def _kernels(run: Run, channels: int, classes: np.ndarray) -> Iterator[np.ndarray]:
     """Yield columns ``(channels, batch * targets)`` of the dense layers' kernels.
 
-    A 1x1 convolution counts as one. A dense layer may have more inputs than the pooled channels:
-    each run of rows is tried.
+    A 1x1 convolution counts as a dense layer. A dense layer may have more inputs than the pooled
+    channels, so each run of rows is tried.
     """
     units = run.survey.heads[run.target.output].output[-1]
     columns = classes.ravel() * (not run.target.binary)
-    # From the last one on: that is it, but for models with several outputs.
+    # Start with the last one: it is the right one, unless the model has several outputs.
     for path in dict.fromkeys(call.path for call in reversed(run.survey.calls) if call.has_kernel):
         kernel = getattr(layer_at(run.model, path), "kernel", None)
         *window, rows, outputs = getattr(kernel, "shape", ()) or (0, 0)
@@ -135,8 +133,8 @@ def _no_cam(run: Run, path: str) -> str:
     first = calls.index(path) + 1 if path in calls else 0  # The input layer is called by nothing.
     behind = [other for other in calls[first:] if not path.startswith(other + "/")]
     return (
-        "cam needs a score that is one dense layer on the global average of a layer, and the "
+        "cam needs a score that is one dense layer on the global average of a layer, but the "
         f"output {run.survey.heads[run.target.output].name!r} is not that of layer {path!r}. "
-        f"Behind it the model calls: {', '.join(behind) or 'nothing'}. "
-        "Use method='grad-cam', which gives the same map where both exist."
+        f"After it the model calls: {', '.join(behind) or 'nothing'}. "
+        "Use method='grad-cam', which gives the same map if both exist."
     )

@@ -26,20 +26,20 @@ class FinerCAM:
 
     .. math:: M^c = m \Big[ f^c - \frac{\alpha}{k} \sum_{d \in D_c} f^d \Big]
 
-    where :math:`D_c` are the :math:`k` classes with the scores nearest to that of :math:`c`: the
-    method explains the difference, in one run. Best with ``logits=True``, since a softmax has
-    compared the classes already.
+    where :math:`D_c` are the :math:`k` classes with the scores nearest to that of :math:`c`. The
+    method explains the difference, in one run. Use it with ``logits=True``: a softmax has already
+    compared the classes.
 
-    Map ``(targets, batch, *grid)`` and signed as the method's; the scores are those of the classes.
-    Costs what the method costs: the nearest classes are found in the same run.
+    The map is that of the wrapped method, with its shape and sign; the scores are those of the
+    classes. The cost is that of the method, since the same run finds the nearest classes.
 
     Attributes
     ----------
     method : str or callable
     similar : int
-        How many classes :math:`c` is compared with.
+        Number of classes to compare :math:`c` with.
     alpha : float
-        How much of what they share is taken away.
+        Weight of the other classes.
 
     References
     ----------
@@ -104,10 +104,10 @@ class AgainstSimilar:
         ops = keras.ops
         count = every.shape[1]
         distance = ops.abs(ops.expand_dims(every, 1) - ops.expand_dims(values, 2))
-        # Nothing is nearer to a class than itself, not even one with the same score.
+        # Sort each class before all others, even before one with the same score.
         is_itself = ops.equal(ops.expand_dims(classes, 2), ops.arange(count, dtype="int32"))
         distance = ops.where(is_itself, -1.0, distance)
-        # Of equal distances the first: all backends sort stably.
+        # The first of equal distances: all backends sort stably.
         order = ops.argsort(distance, axis=2)
         return ops.cast(order[..., 1 : 1 + min(self.similar, count - 1)], "int32")
 
@@ -118,8 +118,8 @@ def _check_classes(run: Run) -> None:
     is_contrast = isinstance(run.target.objective, AgainstSimilar)
     if run.target.functions or is_contrast or count is None or count < 2:
         raise ValueError(
-            "finer-cam compares a class with others: targets must be classes, of an output of two "
-            "or more, and not be contrasts already. Received a callable, a contrast, or the output "
+            "finer-cam compares a class with others: targets must be classes of an output with two "
+            "or more, and not already compared. Received a callable, a comparison, or the output "
             f"{head.name!r} of shape {head.output}."
         )
 
@@ -136,11 +136,9 @@ class Counterfactual:
 
     .. math:: M^c = m \left[ -f^c \right]
 
-    The method explains the negated score, so that each of its gradients is negated: what would
-    raise the score if it were not there.
-
-    Map ``(targets, batch, *grid)`` as the method's; the scores are those of the classes. Costs
-    what the method costs.
+    The map shows what would raise the score if it were removed: all gradients are negated. It has
+    the shape of the wrapped method's map; the scores are those of the classes. The cost is that of
+    the method.
 
     Attributes
     ----------

@@ -25,11 +25,10 @@ def full_gradient(run: Run) -> Attribution:
               \psi\left( \frac{\partial y^c}{\partial b_l} \odot b_l \right)_k
 
     where :math:`\psi` takes the absolute value, scales each layer's part from 0 to 1 and
-    interpolates it to the size of the input. The gradient of a bias is taken at each pixel at which
-    it is added. The bias of a batch normalisation is what it adds at inference,
-    :math:`\beta - \mu \gamma / \sigma`. Layers without a grid of the input's rank, such as dense
-    ones and those of a transformer, have no place in the map; :func:`full_gradient_parts` has them
-    too.
+    interpolates it to the size of the input. The gradient of a bias is taken at each pixel where it
+    is added. The bias of a batch normalisation is what it adds at inference,
+    :math:`\beta - \mu \gamma / \sigma`. The map omits layers without a grid of the input's rank,
+    such as dense ones and those of a transformer; :func:`full_gradient_parts` includes them.
 
     Parameters
     ----------
@@ -67,8 +66,8 @@ def _scaled_part(evidence: Evidence) -> Tensor:
 def full_gradient_parts(run: Run) -> Attribution:
     """Return the signed parts of the full-gradient, which sum to the score.
 
-    They do where the model is made of layers that are affine at inference (dense, convolution,
-    batch normalisation, rescaling, pooling) and of maxima such as ReLU, leaky ReLU and max-pooling.
+    They do if the model consists of layers that are affine at inference (dense, convolution, batch
+    normalisation, rescaling, pooling) and of maxima such as ReLU, leaky ReLU and max-pooling.
 
     Parameters
     ----------
@@ -77,7 +76,7 @@ def full_gradient_parts(run: Run) -> Attribution:
     Returns
     -------
     Attribution
-        Its ``maps`` are a list: first the input's part ``(targets, batch, *grid)``, then one for
+        Its ``maps`` are a list: the input's part ``(targets, batch, *grid)``, then one part for
         each call of a layer with a bias, ``(targets, batch, ...)`` with the grid of the layer.
 
     References

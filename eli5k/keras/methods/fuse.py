@@ -32,22 +32,22 @@ class Fuse:
     .. math:: M^c = \Big( \frac{1}{L} \sum_l p_l \Big) \cdot
               \operatorname{combine}_l \mathrm{Up}(m^c_l) / p_l, \quad p_l = \max |m^c_l|
 
-    so that each layer has the same say, whatever the size of its gradients, and one layer alone
-    has the map that it had.
+    so that all layers count alike, however large their gradients are, and a single layer keeps its
+    map.
 
-    Map ``(targets, batch, *grid)`` of the largest grid, signed as the method's. A method that looks
-    at one layer in one run has all layers in one run; any other runs once for each. The answer
-    names the layer with the smallest grid.
+    The map is ``(targets, batch, *grid)`` of the largest grid, signed like the method's. A method
+    of one layer and one run explains all layers in one run; any other method runs once for each.
+    The result names the layer with the smallest grid.
 
     Attributes
     ----------
     method : str or callable
-        One that looks at a layer.
+        A method that looks at a layer.
     combine : {"mean", "max"}
-        The mean of the layers, or at each point the largest (as LayerCAM's paper does).
+        The mean of the layers, or the largest value at each point (as in LayerCAM's paper).
     levels : int
-        Where no list of layers is passed: how many, from the default layer on and each with a grid
-        of at least twice the size.
+        How many layers to use if none are listed: from the default layer back, each with a grid at
+        least twice as large.
 
     References
     ----------
@@ -144,7 +144,7 @@ def _in_one_run(
     missing = [layer.path for layer in layers if layer.path not in answer.maps]
     if missing:
         raise DisconnectedError(
-            f"The explained score does not depend on the layers {missing}. Leave them out of layer."
+            f"The explained score does not depend on the layers {missing}. Leave them out."
         )
     return [
         Attribution(layer.path, answer.scores, answer.maps[layer.path], answer.peaks)

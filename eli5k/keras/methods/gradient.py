@@ -20,13 +20,13 @@ def gradient(evidence: Evidence) -> Tensor:
 
     .. math:: M^c_{ij} = \max_k \left| \frac{\partial y^c}{\partial x^k_{ij}} \right|
 
-    The sign is dropped, as in the paper: it says whether brighter or darker would raise the score,
-    not whether the pixel speaks for or against it.
+    The sign is dropped, as in the paper: it tells whether brighter or darker would raise the score,
+    not whether the pixel is evidence for the class.
 
     Parameters
     ----------
     evidence : Evidence
-        At the input.
+        Evidence at the input.
 
     Returns
     -------
@@ -59,12 +59,12 @@ def gradient_x_input(evidence: Evidence) -> Tensor:
 
     .. math:: M^c_{ij} = \sum_k \frac{\partial y^c}{\partial x^k_{ij}} x^k_{ij}
 
-    For a net of linear layers, ReLUs and maxima without any bias the map sums to the score.
+    For a net of linear layers, ReLUs and maxima without any bias, the map sums to the score.
 
     Parameters
     ----------
     evidence : Evidence
-        At the input.
+        Evidence at the input.
 
     Returns
     -------

@@ -25,8 +25,8 @@ from eli5k.keras.methods.registry import Cost, register
 def guided_backprop(run: Run) -> Attribution:
     """Guided backpropagation: takes the input gradient through positive paths only.
 
-    At each ReLU only what is positive of the gradient goes on, and then the largest size among the
-    channels of a pixel is taken.
+    Each ReLU passes only the positive part of the gradient back. The map takes the largest absolute
+    value over the channels.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def warn_without_relu(run: Run) -> None:
     """Warn if the model has no ReLU to guide gradients at."""
     if run.survey.last_relu is None:
         warn(
-            "Guided backpropagation guides the gradient at ReLUs, and the model computes none: "
-            "this is the plain gradient. Pass another method, such as 'smooth-grad'.",
+            "Guided backpropagation guides the gradient at ReLUs, but the model has none: this is "
+            "the plain gradient. Pass another method, such as 'smooth-grad'.",
             ExplanationWarning,
         )
 
@@ -69,7 +69,7 @@ def guided_gradients(run: Run) -> Attribution:
     "guided-grad-cam",
     "input",
     Cost(1, backward=1),
-    "For sharp pictures of edges, where Grad-CAM sees the class.",
+    "For sharp pictures of edges at the place that Grad-CAM finds for the class.",
 )
 @dataclass(frozen=True)
 class GuidedGradCAM:

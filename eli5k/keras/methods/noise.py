@@ -21,7 +21,7 @@ COST = Cost(method=1, each=Cost(method=1), count=50, unit="noisy copy")
 SMOOTH = "Smilkov et al. 2017, https://arxiv.org/abs/1706.03825"
 SQUARE = "Hooker et al. 2019, https://arxiv.org/abs/1806.10758"
 VAR = "Adebayo et al. 2018, https://arxiv.org/abs/1810.03307"
-# One class is three methods.
+# One class implements three methods.
 DOC = "{}\n\nReferences\n----------\n{}"
 
 
@@ -57,21 +57,21 @@ class Smooth:
     .. math:: M^c = \frac{1}{n} \sum_{i=1}^n m^c \left( X + \mathcal N(0, \sigma^2) \right), \quad
               \sigma = \mathrm{noise} \cdot (\max X - \min X)
 
-    where :math:`m^c` is the map of ``method``. SquareGrad has the mean of :math:`(m^c)^2` in the
-    place of it, and VarGrad the variance. Of ``"gradient"`` and ``"guided-backprop"`` it is the
-    gradient of each channel, as in the papers: the largest size is taken afterwards, when what the
-    noise made has cancelled out.
+    where :math:`m^c` is the map of ``method``. SquareGrad averages :math:`(m^c)^2` instead, and
+    VarGrad takes the variance. For ``"gradient"`` and ``"guided-backprop"``, :math:`m^c` is the
+    gradient of each channel, as in the papers: the largest absolute value is taken afterwards, when
+    the noise has cancelled out.
 
-    Map ``(targets, batch, *grid)`` as the method's: with ``kind="mean"`` signed as it is, with the
-    others never negative. Runs the method once, and once for each sample of the noise.
+    The map has the shape of the wrapped method's. With ``kind="mean"`` it is signed like that, with
+    the others it is never negative. The method runs once, and once for each noisy copy.
 
     Attributes
     ----------
     method : str or callable
     samples : int
-        How many noisy inputs; each document has the same noise.
+        Number of noisy copies; all documents get the same noise.
     noise : float
-        Its standard deviation as a share of the input's range. The paper has 0.1 to 0.2.
+        Standard deviation of the noise as a share of the input's range. The paper uses 0.1 to 0.2.
     kind : {"mean", "square", "variance"}
     seed : int
         The same seed gives the same map.
@@ -123,7 +123,7 @@ class Smooth:
             noise = self._noise(chunk, image.shape[1:])
             noise *= size[chunk.samples]
             noise += image[chunk.samples]
-            # Moments about the plain map: where the noise changes nothing, they are exactly zero.
+            # Moments about the plain map are exactly zero if the noise changes nothing.
             change = (
                 explain(run.perturbed(noise, chunk.samples)).maps - plain.maps[:, chunk.samples]
             )
@@ -141,7 +141,7 @@ class Smooth:
         def draw(row: np.ndarray, number: int) -> None:
             np.random.default_rng((self.seed, number)).standard_normal(dtype="float32", out=row)
 
-        # Next to the model, drawing takes long enough to do it on all cores.
+        # Compared with the model, drawing takes long enough to do it on all cores.
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             list(threads.map(draw, noise, chunk.numbers.tolist()))
         return noise

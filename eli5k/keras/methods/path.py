@@ -27,14 +27,14 @@ class IntegratedGradients:
     .. math:: M^c_{ij} = \sum_k (x^k_{ij} - b^k_{ij}) \int_0^1
               \frac{\partial y^c}{\partial x^k_{ij}} \bigl( b + t (x - b) \bigr) \, dt
 
-    The map sums to the score of the input less that of the baseline, as exactly as the integral
-    is computed: by Gauss and Legendre's rule, which is exact for polynomials in :math:`t` of a
-    degree below ``2 * steps``.
+    The map sums to the score of the input minus that of the baseline, as exactly as the integral is
+    computed. Gauss-Legendre quadrature is exact for polynomials in :math:`t` of a degree below
+    ``2 * steps``.
 
     Attributes
     ----------
     steps : int
-        At how many points of the way the gradient is taken.
+        Number of points on the way at which the gradient is taken.
     baseline : float, tuple of float, "mean", "blur" or callable
         An input that shows nothing, in the units of the model's input: see
         :func:`~eli5k.keras.evidence.baselines.baseline_of`.

@@ -16,7 +16,7 @@ from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.registry import Cost, register
 
-# A value that nobody passes.
+# Stands for an argument that was not passed.
 UNSET: Any = "unset"
 
 
@@ -39,20 +39,20 @@ class Occlusion:
     .. math:: M^c_p = \frac{1}{|\{w \ni p\}|} \sum_{w \ni p} f^c(X) - f^c(X_{\setminus w})
 
     The mean is over all windows :math:`w` that hide the point :math:`p`; the last window of each
-    axis ends where the axis ends.
+    axis ends with the axis.
 
-    Map ``(targets, batch, *grid)`` of the input, signed, in units of the score. Runs the model
-    forward once, and once for each window.
+    The map is ``(targets, batch, *grid)`` of the input, signed, in units of the score. The model
+    runs forward once, and once for each window.
 
     Attributes
     ----------
     window, stride : int, tuple of int or None
-        For all axes or for each: size of the window, None for an eighth of the axis; and how far
-        apart windows begin, None for half a window.
+        Size of the window (None for an eighth of the axis) and distance between windows (None for
+        half a window), for all axes or for each.
     baseline : float, tuple of float, "mean", "blur" or callable
-        What a window shows instead: see :func:`~eli5k.keras.evidence.baselines.baseline_of`.
+        Content of a hidden window: see :func:`~eli5k.keras.evidence.baselines.baseline_of`.
     fill : float or None
-        The same under its name of earlier versions; None was "mean".
+        Former name of ``baseline``; None was "mean".
 
     References
     ----------
@@ -83,7 +83,7 @@ class Occlusion:
     def __call__(self, run: Run) -> Attribution:
         plain = run.scores()
         run = run.with_classes(plain)
-        # Of whole numbers, too, what hides may lie between two of them until it is asked about.
+        # Until the model runs, even a baseline for whole numbers may lie between two of them.
         image = run.image.astype("float32", copy=False)
         baseline = baseline_of(image, self.baseline)
         windows = _windows(image.shape[1:-1], self.window, self.stride)
@@ -127,8 +127,8 @@ def _for_each_axis(
     values = value if isinstance(value, tuple) else (value,) * len(grid)
     if len(values) != len(grid) or not all(1 <= v <= size for v, size in zip(values, grid)):
         raise ValueError(
-            f"{name} must be from 1 to the size of the input's grid {tuple(grid)}, one number for "
-            f"all axes or a tuple of one for each. Received: {value}"
+            f"{name} must be from 1 to the size of the input's grid {tuple(grid)}: one number for "
+            f"all axes, or a tuple with one for each. Received: {value}"
         )
     return values
 
@@ -145,27 +145,27 @@ class RISE:
 
     .. math:: M^c = \frac{1}{N \cdot E[H]} \sum_{i=1}^N f^c(X \circ H_i) \, H_i
 
-    The masks are grids of ``cells`` that are open with ``probability``, which is :math:`E[H]` at
-    each point: enlarged by linear interpolation, to one cell more than the input has room for, and
-    cut to it at a random shift.
+    The masks are grids of ``cells``, each open with ``probability``, which is :math:`E[H]` at each
+    point. They are enlarged by linear interpolation to one cell more than the input, and cropped at
+    a random shift.
 
-    Map ``(targets, batch, *grid)`` of the input, in units of the score and signed as it is. All of
-    the map is about as high as the mean score: only differences within it mean something. Runs
-    the model forward once, and once for each mask.
+    The map is ``(targets, batch, *grid)`` of the input, in units of the score and with its sign.
+    All values are near the mean score: only differences within the map mean something. The model
+    runs forward once, and once for each mask.
 
     Attributes
     ----------
     masks : int
-        How many are tried; all samples have the same.
+        Number of masks; all samples get the same ones.
     cells : int
-        How many along each axis.
+        Number of cells along each axis.
     probability : float
-        In (0, 1].
+        Probability that a cell is open, in (0, 1].
     baseline : float, tuple of float, "mean", "blur" or callable
-        What a closed mask shows: see :func:`~eli5k.keras.evidence.baselines.baseline_of`. The
-        paper has 0.
+        Content of closed cells: see :func:`~eli5k.keras.evidence.baselines.baseline_of`. The paper
+        uses 0.
     fill : float or None
-        The same under its name of earlier versions; None was "mean".
+        Former name of ``baseline``; None was "mean".
     seed : int
         The same seed gives the same map.
 
@@ -206,7 +206,7 @@ class RISE:
         shown = image - baseline
         cell = [ceil(size / self.cells) for size in grid]
         random = np.random.default_rng(self.seed)
-        # A byte for each cell: the masks themselves are made as they are needed.
+        # A byte for each cell: the masks themselves are made when needed.
         is_open = random.random((self.masks, *[self.cells] * len(grid))) < self.probability
         shifts = random.integers(cell, size=(self.masks, len(grid)))
         maps = np.zeros((plain.explained.shape[1], *image.shape[:-1]), "float32")

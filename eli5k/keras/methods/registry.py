@@ -17,7 +17,7 @@ from eli5k.options import MethodLike
 T = TypeVar("T", bound=Callable[..., Any])
 
 FAMILIES = ("layer", "input", "perturbation", "meta")
-# Those that a reader knows come first in every list.
+# The best known come first in every list.
 FIRST = ("cam", "grad-cam", "gradient", "score-cam", "smooth-grad")
 # Names of earlier versions.
 ALIASES = {"smooth": "smooth-grad", "full-gradient": "full-grad", "contrast": "finer-cam"}
@@ -32,18 +32,18 @@ class Cost:
     forward, backward, to_layer : int
         Passes forward, backward to the input, and backward to a layer.
     method : int
-        How often the method that it wraps is run.
+        Runs of the method that it wraps.
     each : Cost or None
-        What is spent again and again.
+        What is repeated.
     count : int or None
-        How often by default; None if that depends on the model.
+        How many times by default; None if that depends on the model.
     unit : str
-        For each of what.
+        What each repetition is for.
 
     Examples
     --------
     >>> str(Cost(1, each=Cost(1, 1), count=50, unit="step"))
-    '1 forward, and 1 forward, 1 backward for each of 50 steps'
+    '1 forward, plus 1 forward and 1 backward for each of 50 steps'
     """
 
     forward: int = 0
@@ -58,14 +58,14 @@ class Cost:
         parts = [f"{self.forward} forward"] * bool(self.forward)
         parts += [f"{self.backward} backward"] * bool(self.backward)
         parts += [f"{self.to_layer} backward to the layer"] * bool(self.to_layer)
-        parts += ["the method's"] * bool(self.method)
-        once = ", ".join(parts)
+        parts += [f"{self.method} run of the wrapped method"] * bool(self.method)
+        once = " and ".join(parts)
         if self.each is None:
             return once
         plural = f"{self.unit[:-1]}ies" if self.unit.endswith("y") else f"{self.unit}s"
         units = f"{self.count} {plural}" if self.count else self.unit
         again = f"{self.each} for each {'of ' if self.count else ''}{units}"
-        return f"{once}, and {again}" if once else again
+        return f"{once}, plus {again}" if once else again
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,15 @@ class Method:
     title : str
         Name of the method in its paper.
     family : str
-        What it works from: ``"layer"``, ``"input"``, ``"perturbation"`` or ``"meta"``.
+        ``"layer"``, ``"input"``, ``"perturbation"`` or ``"meta"``, for a method that wraps another.
     explain : callable
-        From a :class:`~eli5k.keras.evidence.run.Run` to an
+        Function from a :class:`~eli5k.keras.evidence.run.Run` to an
         :class:`~eli5k.keras.evidence.run.Attribution`.
     what, when : str
         What it does and when to use it, a sentence each.
     cost : Cost
     paper : str
-        Where it was published, with a link.
+        Authors, year and link.
     """
 
     title: str
@@ -140,25 +140,26 @@ def register(
 ) -> Callable[[T], T]:
     """Register a function or a class as a value of ``method=``.
 
-    The docstring says the rest: its first line is ``Title: what it does.``, its ``References`` are
-    the paper.
+    The docstring provides the rest: its first line is ``Title: what it does.``, and its
+    ``References`` are the paper.
 
     Parameters
     ----------
     name : str
     family : str
-        ``"layer"``: a function from the :class:`~eli5k.keras.evidence.probes.Evidence` of a layer
-        to maps. Any other: a function from a :class:`~eli5k.keras.evidence.run.Run` to an
-        :class:`~eli5k.keras.evidence.run.Attribution`, or a class of such objects. A function
-        whose only parameter is called ``evidence`` gets that of the layer or, in the family
+        A method of the family ``"layer"`` is a function from the
+        :class:`~eli5k.keras.evidence.probes.Evidence` of a layer to maps. Any other is a function
+        from a :class:`~eli5k.keras.evidence.run.Run` to an
+        :class:`~eli5k.keras.evidence.run.Attribution`, or a class of such objects. A function whose
+        only parameter is called ``evidence`` gets the evidence of the layer or, in the family
         ``"input"``, of the input.
     cost : Cost
     when : str
         When to use it, in a sentence.
     doc : str, optional
-        Instead of the docstring, for a class that is several methods.
+        Replaces the docstring of a class that implements several methods.
     **parameters
-        Of the class, for this name.
+        Parameters of the class for this name.
 
     Examples
     --------
@@ -187,7 +188,7 @@ def _explain(method: Any, family: str, parameters: dict[str, Any]) -> Callable[[
 
 def _described(doc: str) -> tuple[str, str, str]:
     """Return title, sentence and paper of a docstring."""
-    summary = " ".join(doc.split("\n\n")[0].split())
+    summary = " ".join(doc.split("\n\n", maxsplit=1)[0].split())
     title, _, what = summary.partition(": ")
     found = re.search(r"References\n-+\n(.*?)(?:\n\n|\Z)", doc, re.DOTALL)
     paper = " ".join(found.group(1).split()) if found else ""
@@ -223,15 +224,15 @@ def find_method(method: MethodLike) -> Method:
     Parameters
     ----------
     method : str or callable
-        A key of ``METHODS``, or what maps a :class:`~eli5k.keras.evidence.run.Run` to an
+        A key of ``METHODS``, or a function from a :class:`~eli5k.keras.evidence.run.Run` to an
         :class:`~eli5k.keras.evidence.run.Attribution`.
 
     Raises
     ------
     TypeError
-        If ``method`` is the class of such objects.
+        If ``method`` is a class instead of an object.
     ValueError
-        If there is no such method; the error lists them.
+        If there is no such method; the error lists the existing ones.
 
     Examples
     --------

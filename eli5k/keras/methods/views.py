@@ -27,18 +27,18 @@ class TTA:
 
     .. math:: M^c_p = \frac{1}{|\{v \ni p\}|} \sum_{v \ni p} v^{-1} \left( m^c(v(X)) \right)_p
 
-    The views are all combinations of a flip, or none, of each of some axes, and a scale about the
-    centre. The input keeps its size: of a larger scale its border is cut off, and a point counts
-    only where a view shows it; of a smaller one it is continued by its border.
+    The views are all combinations of flips along some axes and scales about the centre, each turned
+    back afterwards. The input keeps its size: a larger scale crops it, and a point counts only in
+    the views that show it; a smaller scale continues its border.
 
-    Map ``(targets, batch, *grid)`` and signed as the method's. Runs the model forward once, and
-    the method once for each view.
+    The map has the shape and sign of the wrapped method's. The model runs forward once, and the
+    method once for each view.
 
     Attributes
     ----------
     method : str or callable
     flips : tuple of int
-        Axes of the grid: -1 is left to right.
+        Axes of the grid to flip: -1 is left to right.
     scales : tuple of float
 
     References

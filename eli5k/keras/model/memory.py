@@ -16,7 +16,8 @@ import threading
 import types
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -40,6 +41,9 @@ _facts: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Any]]
 _facts = weakref.WeakKeyDictionary()
 _structures: weakref.WeakKeyDictionary[keras.Model, tuple[int, list[_Seen]]]
 _structures = weakref.WeakKeyDictionary()
+# Attributes that a layer changes itself when it runs.
+_own_changes: weakref.WeakKeyDictionary[keras.Layer, set[str]]
+_own_changes = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -94,6 +98,19 @@ def forget(model: keras.Model, key: Hashable, structure: int) -> None:
     """Drop one fact that no longer holds."""
     with _lock:
         _facts.get(model, OrderedDict()).pop((key, structure), None)
+
+
+def weakly(model: keras.Model) -> Callable[[], keras.Model]:
+    """Refer to a model without keeping it alive.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.layers.Flatten()])
+    >>> weakly(model)() is model
+    True
+    """
+    reference: Callable[[], Any] = weakref.ref(model)
+    return reference
 
 
 class NoKeyError(TypeError):
@@ -184,31 +201,61 @@ def structure_of(model: keras.Model) -> int:
     return number + 1
 
 
+@contextmanager
+def own_changes_ignored(model: keras.Model) -> Iterator[None]:
+    """Learn what a model changes itself while it runs.
+
+    These changes don't count: otherwise each run would make all facts about the model stale.
+
+    Examples
+    --------
+    >>> class Counting(keras.layers.Layer):
+    ...     runs = 0
+    ...     def call(self, x):
+    ...         self.runs += 1
+    ...         return x
+    >>> model = keras.Sequential([Counting()])
+    >>> with own_changes_ignored(model):
+    ...     _ = model(keras.ops.ones((1, 1)))
+    >>> before = structure_of(model)
+    >>> _ = model(keras.ops.ones((1, 1)))
+    >>> structure_of(model) == before
+    True
+    """
+    before = [(layer, set(vars(layer)), _Seen(layer)) for layer in all_layers(model)]
+    yield
+    with _lock:
+        for layer, names, seen in before:
+            if changed := seen.changed(layer) | (set(vars(layer)) - names):
+                _own_changes.setdefault(layer, set()).update(changed)
+
+
 class _Seen:
     """Snapshot of a layer: its plain values, and references to other objects."""
 
-    __slots__ = ("get_values", "objects", "reference", "values")
+    __slots__ = ("get_values", "names", "objects", "reference", "values")
 
     def __init__(self, layer: keras.Layer) -> None:
         attributes = vars(layer)
         self.reference = weakref.ref(layer)
-        names: list[str] = [POLICY]
+        self.names = [POLICY]
         self.objects: list[tuple[str, Callable[[Any], bool]]] = []
         # Keras' own layers keep their arguments under public names; TensorFlow adds private ones.
         prefix = "_" if type(layer).__module__.startswith("keras.") else ("_self_", "_trackable")
-        ignored = NOISE | TRAINING if isinstance(layer, keras.Model) else NOISE
+        ignored = NOISE | _own_changes.get(layer, set())
+        ignored |= TRAINING if isinstance(layer, keras.Model) else set()
         for name, value in attributes.items():
             if name in ignored or name.startswith(prefix) or name.endswith(ENDINGS):
                 continue
-            value = _unshadowed(value)
-            if _is_plain(value):
-                names.append(name)
-            elif not isinstance(value, keras.layers.Layer | keras.Variable):
-                snapshot = _snapshot(value)
+            own = _unshadowed(value)
+            if _is_plain(own):
+                self.names.append(name)
+            elif not isinstance(own, keras.layers.Layer | keras.Variable):
+                snapshot = _snapshot(own)
                 if snapshot is not None:
                     self.objects.append((name, snapshot))
         # One C call for all of them, since this runs at each explanation, over all layers.
-        self.get_values = operator.itemgetter(*names)
+        self.get_values = operator.itemgetter(*self.names)
         self.values = self.get_values(attributes)
 
     def is_still(self, layer: keras.Layer) -> bool:
@@ -222,6 +269,21 @@ class _Seen:
             return all(is_same(_unshadowed(attributes[name])) for name, is_same in self.objects)
         except (KeyError, ValueError, TypeError):
             return False  # An attribute is gone, or an array replaced a number.
+
+    def changed(self, layer: keras.Layer) -> set[str]:
+        """Return the names of the attributes that have changed."""
+        attributes = vars(layer)
+        values = self.values if len(self.names) > 1 else (self.values,)
+        plain = {
+            name
+            for name, value in zip(self.names, values)
+            if not (name == POLICY or (_is_plain(now := attributes.get(name)) and now == value))
+        }
+        return plain | {
+            name
+            for name, is_same in self.objects
+            if name not in attributes or not is_same(_unshadowed(attributes[name]))
+        }
 
 
 def _unshadowed(value: Any) -> Any:
@@ -241,8 +303,10 @@ def _snapshot(value: Any) -> Callable[[Any], bool] | None:
     None if that can't be told.
     """
     if isinstance(value, list | dict):
-        plain = _plain_copy(value)
-        return None if plain is None else lambda now: bool(now == plain)
+        kind, plain = type(value), _plain_copy(value)
+        return (
+            None if plain is None else lambda now: type(now) is kind and _plain_copy(now) == plain
+        )
     try:
         reference = weakref.ref(value)
     except TypeError:

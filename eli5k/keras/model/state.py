@@ -9,6 +9,7 @@ import keras
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 
 from eli5k.keras.backends import active_backend
+from eli5k.keras.model.memory import own_changes_ignored, weakly
 from eli5k.keras.model.structure import all_layers
 
 
@@ -86,7 +87,8 @@ def dry_run(function: Callable[[], Any], model: keras.Model) -> None:
     """
     with active_backend().at_inference(model, all_layers):
         build_by_running(function, model)
-    active_backend().dry_run(stateless(function), model, all_layers)
+    with own_changes_ignored(model):
+        active_backend().dry_run(stateless(function), model, all_layers)
 
 
 def compiled(
@@ -103,4 +105,4 @@ def compiled(
     is_new : bool
         See :meth:`eli5k.keras.backends.Backend.compiled`.
     """
-    return active_backend().compiled(stateless(function), model, all_layers, is_new)
+    return active_backend().compiled(stateless(function), weakly(model), all_layers, is_new)

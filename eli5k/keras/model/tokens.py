@@ -30,12 +30,13 @@ def with_token_grids(
     grids = square_patches(image_grid)
     known = []
     for call in calls:
+        tokens = call.tokens
         shape = call.shape or ()
         if len(shape) == rank and not call.in_attention:
             grids.insert(0, grid_of(shape, channels_first))
         elif len(shape) == TOKENS_RANK < rank:
-            call = call._replace(tokens=token_grid(shape[1], grids))
-        known.append(call)
+            tokens = token_grid(shape[1], grids)
+        known.append(call._replace(tokens=tokens))
     return known
 
 

@@ -12,6 +12,7 @@ import pytest
 from keras import ops
 
 from eli5k.keras.model import state as model_state
+from tests.close import assert_close
 from tests.keras.backends.models import DOCS, MonteCarlo, state, stateful
 
 
@@ -40,7 +41,7 @@ class TestResults:
         expected = ops.convert_to_numpy(model(DOCS, training=False))
         for start in range(4):
             docs = DOCS[start : start + count]
-            np.testing.assert_allclose(run(compiled, docs), expected[start : start + count], 1e-5)
+            assert_close(run(compiled, docs), expected[start : start + count])
 
     def test_keep_their_structure(self):
         model = stateful()
@@ -59,9 +60,7 @@ class TestResults:
         model.set_weights([array / 2 for array in model.get_weights()])
         seen.append(run(compiled, DOCS))
         assert np.abs(seen[3] - seen[2]).max() > 1e-3
-        np.testing.assert_allclose(
-            seen[3], ops.convert_to_numpy(model(DOCS, training=False)), rtol=1e-5
-        )
+        assert_close(seen[3], ops.convert_to_numpy(model(DOCS, training=False)))
 
     def test_follow_training(self):
         model = stateful()
@@ -71,7 +70,7 @@ class TestResults:
         model.fit(DOCS, np.zeros(len(DOCS)), verbose=0)
         after = run(compiled, DOCS)
         assert np.abs(after - before).max() > 1e-4
-        np.testing.assert_allclose(after, model.predict(DOCS, verbose=0), rtol=1e-5)
+        assert_close(after, model.predict(DOCS, verbose=0))
 
 
 class TestModel:
@@ -83,7 +82,7 @@ class TestModel:
         for _ in range(1000):
             last = run(compiled, DOCS[:1])
         assert state(model) == before
-        np.testing.assert_allclose(last, first, rtol=1e-6)
+        assert_close(last, first)
 
     def test_keeps_counting_by_itself(self):
         """What is forgotten is only what a compiled function assigned."""
@@ -136,7 +135,7 @@ class TestErrors:
         fails = False
         for _ in range(3):
             output = ops.convert_to_numpy(compiled(ops.convert_to_tensor(DOCS)))
-            np.testing.assert_allclose(output, expected, rtol=1e-5)
+            assert_close(output, expected)
 
 
 class TestThreads:
@@ -162,4 +161,4 @@ class TestThreads:
         assert not errors
         assert len(outputs) == 8 * len(DOCS)
         for (_, row), output in outputs.items():
-            np.testing.assert_allclose(output, expected[row], rtol=1e-5)
+            assert_close(output, expected[row])

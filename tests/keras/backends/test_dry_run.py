@@ -116,6 +116,7 @@ class WithSpareLayer(keras.Model):
 
 
 class TestUnbuilt:
+    @pytest.mark.filterwarnings(r"ignore:`build\(\)` was called on layer:UserWarning")
     def test_layer_that_is_never_called_lets_no_seed_move(self):
         model = WithSpareLayer()
         shapes_of(model, "last")

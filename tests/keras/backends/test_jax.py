@@ -8,6 +8,7 @@ import pytest
 from keras import layers, ops
 
 import eli5k
+from tests.close import assert_close
 from tests.keras.backends.models import DOCS, MonteCarlo, state, stateful
 
 if keras.config.backend() != "jax":
@@ -113,8 +114,8 @@ class TestUntraceable:
         before = state(model)
         for _ in range(2):
             [found] = eli5k.explain_prediction(model, DOC, targets=[1], layer="last").targets
-            np.testing.assert_allclose(found.attribution, expected.attribution, atol=1e-7)
-            np.testing.assert_allclose(found.score, expected.score, rtol=1e-6)
+            assert_close(found.attribution, expected.attribution)
+            assert_close(found.score, expected.score)
         assert state(model) == before
 
     def test_if_behind_the_layer(self):
@@ -129,4 +130,4 @@ class TestUntraceable:
         [found] = eli5k.explain_prediction(model, DOC, targets=[1], layer="last").targets
         activations = ops.convert_to_numpy(model.last(DOC))[0]
         weights = 3 * model.head.get_weights()[0][:, 1] / 36
-        np.testing.assert_allclose(found.attribution, activations @ weights, atol=1e-7)
+        assert_close(found.attribution, activations @ weights)

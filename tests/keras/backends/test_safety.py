@@ -12,6 +12,7 @@ from keras.src import backend as keras_backend
 
 import eli5k
 from eli5k.keras.evidence.probes import Layer, Probe
+from tests.close import assert_close
 from tests.keras.backends.models import DOCS, MonteCarlo, state, stateful
 
 pytestmark = pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
@@ -127,14 +128,14 @@ class TestErrors:
 
         assert state(model) == before
         assert not any("call" in vars(layer) for layer in model.layers)
-        np.testing.assert_allclose(model.predict(DOCS, verbose=0), prediction, rtol=1e-6)
-        np.testing.assert_allclose(attribution(model), expected, atol=1e-7)
+        assert_close(model.predict(DOCS, verbose=0), prediction)
+        assert_close(attribution(model), expected)
         for one in (model, twin):
             one.compile("sgd", "sparse_categorical_crossentropy")
             one.fit(DOCS, CLASSES, shuffle=False, verbose=0)
         assert state(model) != before
         for found, weight in zip(model.get_weights(), twin.get_weights()):
-            np.testing.assert_allclose(found, weight, atol=1e-6)
+            assert_close(found, weight)
 
 
 class TestManyExplanations:
@@ -144,7 +145,7 @@ class TestManyExplanations:
         for _ in range(1000):
             last = attribution(model)
         assert state(model) == before
-        np.testing.assert_allclose(last, first, atol=1e-7)
+        assert_close(last, first)
 
 
 class TestTraining:
@@ -163,7 +164,7 @@ class TestTraining:
         for found, at_the_time in zip(maps, weights):
             fresh = stateful()
             fresh.set_weights(at_the_time)
-            np.testing.assert_allclose(found, attribution(fresh), atol=1e-6)
+            assert_close(found, attribution(fresh))
         assert np.abs(maps[2] - maps[0]).max() > 1e-5
 
     def test_between_explanations(self):
@@ -177,7 +178,7 @@ class TestTraining:
         assert np.abs(after - before).max() > 1e-5
         fresh = stateful()
         fresh.set_weights(model.get_weights())
-        np.testing.assert_allclose(after, attribution(fresh), atol=1e-7)
+        assert_close(after, attribution(fresh))
 
 
 class TestRandomLayers:
@@ -186,7 +187,7 @@ class TestRandomLayers:
         before = state(model)
         first = attribution(model)
         for _ in range(2):
-            np.testing.assert_allclose(attribution(model), first, atol=1e-7)
+            assert_close(attribution(model), first)
         assert state(model) == before
 
 
@@ -210,7 +211,7 @@ class TestThreads:
             try:
                 while len(found) < 8 * len(DOCS) and not errors:
                     output = ops.convert_to_numpy(model(DOCS, training=False))
-                    np.testing.assert_allclose(output, prediction, rtol=1e-5)
+                    assert_close(output, prediction)
             except Exception as error:
                 errors.append(error)
 
@@ -224,7 +225,7 @@ class TestThreads:
         assert not errors
         assert len(found) == 8 * len(DOCS)
         for row, attributions in found:
-            np.testing.assert_allclose(attributions, expected[row], atol=1e-7)
+            assert_close(attributions, expected[row])
         assert state(model) == before
 
 

@@ -11,6 +11,7 @@ import pytest
 from keras import layers
 
 import eli5k
+from tests.close import assert_close
 from tests.keras.backends.models import DOCS, MonteCarlo, state, stateful
 
 if keras.config.backend() != "torch":
@@ -40,7 +41,7 @@ class TestModes:
             modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
             for targets in ([0, 2], [2]):
                 found = attributions(model, torch.as_tensor(DOC), targets=targets, method=method)
-                np.testing.assert_array_equal(found[-1], expected[-1])
+                assert_close(found[-1], expected[-1])
             assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == modes
         assert torch.is_grad_enabled()
 
@@ -67,7 +68,7 @@ class TestModes:
         expected = attributions(model, method=method)
         with keras.device("meta"):
             found = attributions(model, method=method)
-        np.testing.assert_array_equal(found, expected)
+        assert_close(found, expected)
 
     @pytest.mark.parametrize("method", ["grad-cam", "gradient"])
     def test_model_that_was_made_in_inference_mode(self, method):
@@ -75,7 +76,7 @@ class TestModes:
         with torch.inference_mode():
             model = stateful()
         assert all(variable.value.is_inference() for variable in model.variables)
-        np.testing.assert_array_equal(attributions(model, method=method), expected)
+        assert_close(attributions(model, method=method), expected)
 
     def test_model_that_is_built_by_its_explanation_can_be_trained(self):
         model = keras.Sequential(
@@ -189,7 +190,7 @@ class TestModules:
         slope = np.where(activations > 0, 1, 0).mean(axis=(0, 1)) / activations[..., 0].size
         kernel = model.head.get_weights()[0]
         expected = [activations @ (slope * kernel[:, target]) for target in range(3)]
-        np.testing.assert_allclose(maps, expected, atol=1e-7)
+        assert_close(maps, expected)
 
     def test_keep_their_training_flags(self):
         model = Wrapped()
@@ -226,7 +227,7 @@ class TestModules:
 
         with ThreadPoolExecutor(8) as threads:
             for found in threads.map(work, range(8)):
-                np.testing.assert_array_equal(found, [expected] * 20)
+                assert_close(found, [expected] * 20)
         assert training_flags(model) == flags
 
     def test_operation_without_a_rule_for_several_gradients(self):

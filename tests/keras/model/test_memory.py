@@ -13,6 +13,7 @@ from keras import layers
 from eli5k import explain_prediction
 from eli5k.keras.model import memory
 from eli5k.keras.model.memory import FACTS_PER_MODEL, remember, structure_of
+from tests.close import assert_close
 from tests.zoo import (
     SHAPE,
     STRUCTURES,
@@ -115,8 +116,7 @@ def assert_explained_as_it_is(model, fresh):
             for one in (model, fresh)
         )
         assert found.score == pytest.approx(expected.score, abs=1e-6)
-        scale = np.abs(expected.attribution).max()
-        np.testing.assert_allclose(found.attribution, expected.attribution, atol=1e-5 * scale)
+        assert_close(found.attribution, expected.attribution)
 
 
 def explained_thrice(model):

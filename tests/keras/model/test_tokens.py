@@ -9,7 +9,7 @@ from keras import layers
 
 from eli5k import explain_prediction, explain_predictions
 from eli5k.keras import attribute
-from eli5k.keras.methods import METHODS, RISE, Occlusion, Smooth
+from eli5k.keras.methods import METHODS, RISE, IntegratedGradients, Occlusion, Smooth
 from eli5k.keras.model.survey import survey
 from eli5k.keras.model.tokens import square_patches, token_grid
 from tests.zoo import noise, run_layers
@@ -165,12 +165,14 @@ class TestMaps:
         np.testing.assert_allclose(maps, expected.reshape(2, *GRID), atol=1e-5)
 
     # test_closed_form is about CAM, which needs global average pooling.
+    @pytest.mark.filterwarnings("ignore:Guided backpropagation guides:eli5k.ExplanationWarning")
     @pytest.mark.parametrize("method", sorted(METHODS.keys() - {"cam"}))
     def test_every_method(self, method, one_transformer):
         quick = {
             "rise": RISE(masks=20),
             "occlusion": Occlusion(window=8, stride=8),
-            "smooth": Smooth(samples=2),
+            "smooth-grad": Smooth(samples=2),
+            "integrated-gradients": IntegratedGradients(steps=4),
             "square-grad": Smooth(samples=2, kind="square"),
             "var-grad": Smooth(samples=2, kind="variance"),
         }
