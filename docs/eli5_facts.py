@@ -1,10 +1,10 @@
-"""Put the same questions to eli5 and to eli5k, and write down what each does.
+"""Run the same cases through eli5 and eli5k, and write down the results.
 
     python docs/eli5_facts.py            # writes docs/eli5-facts.rst, in half a minute
     python docs/eli5_facts.py --all      # and counts over keras.applications, in ten minutes
 
 Needs ``eli5==0.16.0`` and TensorFlow. Every cell of the table is computed here, from what a call
-returned or raised; the models are small, with seeded random weights.
+returned or raised. The models are small, with seeded random weights.
 """
 
 from __future__ import annotations

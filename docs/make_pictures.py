@@ -1,4 +1,4 @@
-"""Make the pictures of the documentation, and the outputs of the tutorial, by running the library.
+"""Make the pictures of the documentation and the outputs of the tutorial.
 
     python docs/make_pictures.py                # docs/images/*.png
     python docs/make_pictures.py --notebook     # and the outputs in notebooks/*.ipynb
@@ -38,7 +38,7 @@ FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
 def panel(name: str) -> Image.Image:
-    """A photograph in the size of a panel."""
+    """A photograph at the size of a panel."""
     picture = Image.open(PHOTOS[name])
     size = (WIDTH, WIDTH * picture.height // picture.width)
     return picture.resize(size, Image.Resampling.LANCZOS)
