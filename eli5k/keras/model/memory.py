@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 
 from eli5k.keras.model.structure import all_layers
 
@@ -36,6 +37,11 @@ TRAINING |= {"steps_per_execution", "stop_training", "test_function", "train_fun
 POLICY = "_dtype_policy"
 # Used only while a layer is built or trained.
 ENDINGS = ("initializer", "regularizer", "constraint")
+
+# An array of so many numbers is compared by value at each explanation; of a larger one, only
+# whether it is still the same array.
+SMALL = 1000
+UNKNOWN = object()
 
 _facts: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Any]]
 _facts = weakref.WeakKeyDictionary()
@@ -302,11 +308,9 @@ def _snapshot(value: Any) -> Callable[[Any], bool] | None:
 
     None if that can't be told.
     """
-    if isinstance(value, list | dict):
-        kind, plain = type(value), _plain_copy(value)
-        return (
-            None if plain is None else lambda now: type(now) is kind and _plain_copy(now) == plain
-        )
+    kind, frozen = type(value), _frozen(value)
+    if frozen is not UNKNOWN:
+        return lambda now: type(now) is kind and _frozen(now) == frozen
     try:
         reference = weakref.ref(value)
     except TypeError:
@@ -314,8 +318,18 @@ def _snapshot(value: Any) -> Callable[[Any], bool] | None:
     return lambda now: now is reference()
 
 
-def _plain_copy(value: Any) -> Any:
-    """Copy a list or dict of plain values, or return None."""
+def _frozen(value: Any) -> Any:
+    """Copy numbers, strings, small arrays, and nested lists and dicts of them, to compare later.
+
+    What can't be copied is UNKNOWN.
+    """
+    if isinstance(value, PLAIN):
+        return value
+    if isinstance(value, np.ndarray) and value.size <= SMALL and value.dtype != object:
+        return value.shape, value.dtype.str, value.tobytes()
     if isinstance(value, dict):
-        return dict(value) if all(map(_is_plain, (*value, *value.values()))) else None
-    return list(value) if all(map(_is_plain, value)) else None
+        value = value.items()
+    elif not isinstance(value, list | tuple):
+        return UNKNOWN
+    parts = tuple(map(_frozen, value))
+    return UNKNOWN if any(part is UNKNOWN for part in parts) else parts

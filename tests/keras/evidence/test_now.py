@@ -116,8 +116,10 @@ class TestChangedLayer:
             (lambda: layers.LeakyReLU(0.3), lambda layer: setattr(layer, "negative_slope", -2.0)),
             (lambda: Scaled(1.0), lambda layer: setattr(layer, "factor", -3.0)),
             (lambda: Scaled([1.0]), lambda layer: layer.factor.__setitem__(0, -3.0)),
+            (lambda: Scaled([[1.0]]), lambda layer: layer.factor[0].__setitem__(0, -3.0)),
+            (lambda: Scaled(np.ones(1)), lambda layer: layer.factor.__setitem__(0, -3.0)),
         ],
-        ids=["rescaling", "leaky relu", "own argument", "own list"],
+        ids=["rescaling", "leaky relu", "own argument", "own list", "nested", "array"],
     )
     def test_is_seen(self, make, change):
         changing = make()
