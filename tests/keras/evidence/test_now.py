@@ -215,12 +215,11 @@ class Branching(keras.Model):
     def call(self, x):
         for layer in self.net[:-1]:
             x = layer(x)
-        if float(keras.ops.sum(x)) > 1e9:
+        if keras.ops.sum(x) > 1e9:  # JAX has no float() of what it differentiates.
             x = -x
         return self.net[-1](x)
 
 
-@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad:UserWarning")
 class TestUntraceable:
     def test_python_branch_on_a_tensor(self):
         assert_all_are(
@@ -229,7 +228,7 @@ class TestUntraceable:
 
     def test_callable_with_a_branch(self):
         def score(outputs):
-            return outputs[:, 1] if float(outputs[0, 1]) > -1e9 else outputs[:, 0]
+            return outputs[:, 1] if outputs[0, 1] > -1e9 else outputs[:, 0]
 
         model = functional(net_layers())
         assert_all_are(maps_of(model, targets=[score]), maps_of(model, targets=[1])[0])
