@@ -97,6 +97,7 @@ class TestExplain:
         assert run("explain", models / "colours.h5", "red.png", "--out", "out") == 0
         assert Path("out/red.png").exists()
 
+    @pytest.mark.filterwarnings("ignore:The object being serialized includes a .lambda:UserWarning")
     def test_the_loss_that_a_model_was_trained_with_is_not_needed(self, models, here):
         model = colours_model()
         model.compile(loss=lambda y_true, y_pred: y_pred)

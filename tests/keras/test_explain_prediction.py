@@ -469,6 +469,7 @@ class TestOutputs:
 
 class TestPrecision:
     @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+    @pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64:UserWarning")  # of JAX
     def test_close_to_the_map_in_single_precision(self, policy):
         net = net_layers()
         before = keras.config.dtype_policy()
