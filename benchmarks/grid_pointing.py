@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from methods import is_slow
 from PIL import Image, ImageOps
 from run import rst_table
 
@@ -141,7 +140,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("methods", nargs="*", default=list(METHODS))
     parser.add_argument("--montages", type=int, default=24)
-    parser.add_argument("--slow-montages", type=int, default=12, help="for methods of many runs")
     parser.add_argument("--rst", help="file to write the table to")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", eli5k.ExplanationWarning)
@@ -151,8 +149,7 @@ def main() -> None:
     print(f"{len(photos)} photographs: {', '.join(NAMES[photo.label] for photo in photos)}")
     columns: dict[str, dict[str, object]] = {"peak": {}, "heat": {}, "model runs": {}}
     for name in arguments.methods:
-        count = arguments.slow_montages if is_slow(METHODS[name].cost) else arguments.montages
-        peaks, heat, seconds = play(model, montages[:count], name)
+        peaks, heat, seconds = play(model, montages, name)
         columns["peak"][name] = f"{peaks.sum()} of {len(peaks)}"
         columns["heat"][name] = float(heat.mean())
         columns["model runs"][name] = str(METHODS[name].cost)
