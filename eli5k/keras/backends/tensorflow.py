@@ -59,7 +59,9 @@ def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[
 
     dtypes = [tensor.dtype for tensor, flows in zip(tapped, connected) if flows]
     # A loop in the graph takes as long to build for a hundred targets as for one.
-    stacked = iter(tf.map_fn(connected_gradients, seeds, dtypes) if dtypes else [])
+    stacked = iter(
+        tf.map_fn(connected_gradients, seeds, fn_output_signature=dtypes) if dtypes else []
+    )
     return (scores, rest), tapped, [next(stacked) if flows else None for flows in connected]
 
 

@@ -38,10 +38,13 @@ def _shadow(
             function = replacement if threading.get_ident() == thread else original
             return function(*args, **kwargs)
 
-        # Another thread may save the model meanwhile, with the name of an activation.
-        update_wrapper(shadow, original).shadowed = original  # type: ignore[attr-defined]
         attributes = vars(owner)
         before = attributes.get(name)
+        # Another thread may save the model meanwhile, with the name of an activation.
+        update_wrapper(shadow, original)
+        # Or look at the layer: what is there without any hook, and is it the layer's own?
+        shadow.shadowed = getattr(original, "shadowed", original)  # type: ignore[attr-defined]
+        shadow.is_added = getattr(before, "is_added", before is None)  # type: ignore[attr-defined]
         try:
             attributes[name] = shadow
             yield

@@ -228,11 +228,11 @@ def own_changes_ignored(model: keras.Model) -> Iterator[None]:
     >>> structure_of(model) == before
     True
     """
-    before = [(layer, set(vars(layer)), _Seen(layer)) for layer in all_layers(model)]
+    before = [(layer, _attributes(layer).keys(), _Seen(layer)) for layer in all_layers(model)]
     yield
     with _lock:
         for layer, names, seen in before:
-            if changed := seen.changed(layer) | (set(vars(layer)) - names):
+            if changed := seen.changed(layer) | (_attributes(layer).keys() - names):
                 _own_changes.setdefault(layer, set()).update(changed)
 
 
@@ -242,7 +242,7 @@ class _Seen:
     __slots__ = ("get_values", "names", "objects", "reference", "values")
 
     def __init__(self, layer: keras.Layer) -> None:
-        attributes = vars(layer)
+        attributes = _attributes(layer)
         self.reference = weakref.ref(layer)
         self.names = [POLICY]
         self.objects: list[tuple[str, Callable[[Any], bool]]] = []
@@ -253,11 +253,10 @@ class _Seen:
         for name, value in attributes.items():
             if name in ignored or name.startswith(prefix) or name.endswith(ENDINGS):
                 continue
-            own = _unshadowed(value)
-            if _is_plain(own):
+            if _is_plain(value):
                 self.names.append(name)
-            elif not isinstance(own, keras.layers.Layer | keras.Variable):
-                snapshot = _snapshot(own)
+            elif not isinstance(value, keras.layers.Layer | keras.Variable):
+                snapshot = _snapshot(value)
                 if snapshot is not None:
                     self.objects.append((name, snapshot))
         # One C call for all of them, since this runs at each explanation, over all layers.
@@ -272,13 +271,16 @@ class _Seen:
         try:
             if self.get_values(attributes) != self.values:
                 return False
-            return all(is_same(_unshadowed(attributes[name])) for name, is_same in self.objects)
+            for name, is_same in self.objects:
+                if not is_same(_unshadowed(attributes[name])):
+                    return False
         except (KeyError, ValueError, TypeError):
             return False  # An attribute is gone, or an array replaced a number.
+        return True
 
     def changed(self, layer: keras.Layer) -> set[str]:
         """Return the names of the attributes that have changed."""
-        attributes = vars(layer)
+        attributes = _attributes(layer)
         values = self.values if len(self.names) > 1 else (self.values,)
         plain = {
             name
@@ -288,8 +290,17 @@ class _Seen:
         return plain | {
             name
             for name, is_same in self.objects
-            if name not in attributes or not is_same(_unshadowed(attributes[name]))
+            if name not in attributes or not is_same(attributes[name])
         }
+
+
+def _attributes(layer: keras.Layer) -> dict[str, Any]:
+    """Attributes of a layer without hooks, which other threads open and close meanwhile."""
+    return {
+        name: _unshadowed(value)
+        for name, value in dict(vars(layer)).items()
+        if not (callable(value) and getattr(value, "is_added", False))
+    }
 
 
 def _unshadowed(value: Any) -> Any:

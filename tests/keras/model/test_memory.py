@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from contextlib import ExitStack
 
 import keras
 import numpy as np
@@ -12,7 +13,13 @@ from keras import layers
 
 from eli5k import explain_prediction
 from eli5k.keras.model import memory
-from eli5k.keras.model.memory import FACTS_PER_MODEL, remember, structure_of
+from eli5k.keras.model.hooks import forward_hook, preactivation_hook
+from eli5k.keras.model.memory import (
+    FACTS_PER_MODEL,
+    own_changes_ignored,
+    remember,
+    structure_of,
+)
 from tests.close import assert_close
 from tests.zoo import (
     SHAPE,
@@ -216,3 +223,30 @@ def test_new_weights_are_used_and_new_arrays_are_not_kept():
     gc.collect()
     assert owner() is None
     assert explanation.image.size == SHAPE[:2]
+
+
+class TestOpenHooks:
+    """Another thread may have hooks open while a model is looked at."""
+
+    def test_are_no_change_of_the_model(self):
+        layer = layers.Dense(2, activation="relu")
+        model = keras.Sequential([keras.Input((3,)), layer])
+        before = structure_of(model)
+        with forward_hook(layer, lambda x: x), preactivation_hook(layer, lambda x: x):
+            assert structure_of(model) == before
+            with own_changes_ignored(model):
+                pass
+        assert structure_of(model) == before
+        layer.activation = keras.activations.tanh
+        assert structure_of(model) != before
+
+    def test_that_close_meanwhile_are_no_own_change(self):
+        layer = layers.Dense(2, activation="relu")
+        model = keras.Sequential([keras.Input((3,)), layer])
+        with ExitStack() as stack:
+            stack.enter_context(preactivation_hook(layer, lambda x: x))
+            with own_changes_ignored(model):
+                stack.close()
+        before = structure_of(model)
+        layer.activation = keras.activations.tanh
+        assert structure_of(model) != before
