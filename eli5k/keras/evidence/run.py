@@ -127,8 +127,10 @@ class Run:
         image = image.astype(dtype, copy=False)
         if self.survey.channels_first:
             image = np.moveaxis(image, -1, 1)
-        flat = [array[samples] for array in keras.tree.flatten(self.inputs)]
-        flat[self.survey.image_index] = image
+        flat = [
+            image if index == self.survey.image_index else array[samples]
+            for index, array in enumerate(keras.tree.flatten(self.inputs))
+        ]
         return replace(
             self,
             inputs=keras.tree.pack_sequence_as(self.inputs, flat),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from eli5k.options import MethodLike
 @register(
     "tta",
     "meta",
-    Cost(1, each=Cost(method=1), count=6, unit="view"),
+    Cost(each=Cost(method=1), count=6, unit="view"),
     "For sharper and more complete maps of a layer.",
 )
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class TTA:
     back afterwards. The input keeps its size: a larger scale crops it, and a point counts only in
     the views that show it; a smaller scale continues its border.
 
-    The map has the shape and sign of the wrapped method's. The model runs forward once, and the
-    method once for each view.
+    The map has the shape and sign of the wrapped method's. The method runs once for each view, the
+    plain input among them.
 
     Attributes
     ----------
@@ -70,22 +69,23 @@ class TTA:
 
     def __call__(self, run: Run) -> Attribution:
         explain = find_method(self.method).explain
-        scores = run.scores()
-        run = run.with_classes(scores)
         image = run.image
         factors = self._factors(image.ndim - 2)
-        total: Any = None
-        for chunk in chunks(run, len(factors)):
-            zooms = factors[chunk.numbers]
+        # The plain input says which classes are explained; mostly, it is one of the views.
+        plain = explain(run)
+        run = run.with_classes(plain.scores)
+        is_plain = (factors == 1).all(axis=1)
+        total = plain.maps * np.float32(is_plain.sum())
+        others = factors[~is_plain]
+        for chunk in chunks(run, len(others)) if len(others) else ():
+            zooms = others[chunk.numbers]
             channels = np.moveaxis(image[chunk.samples].astype("float32", copy=False), -1, 1)
             views = np.moveaxis(_zoom(channels, zooms), 1, -1)
-            answer = explain(run.perturbed(views, chunk.samples))
-            maps = np.moveaxis(_zoom(np.moveaxis(answer.maps, 0, 1), 1 / zooms), 1, 0)
-            if total is None:
-                total = np.zeros((len(maps), len(image), *maps.shape[2:]), "float32")
+            maps = explain(run.perturbed(views, chunk.samples)).maps
+            maps = np.moveaxis(_zoom(np.moveaxis(maps, 0, 1), 1 / zooms), 1, 0)
             add_perturbed(total, chunk, maps * _shown(zooms, maps.shape[2:]))
         times_shown = _shown(factors, total.shape[2:]).sum(axis=0)
-        return answer._replace(scores=scores, maps=total / np.maximum(times_shown, 1))
+        return plain._replace(maps=total / np.maximum(times_shown, 1))
 
     def _factors(self, rank: int) -> np.ndarray:
         """Factor of each axis in each view, ``(views, axes)``.
