@@ -73,10 +73,9 @@ def grad_cam(evidence: Evidence) -> Tensor:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> activations = np.array([[[2.0, 1.0], [4.0, 0.0]]], "float32")  # Two pixels, two channels.
-    >>> gradients = np.array([[[[1.0, -1.0], [3.0, -1.0]]]], "float32")  # Of one target.
-    >>> np.asarray(grad_cam(Evidence(activations, gradients))).tolist()
+    >>> activations = ops.convert_to_tensor([[[2.0, 1.0], [4.0, 0.0]]])  # Two pixels, two channels.
+    >>> gradients = ops.convert_to_tensor([[[[1.0, -1.0], [3.0, -1.0]]]])  # Of one target.
+    >>> ops.convert_to_numpy(grad_cam(Evidence(activations, gradients))).tolist()
     [[[3.0, 8.0]]]
     """
     weights = channel_weights(evidence.gradients)
@@ -123,10 +122,10 @@ def grad_cam_plus_plus(evidence: Evidence) -> Tensor:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> activations = np.array([[[2.0], [1.0]]], "float32")  # Two pixels, one channel.
-    >>> gradients = np.array([[[[1.0], [-1.0]]]], "float32")  # alpha = 1 / (2 + 3)
-    >>> np.asarray(grad_cam_plus_plus(Evidence(activations, gradients))).round(3).tolist()
+    >>> activations = ops.convert_to_tensor([[[2.0], [1.0]]])  # Two pixels, one channel.
+    >>> gradients = ops.convert_to_tensor([[[[1.0], [-1.0]]]])  # alpha = 1 / (2 + 3)
+    >>> map = ops.convert_to_numpy(grad_cam_plus_plus(Evidence(activations, gradients)))
+    >>> map.round(3).tolist()
     [[[0.4..., 0.2...]]]
     """
     activations, gradients = evidence

@@ -102,8 +102,8 @@ def preactivation_hook(layer: keras.Layer, fn: Callable[[Tensor], Tensor]) -> It
     >>> import keras
     >>> layer = keras.layers.Dense(1, activation="relu", kernel_initializer="ones")
     >>> with preactivation_hook(layer, lambda tensor: tensor + 5):
-    ...     float(layer(keras.ops.full((1, 1), -3.0))[0, 0])
-    2.0
+    ...     keras.ops.convert_to_numpy(layer(keras.ops.full((1, 1), -3.0))).tolist()
+    [[2.0]]
     """
     if not callable(getattr(layer, "activation", None)):
         with forward_hook(layer, fn):
