@@ -24,10 +24,10 @@ def stateless(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Examples
     --------
-    >>> variable = keras.Variable(1.0)
-    >>> _ = stateless(lambda: variable.assign(2.0))()
-    >>> float(variable)
-    1.0
+    >>> variable = keras.Variable([1.0])
+    >>> _ = stateless(lambda: variable.assign([2.0]))()
+    >>> keras.ops.convert_to_numpy(variable).tolist()
+    [1.0]
     """
 
     def run(*args: Any) -> Any:
