@@ -107,9 +107,10 @@ def explain_prediction_keras(
 
     Examples
     --------
-    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3, name="conv")]
-    >>> layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
-    >>> model = keras.Sequential(layers)
+    >>> conv = keras.layers.Conv2D(2, 3, kernel_initializer="ones", name="conv")
+    >>> dense = keras.layers.Dense(3, kernel_initializer="ones")
+    >>> pool = keras.layers.GlobalAveragePooling2D()
+    >>> model = keras.Sequential([keras.Input((8, 8, 1)), conv, pool, dense])
     >>> explanation = explain_prediction_keras(model, np.ones((1, 8, 8, 1)), targets=[2])
     >>> explanation.layer, explanation.targets[0].heatmap.shape
     ('conv', (6, 6))

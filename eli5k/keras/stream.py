@@ -66,8 +66,8 @@ def explain_predictions(
     Examples
     --------
     >>> import numpy as np
-    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)]
-    >>> layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3, kernel_initializer="ones")]
+    >>> layers += [keras.layers.Flatten(), keras.layers.Dense(3, kernel_initializer="ones")]
     >>> model = keras.Sequential(layers)
     >>> explanations = explain_predictions(model, np.ones((5, 8, 8, 1)), targets=[2])
     >>> [explanation.targets[0].target for explanation in explanations]
