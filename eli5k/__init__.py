@@ -13,7 +13,9 @@ from eli5k.base import (
     BlankMapWarning,
     Explanation,
     ExplanationWarning,
+    MisplacedMapWarning,
     TargetExplanation,
+    UnscaledInputWarning,
 )
 from eli5k.explain import explain_prediction
 from eli5k.formatters import (
@@ -36,7 +38,9 @@ __all__ = [
     "BlankMapWarning",
     "Explanation",
     "ExplanationWarning",
+    "MisplacedMapWarning",
     "TargetExplanation",
+    "UnscaledInputWarning",
     "explain_prediction",
     "explain_prediction_keras",
     "explain_predictions",

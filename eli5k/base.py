@@ -40,6 +40,17 @@ class AmbiguousOutputWarning(ExplanationWarning):
     """Warning that a model has several outputs: the first is explained."""
 
 
+class MisplacedMapWarning(ExplanationWarning):
+    """Warning that the cells of a map don't look at the places where they are drawn."""
+
+
+class UnscaledInputWarning(ExplanationWarning):
+    """Warning that a document has other values than the model was trained on."""
+
+
+# Frame of a map over the whole picture: left, top, right, bottom.
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+
 # Warnings of the explanation in progress, separate for each thread and task.
 _collected: ContextVar[list[ExplanationWarning] | None] = ContextVar("collected", default=None)
 
@@ -158,6 +169,14 @@ class Explanation:
         Path of the document, if it came from a file.
     warnings : list of ExplanationWarning
         The warnings about this document.
+    frame : tuple of float
+        ``(left, top, right, bottom)``: where the heatmaps lie, in shares of the picture's width
+        and height. The default is the whole picture. A crop has less; a padded picture has values
+        below 0 and above 1.
+    input : str or None
+        Name of the explained input, if the model has several images.
+    others : list of Explanation
+        Explanations of the model's other images, with ``input="all"``.
 
     Examples
     --------
@@ -180,3 +199,6 @@ class Explanation:
     output: str | None = field(default=None, repr=False)
     source: str | None = field(default=None, repr=False)
     warnings: list[ExplanationWarning] = field(default_factory=list, repr=False)
+    frame: tuple[float, float, float, float] = field(default=WHOLE, repr=False)
+    input: str | None = field(default=None, repr=False)
+    others: list[Explanation] = field(default_factory=list, repr=False)

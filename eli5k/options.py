@@ -33,6 +33,8 @@ class Options:
         Names of the classes.
     output : str, int or None
         Which of several outputs to explain.
+    input : str, int or None
+        Which of several image inputs to explain, by name or index; None for the first.
     logits : bool
         Explain the score before the final softmax or sigmoid.
     preprocess : callable or None
@@ -63,6 +65,7 @@ class Options:
     top_targets: int | None = None
     target_names: Sequence[str] | Mapping[int, str] | None = None
     output: str | int | None = None
+    input: str | int | None = None
     logits: bool = False
     preprocess: Callable[..., Any] | None = None
     reshape: Callable[..., Any] | None = None
