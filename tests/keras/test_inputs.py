@@ -452,7 +452,7 @@ class TestImageArgument:
     def test_goes_before_a_picture_in_doc(self):
         shown, seen = Image.new("RGB", (9, 9)), Image.fromarray(pixels())
         document = read_document(MODEL, seen, image=shown)
-        assert document.pictures[0].tobytes() == shown.tobytes()
+        assert document.picture(0).tobytes() == shown.tobytes()
         np.testing.assert_array_equal(document.inputs[0], pixels())
 
     @pytest.mark.parametrize("image", [3, np.zeros((4, 4, 3)), b"bytes", ["a.png"]])
