@@ -23,6 +23,7 @@ from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, is_image_model, read_document, takes_images
 from eli5k.keras.methods import Method, find_method, names_without_layer
 from eli5k.keras.model.interface import image_inputs
+from eli5k.keras.scaling import warnings_of_scale
 from eli5k.options import MethodLike, Options
 
 # eli5 documents these for every estimator; they mean nothing for an image.
@@ -187,7 +188,8 @@ def explain_batch(
     with collected_warnings() as about_all:
         answer = explain_samples(run, options.method)
     called = _called(answer, target, names)
-    about_each = warnings_about(run, answer, called)
+    unscaled = [None] * run.count if options.preprocess else warnings_of_scale(run)
+    about_each = warnings_about(run, answer, called, unscaled)
     common = _common(run, answer, method)
     explanations = []
     for row, document in enumerate(documents[:n_valid]):

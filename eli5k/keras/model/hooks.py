@@ -76,13 +76,44 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iter
     >>> float(layer(3.0))
     6.0
     """
-    # A quantized layer runs its quantized_call instead of call.
-    quantized = getattr(layer, "quantization_mode", None) is not None
 
     def replace(original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: fn(original(*args, **kwargs))
 
-    with _shadow(layer, "quantized_call" if quantized else "call", replace):
+    with _shadow(layer, _method_of(layer), replace):
+        yield
+
+
+def _method_of(layer: keras.Operation) -> str:
+    # A quantized layer runs its quantized_call instead of call.
+    quantized = getattr(layer, "quantization_mode", None) is not None
+    return "quantized_call" if quantized else "call"
+
+
+@contextmanager
+def input_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Pass the first input of ``layer`` through ``fn`` while the context is open.
+
+    Parameters
+    ----------
+    layer : keras.Operation
+        A layer, at any depth of any model.
+    fn : callable
+        Function from the layer's input to what the layer gets instead.
+
+    Examples
+    --------
+    >>> import keras
+    >>> layer = keras.layers.Rescaling(2.0)
+    >>> with input_hook(layer, lambda tensor: tensor + 1):
+    ...     float(layer(3.0))
+    8.0
+    """
+
+    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda first, *args, **kwargs: original(fn(first), *args, **kwargs)
+
+    with _shadow(layer, _method_of(layer), replace):
         yield
 
 
