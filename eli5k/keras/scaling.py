@@ -30,7 +30,8 @@ from eli5k.keras.model.stem import (
 from eli5k.keras.model.structure import layer_at
 
 # Mean and standard deviation of the photographs of ImageNet, red, green and blue in [0, 1].
-MEAN, DEVIATION = np.float32((0.485, 0.456, 0.406)), np.float32((0.229, 0.224, 0.225))
+MEAN = np.array((0.485, 0.456, 0.406), "float32")
+DEVIATION = np.array((0.229, 0.224, 0.225), "float32")
 
 
 class Scale(NamedTuple):
@@ -146,8 +147,8 @@ def scales_of(image: np.ndarray) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> scales_of(np.float32([[[0.0, 250.0]]])), scales_of(np.float32([[[-1.0, 0.5]]]))
-    (('0..255',), ('-1..1', 'imagenet'))
+    >>> scales_of(np.float32([[[0.0, 250.0]]])), scales_of(np.float32([[[-1.0, 0.8]]]))
+    (('0..255',), ('-1..1',))
     """
     low, high = float(image.min()), float(image.max())
     if not np.isfinite((low, high)).all() or low == high:
@@ -160,7 +161,8 @@ def scales_of(image: np.ndarray) -> tuple[str, ...]:
             return ()  # A bright one around 0, or a black one.
         return ("0..255",) if high <= 255 else (OTHER,)
     if low >= -1 and high <= 1:
-        return ("-1..1", "imagenet")
+        # With the deviation of ImageNet, only a dull picture stays within these limits.
+        return ("-1..1",) if high - low > 1.5 else ("-1..1", "imagenet")
     if low >= -4 and high <= 4:
         return ("imagenet",)
     return ("caffe",) if low >= -130 and 30 < high <= 160 else (OTHER,)
@@ -271,9 +273,16 @@ def _misfit(run: Run, norm: str, images: np.ndarray) -> float:
 
 
 def _stem_of(run: Run, path: str, images: np.ndarray) -> np.ndarray | None:
-    rows = np.arange(run.survey.fixed_batch or len(images)) % len(images)
-    asked = run.perturbed(images[rows], np.zeros(len(rows), int))
-    return run_until(run.model, path, asked.inputs)
+    size = run.survey.fixed_batch or len(images)
+    found = []
+    for start in range(0, len(images), size):
+        rows = np.minimum(np.arange(start, start + size), len(images) - 1)
+        asked = run.perturbed(images[rows], np.zeros(size, int))
+        array = run_until(run.model, path, asked.inputs)
+        if array is None or len(array) != size:
+            return None
+        found.append(array)
+    return np.concatenate(found)[: len(images)]
 
 
 def _about(run: Run, row: int | None = None) -> Run:
@@ -317,11 +326,15 @@ def _gain(run: Run) -> float | None:
     small, large = (
         _stem_of(_about(run), path, convert(unit, "0..1", name)) for name in ("0..1", "0..255")
     )
-    if small is None or large is None or large.std() < 100 * small.std():
+    if small is None or large is None:
+        return None
+    # Between two pictures, whatever number is added to both.
+    spread, wide = (float((each[0] - each[1]).std()) for each in (small, large))
+    if wide < 100 * spread:
         return None
     # Such as a mean of ImageNet in 0..255 that is subtracted.
-    is_far_off = abs(small.mean()) > 20 * small.std()
-    return NOTHING if is_far_off else float(large.std() / (255 * unit.std()))
+    is_far_off = abs(small.mean()) > 20 * spread
+    return NOTHING if is_far_off else wide / float(255 * (unit[0] - unit[1]).std())
 
 
 def _from_logits(run: Run, scales: tuple[str, ...]) -> Wanted | None:
