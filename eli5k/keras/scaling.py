@@ -19,6 +19,8 @@ FACTOR, MARGIN = 2.0, 0.3
 # No document whose scale is right is so far away, however unusual it is.
 FAR = 10.0
 OTHER = "other"
+# How far bicubic interpolation goes beyond 1.
+OVERSHOOT = 1.1
 
 
 def warnings_of_scale(run: Run) -> list[UnscaledInputWarning | None]:
@@ -76,7 +78,7 @@ def scales_of(image: np.ndarray) -> tuple[str, ...]:
         if high <= 3:
             return ()  # A bright one around 0, or a black one.
         return ("0..255",) if high <= 255 else (OTHER,)
-    if low >= -1 and high <= 1:
+    if low >= -OVERSHOOT and high <= OVERSHOOT:
         # With the deviation of ImageNet, only a dull picture stays within these limits.
         return ("-1..1",) if high - low > 1.5 else ("-1..1", "imagenet")
     if low >= -4 and high <= 4:

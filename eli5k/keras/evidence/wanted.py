@@ -39,14 +39,17 @@ from eli5k.keras.model.structure import layer_at
 # A layer's memory fits artificial photographs in the right scale to 0.3, and in a wrong one to 0.5
 # at best: the median Kullback-Leibler divergence over its channels.
 FITS = 0.4
-# Logits of a trained classifier differ by some units between a photograph and a black picture.
-LOGITS = (0.5, 128.0)
+# By how much the logits of a trained classifier differ between a photograph and a black picture.
+# Trained on pixels up to 255, small nets had 20 to 50, and up to 1, 5 to 50.
+LOGITS = {"0..1": (0.5, 128.0), "0..255": (4.0, 128.0)}
 # What a first kernel gets, by the scale of what the model gets: below and above that, the model
 # scales its input itself.
 INSIDE = (1 / 50, 50.0)
 NOTHING = 1e-6
 # Data of a larger deviation are pixels up to 255.
 LARGE = 5.0
+# Up to so many channels, each has a mean of its own.
+COLOURS = 4
 # A larger model is not run once more to find out.
 SMALL_MODEL = 5_000_000
 
@@ -145,19 +148,26 @@ def _seen(run: Run, norm: str, stored: Statistics, scale: float) -> tuple[float,
     ``scale`` is about the largest of these data: a model need not be linear.
     """
     one, two = scale * artificial_pictures(run.image.shape[1:])[:, np.newaxis]
-    images = np.concatenate([np.zeros_like(one), np.full_like(one, scale), one, two])
-    array = _stem_of(run, norm, images)
+    channels = one.shape[-1]
+    # Black; white in each channel, or in all of many; and two photographs.
+    whites = np.eye(channels) if channels <= COLOURS else np.ones((1, channels))
+    whites = scale * whites.reshape(len(whites), *(1,) * (one.ndim - 2), channels)
+    images = [np.zeros_like(one), np.broadcast_to(whites, (len(whites), *one.shape[1:])), one, two]
+    array = _stem_of(run, norm, np.concatenate(images).astype("float32"))
     if array is None:
         return None
     layer = layer_at(run.model, norm)
-    dark, bright = (channels_of(layer, each[np.newaxis]).mean for each in array[:2])
-    gain = channels_of(layer, array[2:3] - array[3:4]).variance / (one - two).var()
-    slope = (bright - dark) / scale
-    weight = float(np.sum(slope**2 / stored.variance))
-    if not (weight > 0 and (gain > 0).any()):
+    dark, *bright = (channels_of(layer, each[np.newaxis]).mean for each in array[:-2])
+    gain = channels_of(layer, array[-2:-1] - array[-1:]).variance / (one - two).var()
+    slopes = (np.stack(bright, axis=1) - dark[:, np.newaxis]) / scale
+    if not (slopes.any() and (gain > 0).any()):
         return None
-    mean = float(np.sum(slope * (stored.mean - dark) / stored.variance)) / weight
-    return mean, float(np.sqrt(np.median(stored.variance[gain > 0] / gain[gain > 0])))
+    deviations = np.sqrt(stored.variance)
+    means, *_ = np.linalg.lstsq(
+        slopes / deviations[:, np.newaxis], (stored.mean - dark) / deviations, rcond=None
+    )
+    deviation = np.sqrt(np.median(stored.variance[gain > 0] / gain[gain > 0]))
+    return float(means.mean()), float(deviation)
 
 
 def _stem_of(run: Run, path: str, images: np.ndarray) -> np.ndarray | None:
@@ -222,7 +232,10 @@ def _from_logits(run: Run, scales: tuple[str, ...]) -> Wanted | None:
     """Find the one scale in which a photograph moves the logits as a trained model's would."""
     head = run.survey.heads[run.target.output]
     count = class_count(head)
-    if head.activation is None or count is None or run.survey.fixed_batch:
+    # New layers have biases of zero.
+    biases = [weight for weight in run.model.weights if len(weight.shape) == 1]
+    is_trained = all(keras.ops.convert_to_numpy(bias).any() for bias in biases)
+    if head.activation is None or count is None or run.survey.fixed_batch or not is_trained:
         return None
     unit = artificial_pictures(run.image.shape[1:])
     pictures = [convert(unit, "0..1", name) for name in scales]
@@ -236,9 +249,9 @@ def _from_logits(run: Run, scales: tuple[str, ...]) -> Wanted | None:
     np.put_along_axis(logits, scores.classes, scores.values, axis=1)
     moved = logits[1:] - logits[:1]
     moved = np.ptp(moved, axis=1) if count > 1 else np.abs(moved[:, 0])
-    low, high = LOGITS
     means = np.mean(np.split(moved, len(scales)), axis=1)
-    [*sane] = (name for name, mean in zip(scales, means) if low <= mean <= high)
+    limits = (LOGITS[name] for name in scales)
+    sane = [name for name, (low, high), mean in zip(scales, limits, means) if low <= mean <= high]
     if len(sane) != 1:
         return None
     return _only("0..1", "-1..1", "imagenet") if sane == ["0..1"] else _only("0..255", "caffe")
