@@ -76,11 +76,36 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iter
     >>> float(layer(3.0))
     6.0
     """
+    with call_hook(layer, lambda call, args, kwargs: fn(call(*args, **kwargs))):
+        yield
+
+
+@contextmanager
+def call_hook(
+    layer: keras.Operation, fn: Callable[[Callable[..., Any], Any, Any], Any]
+) -> Iterator[None]:
+    """Call ``fn`` instead of ``layer`` while the context is open.
+
+    Parameters
+    ----------
+    layer : keras.Operation
+    fn : callable
+        ``fn(call, args, kwargs)``: what the rest of the model gets instead of
+        ``call(*args, **kwargs)``.
+
+    Examples
+    --------
+    >>> import keras
+    >>> layer = keras.layers.Rescaling(2.0)
+    >>> with call_hook(layer, lambda call, args, kwargs: call(args[0] + 1, **kwargs)):
+    ...     float(layer(3.0))
+    8.0
+    """
     # A quantized layer runs its quantized_call instead of call.
     quantized = getattr(layer, "quantization_mode", None) is not None
 
     def replace(original: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args, **kwargs: fn(original(*args, **kwargs))
+        return lambda *args, **kwargs: fn(original, args, kwargs)
 
     with _shadow(layer, "quantized_call" if quantized else "call", replace):
         yield
