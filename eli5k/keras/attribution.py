@@ -17,8 +17,9 @@ from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, find_head
 from eli5k.keras.inputs import check_batch
 from eli5k.keras.methods import find_method, names_without_layer
+from eli5k.keras.model.interface import find_input, image_inputs
 from eli5k.keras.model.memory import recall
-from eli5k.keras.model.survey import survey, with_input
+from eli5k.keras.model.survey import survey
 from eli5k.options import MethodLike, Options
 
 
@@ -31,6 +32,7 @@ def attribute(
     layer: Any = None,
     logits: bool = False,
     output: str | int | None = None,
+    input: str | int | None = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = False,
@@ -46,7 +48,7 @@ def attribute(
         None for the best class of each sample. A class, or a callable from the model's outputs to
         ``(batch,)``, is for all samples; ``(batch,)`` has one class per sample, and
         ``(batch, targets)`` has several.
-    method, layer, logits, output, reshape
+    method, layer, logits, output, input, reshape
         As in :func:`eli5k.explain_prediction_keras`.
     batch_size : int
         Maximum number of samples that go through the model together.
@@ -87,6 +89,7 @@ def attribute(
         targets=targets,
         logits=logits,
         output=output,
+        input=input,
         reshape=reshape,
         batch_size=batch_size,
         progress=progress,
@@ -147,7 +150,9 @@ def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
     Run
         It explains the best class until other targets are chosen.
     """
-    seen = with_input(survey(model, inputs), model, inputs, options.input)
+    seen = survey(model, inputs)
+    if options.input is not None:
+        seen = replace(seen, image_index=find_input(image_inputs(model, inputs), options.input))
     position = find_head(seen.heads, options.output)
     return Run(model, seen, inputs, Target(position, bool(options.logits)), options=options)
 

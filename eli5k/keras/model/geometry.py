@@ -23,7 +23,7 @@ from eli5k.keras.model.noise import noise_like
 from eli5k.keras.model.receptive import SINGLE
 from eli5k.keras.model.state import compiled, stateless
 from eli5k.keras.model.structure import Call, layer_at
-from eli5k.keras.model.survey import Survey, image_indices, run_model
+from eli5k.keras.model.survey import Survey, run_model
 from eli5k.keras.model.view import MOST_EXTRA_TOKENS, View, readings_of
 
 # Noise inputs for each cell: their scales differ, since a model may be dead for one of them.
@@ -326,7 +326,7 @@ class _Look:
     def __call__(self, inputs: Any, chosen: Tensor, signs: Tensor) -> dict[int, Tensor]:
         ops = keras.ops
         flat = keras.tree.flatten(inputs)
-        tapped = [i for i in image_indices(self.survey) if "float" in str(flat[i].dtype)]
+        tapped = [i for i in self.survey.image_indices if "float" in str(flat[i].dtype)]
 
         def forward(tap: Callable[[Tensor], Tensor]) -> tuple[Tensor, tuple[()]]:
             outputs: list[Tensor] = []

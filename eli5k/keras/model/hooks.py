@@ -101,13 +101,39 @@ def call_hook(
     ...     float(layer(3.0))
     8.0
     """
-    # A quantized layer runs its quantized_call instead of call.
-    quantized = getattr(layer, "quantization_mode", None) is not None
-
     def replace(original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: fn(original, args, kwargs)
 
+    # A quantized layer runs its quantized_call instead of call.
+    quantized = getattr(layer, "quantization_mode", None) is not None
     with _shadow(layer, "quantized_call" if quantized else "call", replace):
+        yield
+
+
+@contextmanager
+def input_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Pass the first input of ``layer`` through ``fn`` while the context is open.
+
+    Parameters
+    ----------
+    layer : keras.Operation
+        A layer, at any depth of any model.
+    fn : callable
+        Function from the layer's input to what the layer gets instead.
+
+    Examples
+    --------
+    >>> import keras
+    >>> layer = keras.layers.Rescaling(2.0)
+    >>> with input_hook(layer, lambda tensor: tensor + 1):
+    ...     float(layer(3.0))
+    8.0
+    """
+
+    def on_input(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        return call(fn(args[0]), *args[1:], **kwargs)
+
+    with call_hook(layer, on_input):
         yield
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -16,8 +16,6 @@ from eli5k.keras.model.record import Record
 from eli5k.keras.model.state import dry_run
 from eli5k.keras.model.structure import Call, Head, fixed_batch_of, grid_of, has_channels_first
 
-# (batch, height, width, channels), in any order.
-IMAGE_RANK = 4
 # Functions that compute a ReLU in Keras' backends.
 RELUS = ("relu", "relu6")
 
@@ -61,6 +59,12 @@ class Survey:
     def rank(self) -> int:
         """Rank of the explained image."""
         return len(self.input_shapes[self.image_index])
+
+    @property
+    def image_indices(self) -> list[int]:
+        """Positions of all inputs of that rank."""
+        ranks = [len(shape) for shape in self.input_shapes]
+        return [index for index, rank in enumerate(ranks) if rank == max(ranks)]
 
     @property
     def picture_grid(self) -> tuple[int, ...]:
@@ -181,60 +185,3 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
 
 def _shape(output: Tensor) -> tuple[int, ...] | None:
     return tuple(output.shape) if keras.ops.is_tensor(output) else None
-
-
-def with_input(seen: Survey, model: keras.Model, inputs: Any, name: str | int | None) -> Survey:
-    """Return the survey for another image input.
-
-    Parameters
-    ----------
-    seen : Survey
-    model : keras.Model
-    inputs : array, or list or dict of arrays
-        As the model takes them.
-    name : str, int or None
-        Name or index of the input; None for the first image.
-
-    Raises
-    ------
-    TypeError
-        If ``name`` is neither.
-    ValueError
-        If there is no such input, or it can't be an image.
-    """
-    if name is None:
-        return seen
-    names = input_names(model, inputs)
-    images = [names[index] for index in image_indices(seen)]
-    if isinstance(name, str):
-        index = names.index(name) if name in names else None
-    elif hasattr(name, "__index__") and not isinstance(name, bool):
-        index = range(len(names))[int(name)] if -len(names) <= int(name) < len(names) else None
-    else:
-        raise TypeError(
-            f"input must be a name, an index or None. Received: {name!r} of type "
-            f"{type(name).__name__}"
-        )
-    if index is None or names[index] not in images:
-        raise ValueError(
-            f"input must be one of the model's images, {images}, or an index into its inputs, "
-            f"{names}. Received: {name!r}"
-        )
-    return replace(seen, image_index=index)
-
-
-def image_indices(seen: Survey) -> list[int]:
-    """List the inputs that may be explained: those with an axis besides batch and channels."""
-    ranks = [len(shape) for shape in seen.input_shapes]
-    # Beside a picture, a sequence is no picture.
-    least = min(max(ranks), IMAGE_RANK)
-    return [index for index, rank in enumerate(ranks) if rank >= least]
-
-
-def input_names(model: keras.Model, inputs: Any) -> list[str]:
-    """Return the names of a model's flat inputs: keys of a dict, the model's names, or indices."""
-    paths = ["/".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(inputs)]
-    if isinstance(inputs, dict):
-        return paths
-    declared = getattr(model, "inputs", None) or ()
-    return [each.name for each in declared] if len(declared) == len(paths) else paths
