@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from eli5k.base import Explanation
+from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters.heatmap import (
     colourise,
     drawable_heatmap,
@@ -17,7 +17,8 @@ from eli5k.formatters.heatmap import (
     heatmap_to_image,
     overlay,
 )
-from eli5k.formatters.sheet import draw_sheet
+from eli5k.formatters.sheet import Panel, draw_sheet
+from eli5k.formatters.text import label, numbers
 
 # eli5 has the last two here.
 __all__ = ["expand_heatmap", "format_as_image", "heatmap_to_image", "image_to_data_uri"]
@@ -50,9 +51,9 @@ def format_as_image(
     Returns
     -------
     PIL.Image.Image
-        In mode RGBA. For one target, the picture at its own size with the heatmap over it. For
-        several, a sheet with a panel for each, captioned with name, score and probability. Without
-        targets, the picture.
+        In mode RGBA. For one target, the picture at its own size with the heatmap over it, in the
+        explanation's frame. For several, or several images, a sheet with a panel for each,
+        captioned with name, score and probability. Without targets, the picture.
 
     Raises
     ------
@@ -73,16 +74,60 @@ def format_as_image(
     >>> format_as_image(expl, colormap="magma", alpha_limit=1.0).size
     (64, 48)
     """
+    panels = [
+        _panel(part, target, resampling_filter, colormap, alpha_limit)
+        for part in (expl, *expl.others)
+        for target in part.targets or ()
+    ]
+    if not panels:
+        return picture_of(expl).convert("RGBA")
+    if len(panels) == 1:
+        return panels[0].draw(panels[0].image)
+    return draw_sheet(panels)
+
+
+def picture_of(expl: Explanation) -> Image.Image:
+    """Return the picture of an explanation.
+
+    Parameters
+    ----------
+    expl : Explanation
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    TypeError
+        If it has none.
+
+    Examples
+    --------
+    >>> picture_of(Explanation("net", image=Image.new("L", (64, 48)))).size
+    (64, 48)
+    """
     if not isinstance(expl.image, Image.Image):
         raise TypeError(f"The explanation's image must be a Pillow image. Received: {expl.image!r}")
-    if not expl.targets:
-        return expl.image.convert("RGBA")
-    heatmaps = [
-        colourise(drawable_heatmap(target), colormap, alpha_limit) for target in expl.targets
-    ]
-    if len(heatmaps) == 1:
-        return overlay(heatmaps[0], expl.image, resampling_filter)
-    return draw_sheet(expl.image, expl.targets, heatmaps, resampling_filter)
+    return expl.image
+
+
+def _panel(
+    expl: Explanation,
+    target: TargetExplanation,
+    resampling_filter: int | None,
+    colormap: str | Callable[[np.ndarray], np.ndarray],
+    alpha_limit: float | None,
+) -> Panel:
+    coloured = colourise(drawable_heatmap(target), colormap, alpha_limit)
+    caption = [[label(target)], numbers(target)[::-1]]
+    if expl.input:
+        caption.append([f"input {expl.input}"])
+    return Panel(
+        picture_of(expl),
+        lambda picture: overlay(coloured, picture, resampling_filter, expl.frame),
+        caption,
+    )
 
 
 def image_to_data_uri(image: Image.Image) -> str:
