@@ -9,7 +9,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from eli5k.formatters.heatmap import overlay
 
 # Pixels. The longer side of a panel lies between SHORTEST and LONGEST, or below if a sheet of many
 # panels would otherwise be wider than SHEET.
@@ -19,6 +22,28 @@ SHORTEST, LONGEST, SHEET = 224, 1024, 8192
 ASPECT, HOLE = 1.6, 1.5
 
 PAPER, INK = "white", "black"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The colours of a panel, from the lowest value to the highest.
+
+    Attributes
+    ----------
+    colours : numpy.ndarray
+        ``(1, steps, 4)``, in [0, 1].
+    low, high : str
+        What is written at its ends.
+
+    Examples
+    --------
+    >>> Bar(np.ones((1, 2, 4)), "0", "1").high
+    '1'
+    """
+
+    colours: np.ndarray
+    low: str
+    high: str
 
 
 @dataclass(frozen=True)
@@ -34,6 +59,8 @@ class Panel:
         Lays the heat over the picture when it has its size: from a picture to one in mode RGBA.
     caption : sequence of sequence of str
         Its lines; the words of a line take a line each if they don't fit.
+    bar : Bar or None
+        What the colours mean.
 
     Examples
     --------
@@ -44,14 +71,17 @@ class Panel:
     image: Image.Image
     draw: Callable[[Image.Image], Image.Image]
     caption: Sequence[Sequence[str]]
+    bar: Bar | None = None
 
 
-def draw_sheet(panels: Sequence[Panel]) -> Image.Image:
+def draw_sheet(panels: Sequence[Panel], footer: Sequence[str] = ()) -> Image.Image:
     """Draw panels with their captions below.
 
     Parameters
     ----------
     panels : sequence of Panel
+    footer : sequence of str
+        What holds for all of them.
 
     Returns
     -------
@@ -70,14 +100,14 @@ def draw_sheet(panels: Sequence[Panel]) -> Image.Image:
     width = max(SHORTEST, *(picture.width for picture in pictures))
     highest = max(picture.height for picture in pictures)
     size = max(13, width // 24)
-    gap = size // 2
+    gap, line = size // 2, 3 * size // 2
     captions = _captions([panel.caption for panel in panels], width - gap, size)
-    line = 3 * size // 2
-    height = highest + gap + line * max(len(caption) for caption in captions)
+    bars = line + gap if any(panel.bar for panel in panels) else 0
+    height = highest + gap + bars + line * max(len(caption) for caption in captions)
     rows = math.ceil(len(panels) / columns)
-    sheet_size = (gap + columns * (width + gap), gap + rows * (height + gap))
-    sheet = Image.new("RGBA", sheet_size, PAPER)
-    pen = ImageDraw.Draw(sheet)
+    sheet_width, bottom = gap + columns * (width + gap), gap + rows * (height + gap)
+    last = _packed(footer, sheet_width - 2 * gap, size)
+    sheet = Image.new("RGBA", (sheet_width, bottom + line * len(last)), PAPER)
     for number, (panel, picture, caption) in enumerate(zip(panels, pictures, captions)):
         row, column = divmod(number, columns)
         left, top = gap + column * (width + gap), gap + row * (height + gap)
@@ -85,11 +115,34 @@ def draw_sheet(panels: Sequence[Panel]) -> Image.Image:
         place = (left + (width - picture.width) // 2, top + highest - picture.height)
         sheet.alpha_composite(panel.draw(picture), place)
         top += highest + gap
-        for text in caption:
-            place = (left + width // 2, top + line // 2)
-            pen.text(place, text, fill=INK, font=_font(text, size), anchor="mm")
-            top += line
+        if panel.bar:
+            _draw_bar(sheet, panel.bar, (left, top, left + width, top + line), size)
+        _write(sheet, caption, left + width // 2, top + bars, size)
+    _write(sheet, last, sheet_width // 2, bottom - gap // 2, size)
     return sheet
+
+
+def _write(sheet: Image.Image, lines: Sequence[str], middle: int, top: int, size: int) -> None:
+    pen = ImageDraw.Draw(sheet)
+    line = 3 * size // 2
+    for number, text in enumerate(lines):
+        place = (middle, top + number * line + line // 2)
+        pen.text(place, text, fill=INK, font=_font(text, size), anchor="mm")
+
+
+def _draw_bar(sheet: Image.Image, bar: Bar, box: tuple[int, int, int, int], size: int) -> None:
+    left, top, right, bottom = box
+    middle, gap = (top + bottom) // 2, size // 2
+    pen = ImageDraw.Draw(sheet)
+    for text, edge, anchor in ((bar.low, left, "lm"), (bar.high, right, "rm")):
+        pen.text((edge, middle), text, fill=INK, font=_font(text, size), anchor=anchor)
+    start = left + round(_font(bar.low, size).getlength(bar.low)) + gap
+    stop = right - round(_font(bar.high, size).getlength(bar.high)) - gap
+    # On a medium grey one sees how opaque the colours are.
+    ground = Image.new("RGB", (max(1, stop - start), size), (128, 128, 128))
+    sheet.paste(
+        overlay(bar.colours, ground, Image.Resampling.BILINEAR), (start, middle - size // 2)
+    )
 
 
 def _columns(panels: Sequence[Panel]) -> int:
@@ -157,6 +210,18 @@ def _captions(
     return [
         [_shorten(word, width, size) for words in caption for word in words] for caption in captions
     ]
+
+
+def _packed(words: Sequence[str], width: int, size: int) -> list[str]:
+    """Put as many words on each line as fit."""
+    lines: list[str] = []
+    for word in words:
+        longer = f"{lines[-1]}, {word}" if lines else word
+        if lines and _font(longer, size).getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(_shorten(word, width, size))
+    return lines
 
 
 def _shorten(text: str, width: int, size: int) -> str:
