@@ -6,6 +6,7 @@ from eli5k.formatters.as_dict import format_as_dict
 from eli5k.formatters.hot_regions import HotRegion, hot_regions
 from eli5k.formatters.html import format_as_html, format_html_styles
 from eli5k.formatters.image import format_as_image
+from eli5k.formatters.page import format_as_page
 from eli5k.formatters.save import save
 from eli5k.formatters.text import format_as_text
 
@@ -15,6 +16,7 @@ __all__ = [
     "format_as_dict",
     "format_as_html",
     "format_as_image",
+    "format_as_page",
     "format_as_text",
     "format_html_styles",
     "hot_regions",

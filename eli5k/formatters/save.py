@@ -13,6 +13,7 @@ from PIL import Image
 
 from eli5k.base import Explanation
 from eli5k.formatters.image import draw_picture
+from eli5k.formatters.page import format_as_page
 from eli5k.formatters.panels import Look
 
 # What Pillow is told about a format. JPEG and PDF have no transparency.
@@ -24,6 +25,7 @@ PICTURES: dict[str, dict[str, Any]] = {
     ".pdf": {"format": "PDF", "resolution": 150.0},
 }
 OPAQUE = ("JPEG", "PDF")
+PAGES = (".html", ".htm")
 
 #: The colormap of captioned pictures.
 COLORMAP = "inferno"
@@ -41,15 +43,16 @@ def save(
     Parameters
     ----------
     explanations : Explanation or sequence of Explanation
-        Several become one sheet.
+        Several become one sheet, or one page.
     path : path
-        Its name ends with .png, .jpg, .jpeg, .webp or .pdf. An existing file is replaced once the
-        new one is complete.
+        Its name ends with .png, .jpg, .jpeg, .webp, .pdf or .html. An existing file is replaced
+        once the new one is complete.
     caption : bool
         Tell name, score, probability, method and layer below the picture; otherwise the picture is
         what :func:`~eli5k.format_as_image` returns.
     **look
-        Other keywords of :func:`~eli5k.format_as_image`.
+        Other keywords of :func:`~eli5k.format_as_image`, or of :func:`~eli5k.format_as_page` for a
+        page.
 
     Returns
     -------
@@ -80,8 +83,13 @@ def save(
         raise ValueError("explanations must have at least one explanation. Received: none")
     path = Path(path)
     options = PICTURES.get(path.suffix.lower())
+    if path.suffix.lower() in PAGES:
+        with written_beside(path) as file:
+            file.write(format_as_page(found, **look).encode("utf-8"))
+        return path
     if options is None:
-        raise ValueError(f"path must end with {', '.join(PICTURES)}. Received: {os.fspath(path)!r}")
+        endings = ", ".join([*PICTURES, *PAGES])
+        raise ValueError(f"path must end with {endings}. Received: {os.fspath(path)!r}")
     for expl in found:
         if expl.error and expl.image is None:
             raise ValueError(f"An explanation has no picture to save: {expl.error}")
