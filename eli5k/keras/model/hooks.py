@@ -101,6 +101,7 @@ def call_hook(
     ...     float(layer(3.0))
     8.0
     """
+
     def replace(original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: fn(original, args, kwargs)
 
