@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from eli5k.base import AmbiguousOutputWarning, ExplanationWarning, warn
+from eli5k.base import AmbiguousOutputWarning, ExplanationWarning, MisplacedMapWarning, warn
 from eli5k.keras.evidence.asking import RANDOM
 from eli5k.keras.evidence.batching import chunks
 from eli5k.keras.evidence.run import Attribution, NoLayerError, Run
@@ -179,6 +179,25 @@ def warn_of_model(asked: Run) -> None:
         )
 
 
+def warn_of_layers(asked: Run) -> None:
+    """Warn about layers that the user named, if they have no map of the picture.
+
+    Parameters
+    ----------
+    asked : Run
+
+    Warns
+    -----
+    MisplacedMapWarning
+    """
+    for path, problem in asked.problems():
+        warn(
+            f"The map at layer {path!r} is drawn over the whole picture, but it does not belong "
+            f"there: {problem}. Leave layer=None to let eli5k choose.",
+            MisplacedMapWarning,
+        )
+
+
 def explain_samples(asked: Run, method: MethodLike) -> Attribution:
     """Explain the samples of a run, one batch at a time.
 
@@ -193,15 +212,17 @@ def explain_samples(asked: Run, method: MethodLike) -> Attribution:
     Attribution
         The results for all samples.
     """
-    explain = find_method(method).explain
+    found = find_method(method)
     warn_of_model(asked)
+    if found.needs_layer:
+        warn_of_layers(asked)
     asked, columns = _without_duplicates(asked)
     answers = []
     try:
         for chunk in chunks(asked):
             is_whole = len(chunk.samples) == asked.rows
             part = asked if is_whole else asked.part(chunk.samples, n_valid=chunk.n_valid)
-            answers.append(_valid(explain(part), chunk.n_valid, columns))
+            answers.append(_valid(found.explain(part), chunk.n_valid, columns))
     except NoLayerError as error:
         names = ", ".join(names_without_layer())
         raise NoLayerError(f"{error} Methods that need none: {names}") from None
@@ -264,7 +285,7 @@ def _joined(answers: list[Attribution]) -> Attribution:
             activations=np.concatenate([each.activations for each in found]),
             gradients=np.concatenate([each.gradients for each in found], axis=1),
         )
-    return Attribution(answers[0].layer, scores, maps, peaks)
+    return Attribution(answers[0].layer, scores, maps, peaks, answers[0].frame)
 
 
 def _targets_of_samples(asked: Run, targets: Any, count: int) -> tuple[Target, np.ndarray | None]:

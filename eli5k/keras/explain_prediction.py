@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from eli5k.base import Explanation, TargetExplanation, collected_warnings, warn
+from eli5k.base import WHOLE, Explanation, TargetExplanation, collected_warnings, warn
 from eli5k.keras.attribution import ask, explain_samples
 from eli5k.keras.diagnosis import warnings_about
 from eli5k.keras.evidence.run import Attribution, Run
@@ -28,6 +28,7 @@ from eli5k.options import MethodLike, Options
 
 # eli5 documents these for every estimator; they mean nothing for an image.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
+PICTURE_AXES = 2
 # What ``input=`` takes besides a name or an index.
 ALL_INPUTS = "all"
 
@@ -204,12 +205,21 @@ def explain_batch(
                 **common,
                 targets=_target_explanations(answer, row, called[row]),
                 image=document.picture(run.survey.image_index),
+                frame=_frame(answer),
                 source=document.source,
                 frame=document.frame,
                 warnings=[*about_all, *own],
             )
         )
     return explanations
+
+
+def _frame(answer: Attribution) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of the maps, in shares of the picture."""
+    if answer.frame is None or len(answer.frame[0]) != PICTURE_AXES:
+        return WHOLE
+    (top, left), (bottom, right) = answer.frame
+    return left, top, right, bottom
 
 
 def _common(run: Run, answer: Attribution, method: Method) -> dict[str, Any]:

@@ -76,18 +76,39 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iter
     >>> float(layer(3.0))
     6.0
     """
-
-    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args, **kwargs: fn(original(*args, **kwargs))
-
-    with _shadow(layer, _method_of(layer), replace):
+    with call_hook(layer, lambda call, args, kwargs: fn(call(*args, **kwargs))):
         yield
 
 
-def _method_of(layer: keras.Operation) -> str:
+@contextmanager
+def call_hook(
+    layer: keras.Operation, fn: Callable[[Callable[..., Any], Any, Any], Any]
+) -> Iterator[None]:
+    """Call ``fn`` instead of ``layer`` while the context is open.
+
+    Parameters
+    ----------
+    layer : keras.Operation
+    fn : callable
+        ``fn(call, args, kwargs)``: what the rest of the model gets instead of
+        ``call(*args, **kwargs)``.
+
+    Examples
+    --------
+    >>> import keras
+    >>> layer = keras.layers.Rescaling(2.0)
+    >>> with call_hook(layer, lambda call, args, kwargs: call(args[0] + 1, **kwargs)):
+    ...     float(layer(3.0))
+    8.0
+    """
+
+    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: fn(original, args, kwargs)
+
     # A quantized layer runs its quantized_call instead of call.
     quantized = getattr(layer, "quantization_mode", None) is not None
-    return "quantized_call" if quantized else "call"
+    with _shadow(layer, "quantized_call" if quantized else "call", replace):
+        yield
 
 
 @contextmanager
@@ -110,10 +131,10 @@ def input_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iterat
     8.0
     """
 
-    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda first, *args, **kwargs: original(fn(first), *args, **kwargs)
+    def on_input(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        return call(fn(args[0]), *args[1:], **kwargs)
 
-    with _shadow(layer, _method_of(layer), replace):
+    with call_hook(layer, on_input):
         yield
 
 
