@@ -221,7 +221,7 @@ def explain_batch(
                 image=document.picture(run.survey.image_index),
                 frame=within(document.frame, _frame(answer)),
                 source=document.source,
-                warnings=[*about_all, *own],
+                warnings=[*document.warnings, *about_all, *own],
             )
         )
     return explanations
