@@ -18,7 +18,7 @@ import keras
 from eli5k.keras.backends import Tensor
 from eli5k.keras.model.biases import bias_hooks
 from eli5k.keras.model.hooks import activation_hook, output_hook
-from eli5k.keras.model.structure import layer_at
+from eli5k.keras.model.structure import all_layers, layer_at
 from eli5k.keras.model.survey import RELUS, Survey
 from eli5k.keras.model.view import Frame, View
 
@@ -352,10 +352,12 @@ class ScaledChannels:
 @contextmanager
 def guided_relus(model: keras.Model, survey: Survey, operand: Tensor) -> Iterator[None]:
     """Let only positive gradients pass each ReLU (Springenberg et al. 2014)."""
-    del model, survey, operand
+    del survey, operand
+    layers = all_layers(model)
     with ExitStack() as hooks:
         for name in RELUS:
-            hooks.enter_context(activation_hook(name, lambda _, y: _positive_gradient(y)))
+            guide = activation_hook(name, lambda _, y: _positive_gradient(y), layers)
+            hooks.enter_context(guide)
         # TensorFlow computes it with a ReLU; the other backends don't.
         hooks.enter_context(activation_hook("hard_sigmoid", lambda x, _: _hard_sigmoid(x)))
         yield

@@ -54,8 +54,9 @@ def warn_without_relu(run: Run) -> None:
     """Warn if the model has no ReLU to guide gradients at."""
     if run.survey.last_relu is None:
         warn(
-            "Guided backpropagation guides the gradient at ReLUs, but the model has none: this is "
-            "the plain gradient. Pass another method, such as 'smooth-grad'.",
+            "Guided backpropagation guides the gradient at ReLUs, but sees none in this model: it "
+            "has none, or its own code calls a function of the framework, such as tf.nn.relu. This "
+            "is the plain gradient. Pass another method, such as 'smooth-grad'.",
             ExplanationWarning,
         )
 
