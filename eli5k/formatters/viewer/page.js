@@ -106,7 +106,8 @@
     const table = colours[tools.colours.value];
     const limit = tools.opacity.value / 100;
     const level = levels[tools.hottest.value];
-    const isDark = tools.dark.checked;
+    const photograph = tools.photograph.value;
+    const isDark = photograph === "dark" || (!photograph && map.fine);
     const scale = 1 / (map.to - map.from || 1);
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height);
@@ -185,6 +186,7 @@
     card.map = map;
     card.select.value = number;
     card.said.textContent = map.said;
+    card.about.textContent = map.about;
     card.canvas.setAttribute("aria-label", `Heatmap for ${map.said}`);
     if (!map.values) {
       const step = (map.high - map.low) / 255;
@@ -221,7 +223,7 @@
       const controls = document.getElementById("controls").content.cloneNode(true);
       const select = controls.querySelector("select");
       data.maps.forEach((map, number) => select.add(new Option(map.name, number)));
-      element.querySelector(".said").remove();
+      element.querySelectorAll(".first").forEach((said) => said.remove());
       stage.parentElement.after(controls);
       select.addEventListener("change", () => show(live.get(element), Number(select.value)));
     }
@@ -232,6 +234,7 @@
       canvas: stage.querySelector("canvas"),
       select: element.querySelector("select"),
       said: element.querySelector(".said"),
+      about: element.querySelector(".about"),
       reading: element.querySelector(".reading"),
       cell: null,
     };
@@ -387,7 +390,6 @@
   }
 
   for (const [name] of page.colours) tools.colours.add(new Option(name, name));
-  tools.dark.checked = page.dark;
   document.querySelector(".search").hidden = cards.length < 2;
   document.getElementById("tools").addEventListener("input", redraw);
   document.getElementById("tools").addEventListener("submit", (event) => event.preventDefault());
