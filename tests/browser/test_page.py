@@ -66,7 +66,7 @@ def reading(page):
 
 
 @pytest.mark.parametrize(
-    "frame", [WHOLE, (0.25, 0.5, 0.75, 1.0), (-0.3, -0.2, 1.4, 1.1), (0.101, 0.2, 0.777, 0.9)]
+    "frame", [WHOLE, (0.25, 0.5, 0.75, 1.0), (-0.3, -0.2, 1.4, 1.1), (0.101, 0.203, 0.777, 0.897)]
 )
 def test_the_heat_has_the_right_pixels(visit, frame):
     expl = explain(random_map(5, 7), frame=frame)
