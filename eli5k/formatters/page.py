@@ -214,7 +214,8 @@ def _picture(image: Image.Image) -> dict[str, Any]:
     image = image.convert("RGBA")
     image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    image.save(file, "WEBP", lossless=True, exact=True)
+    # A twentieth larger than the smallest, in a fifth of the time.
+    image.save(file, "WEBP", lossless=True, exact=True, method=1, quality=20)
     source = "data:image/webp;base64," + _base64(file.getvalue())
     return {"source": source, "width": image.width, "height": image.height}
 
