@@ -27,7 +27,7 @@ from eli5k.formatters.sheet import LONGEST
 from eli5k.formatters.text import format_as_text, label, numbers, place_of_heat
 
 # What a page offers besides the colormap that was asked for.
-COLORMAPS = ("inferno", "viridis", "magma", "cividis", "turbo", "Greys")
+COLORMAPS = ("viridis", "inferno", "magma", "cividis", "turbo", "Greys")
 MOST_REGIONS = 5
 
 
@@ -35,7 +35,7 @@ def format_as_page(
     explanations: Explanation | Iterable[Explanation],
     *,
     title: str | None = None,
-    colormap: str | Callable[[np.ndarray], np.ndarray] = "inferno",
+    colormap: str | Callable[[np.ndarray], np.ndarray] = "viridis",
     alpha_limit: float | None = 0.65,
 ) -> str:
     """Format explanations as a page on which a reader can look further.

@@ -27,7 +27,7 @@ def read(path):
 
 @pytest.mark.parametrize("ending", ["png", "webp", "PNG"])
 def test_a_lossless_file_holds_the_captioned_picture(ending, tmp_path):
-    path = eli5k.save(explain(), tmp_path / f"why.{ending}", colormap="viridis")
+    path = eli5k.save(explain(), tmp_path / f"why.{ending}")
     assert read(path) == format_as_image(explain(), caption=True)
     assert os.listdir(tmp_path) == [f"why.{ending}"]
 
@@ -59,15 +59,13 @@ def test_without_a_caption_it_is_the_picture_of_eli5(tmp_path):
 
 def test_several_explanations_become_one_sheet(tmp_path):
     two = [explain(source="a.png"), explain(source="b.png", image=picture(240, 240))]
-    sheet = read(eli5k.save(two, tmp_path / "all.png", colormap="viridis"))
+    sheet = read(eli5k.save(two, tmp_path / "all.png"))
     assert all(find(format_as_image(each), sheet) for each in two)
 
 
 def test_the_look_is_that_of_the_picture(tmp_path):
     path = eli5k.save(explain(), str(tmp_path / "why.png"), style="dim", colorbar=True)
-    assert read(path) == format_as_image(
-        explain(), style="dim", colorbar=True, caption=True, colormap="inferno"
-    )
+    assert read(path) == format_as_image(explain(), style="dim", colorbar=True, caption=True)
 
 
 @pytest.mark.parametrize("name", ["why", "why.gif", ".png", "why.png.txt"])
