@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import io
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eli5k.base import ExplanationWarning
+from eli5k.base import Explanation, ExplanationWarning
 from eli5k.explain import explain_prediction
 from eli5k.formatters import fields, format_as_html, format_as_image
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def _options_of(formatter: Callable[..., Any]) -> frozenset[str]:
@@ -39,7 +43,8 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
     Returns
     -------
     PIL.Image.Image
-        The result of :func:`~eli5k.format_as_image`, if the explanation has a picture.
+        The result of :func:`~eli5k.format_as_image`, if the explanation has a picture. A notebook
+        shows it with its caption; ``caption=False`` shows the bare one.
     IPython.display.HTML
         If it has none, for instance because the model is not supported.
     Explanation
@@ -73,7 +78,7 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
     try:
         if expl.image is not None:
             options = {key: kwargs[key] for key in kwargs if key in IMAGE_KWARGS}
-            return format_as_image(expl, **options)
+            return _shown_captioned(format_as_image(expl, **options), expl, options)
         from IPython.display import HTML
     except ImportError as missing:
         warnings.warn(
@@ -85,6 +90,24 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
         return expl
     options = {key: kwargs[key] for key in kwargs if key in HTML_KWARGS}
     return HTML(format_as_html(expl, **{"show": fields.WEIGHTS, **options}))
+
+
+def _shown_captioned(
+    picture: Image.Image, expl: Explanation, options: dict[str, Any]
+) -> Image.Image:
+    """Let a picture display itself in a notebook captioned, and enlarged if it is small.
+
+    For code it stays the picture that eli5 returns.
+    """
+
+    def png() -> bytes:
+        file = io.BytesIO()
+        format_as_image(expl, **{"caption": True, **options}).save(file, "PNG")
+        return file.getvalue()
+
+    # A notebook takes the method of the object before that of its class.
+    picture._repr_png_ = png  # type: ignore[method-assign]
+    return picture
 
 
 def _suggest_format_kwarg(error: TypeError, explain_kwargs: dict[str, Any]) -> None:

@@ -1,10 +1,14 @@
 """show_prediction: what goes to the explanation, what to the format, and what comes back."""
 
+import base64
+import io
+import pickle
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import HTML
 from PIL import Image
 
@@ -40,6 +44,29 @@ def test_an_explanation_with_a_picture_is_shown_as_one():
     shown = show_prediction(model, "doc")
     assert shown == format_as_image(model.explanation())
     assert model.doc == "doc"
+
+
+def shown_by_jupyter(value):
+    """The picture that a notebook shows of a value."""
+    data, _ = InteractiveShell.instance().display_formatter.format(value)
+    png = data["image/png"]
+    return Image.open(io.BytesIO(png if isinstance(png, bytes) else base64.b64decode(png)))
+
+
+def test_a_notebook_shows_the_picture_with_its_caption():
+    model = Model(image=Image.new("RGB", (28, 20)))
+    picture = show_prediction(model, "doc")
+    assert picture.size == (28, 20)
+    shown = shown_by_jupyter(picture)
+    captioned = format_as_image(model.explanation(), caption=True)
+    np.testing.assert_array_equal(np.asarray(shown), np.asarray(captioned))
+    bare = show_prediction(model, "doc", caption=False)
+    assert shown_by_jupyter(bare).size == (28, 20)
+
+
+def test_the_picture_can_be_copied_and_pickled():
+    picture = show_prediction(Model(), "doc")
+    assert pickle.loads(pickle.dumps(picture)) == picture.copy() == picture
 
 
 def test_the_keywords_of_the_format_do_not_reach_the_explanation():
@@ -94,6 +121,10 @@ def test_the_keywords_of_the_other_format_are_ignored():
         "resampling_filter": Image.Resampling.LANCZOS,
         "colormap": "viridis",
         "alpha_limit": 0.65,
+        "style": None,
+        "caption": False,
+        "colorbar": False,
+        "same_scale": False,
     }
     assert set(everything) == FORMAT_KWARGS
     assert show_prediction(Model(), "doc", **everything) == show_prediction(Model(), "doc")
