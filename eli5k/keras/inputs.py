@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from eli5k.keras.model.interface import IMAGE_RANK, input_specs
 from eli5k.keras.model.structure import ATTENTION, has_channels_first, walk
 from eli5k.keras.pictures import open_picture, picture_of
 
@@ -26,10 +27,6 @@ IMAGE_LAYERS = (
 )
 
 
-# (batch, height, width, channels), in any order.
-IMAGE_RANK = 4
-
-
 @dataclass(frozen=True)
 class Document:
     """One document, ready for the model.
@@ -38,8 +35,10 @@ class Document:
     ----------
     inputs : numpy.ndarray, or list or dict of them
         Each ``(1, ...)``, as the model takes them.
-    picture : PIL.Image.Image or None
-        The picture to lay the heatmap over.
+    pictures : tuple of PIL.Image.Image or None
+        The picture of each flat input, to lay a heatmap over; None if it is no image.
+    image : PIL.Image.Image or None
+        The picture that the user wants to see instead.
     source : str or None
         Path of the file it came from.
     number : int or None
@@ -47,9 +46,27 @@ class Document:
     """
 
     inputs: Any
-    picture: Image.Image | None
+    pictures: tuple[Image.Image | None, ...]
+    image: Image.Image | None = None
     source: str | None = None
     number: int | None = None
+
+    def picture(self, index: int) -> Image.Image | None:
+        """Return the picture to show if a flat input is explained.
+
+        An array that is no image, such as a spectrogram's input, shows the first picture.
+        """
+        if self.image is not None:
+            return self.image
+        return self.pictures[index] or next(filter(None, self.pictures), None)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One input as the model takes it, and its picture."""
+
+    array: np.ndarray
+    picture: Image.Image | None
 
 
 def is_image_model(model: keras.Model) -> bool:
@@ -76,7 +93,7 @@ def takes_images(model: keras.Model) -> bool:
     >>> takes_images(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]))
     True
     """
-    specs = _input_specs(model) or {}
+    specs = input_specs(model) or {}
     return any(len(spec.shape) == IMAGE_RANK for spec in specs.values())
 
 
@@ -98,7 +115,7 @@ def read_document(
         model takes three channels. Several inputs come as a list in the model's order or as a dict
         by name.
     image : PIL.Image.Image or path, optional
-        The picture to show instead of ``doc``.
+        The picture to show instead of that of the explained input.
     preprocess : callable, optional
         Preprocessing of an image array ``(1, height, width, channels)``, float32, such as
         ``keras.applications.mobilenet_v2.preprocess_input``.
@@ -120,25 +137,25 @@ def read_document(
     --------
     >>> model = keras.Sequential([keras.Input((4, 6, 3)), keras.layers.Conv2D(1, 3)])
     >>> document = read_document(model, Image.new("L", (60, 40)))
-    >>> document.inputs.shape, document.picture.size
+    >>> document.inputs.shape, document.pictures[0].size
     ((1, 4, 6, 3), (60, 40))
     """
     channels_first = has_channels_first(model)
-    pictures = [] if image is None else [open_picture(image)]
+    shown = None if image is None else open_picture(image)
 
-    def read(part: Any, spec: keras.KerasTensor) -> np.ndarray:
+    def read(part: Any, spec: keras.KerasTensor) -> _Part:
         array, picture = _read_part(part, spec, channels_first)
         is_image = array.ndim == IMAGE_RANK
-        if picture is None and is_image and not pictures:
+        if picture is None and is_image and shown is None:
             picture = picture_of(array[0], channels_first)
-        if picture is not None:
-            pictures.append(picture)
         if preprocess is not None and is_image:
             array = _preprocessed(preprocess, array, spec)
-        return array
+        return _Part(array, picture)
 
-    inputs = _map_inputs(model, doc, read)
-    return Document(inputs, pictures[0] if pictures else None, _source_of(doc))
+    parts = _map_inputs(model, doc, read)
+    inputs = keras.tree.map_structure(lambda part: part.array, parts)
+    pictures = tuple(part.picture for part in keras.tree.flatten(parts))
+    return Document(inputs, pictures, shown, _source_of(doc))
 
 
 def _source_of(doc: Any) -> str | None:
@@ -180,7 +197,7 @@ def _preprocessed(
 
 def input_count(model: keras.Model) -> int | None:
     """Return the number of a model's inputs, or None if undeclared."""
-    specs = _input_specs(model)
+    specs = input_specs(model)
     return None if specs is None else len(specs)
 
 
@@ -201,7 +218,7 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
     TypeError, ValueError
         As :func:`read_document`, or if the inputs differ in length.
     """
-    declared = _input_specs(model) is not None
+    declared = input_specs(model) is not None
 
     def read(part: Any, spec: keras.KerasTensor) -> np.ndarray:
         array = _as_array(part)
@@ -220,7 +237,7 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
 
 def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
     """Apply ``read(part, spec)`` to each input, in the model's structure."""
-    specs = _input_specs(model)
+    specs = input_specs(model)
     if specs is None:
         if isinstance(doc, Mapping):
             return {name: read(part, _any_shape_like(part)) for name, part in doc.items()}
@@ -259,20 +276,6 @@ def _any_shape_like(part: Any) -> keras.KerasTensor:
     rank = len(getattr(part, "shape", ()))
     # Three axes are an image without its batch axis.
     return keras.KerasTensor((None,) * (IMAGE_RANK if rank in (0, 3) else rank))
-
-
-def _input_specs(model: keras.Model) -> dict[str, keras.KerasTensor] | None:
-    """Return names and shapes of the inputs, or None if undeclared."""
-    try:
-        inputs = model.inputs
-    except AttributeError:
-        return None
-    if inputs is None:
-        return None
-    structure = getattr(model, "input", None)
-    if isinstance(structure, dict):
-        return {str(path[-1]): x for path, x in keras.tree.flatten_with_path(structure)}
-    return {x.name: x for x in inputs}
 
 
 def _is_document(part: Any) -> bool:

@@ -17,7 +17,8 @@ from eli5k.keras.explain_prediction import (
     explain_batch,
     not_supported,
 )
-from eli5k.keras.inputs import IMAGE_RANK, Document, input_count, read_document
+from eli5k.keras.inputs import Document, input_count, read_document
+from eli5k.keras.model.interface import IMAGE_RANK
 from eli5k.options import Options
 from eli5k.progress import progress_bar
 
