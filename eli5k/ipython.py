@@ -46,7 +46,8 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
         The result of :func:`~eli5k.format_as_image`, if the explanation has a picture. A notebook
         shows it with its caption; ``caption=False`` shows the bare one.
     IPython.display.HTML
-        If it has none, for instance because the model is not supported.
+        If it has none, for instance because the model is not supported; also with
+        ``interactive=True``, which shows a viewer instead of a picture.
     Explanation
         If a library that shows it is missing.
 
@@ -76,7 +77,7 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
         _suggest_format_kwarg(error, explain_kwargs)
         raise
     try:
-        if expl.image is not None:
+        if expl.image is not None and not kwargs.get("interactive"):
             options = {key: kwargs[key] for key in kwargs if key in IMAGE_KWARGS}
             return _shown_captioned(format_as_image(expl, **options), expl, options)
         from IPython.display import HTML

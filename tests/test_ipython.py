@@ -15,6 +15,7 @@ from PIL import Image
 from eli5k import format_as_html, format_as_image, show_prediction
 from eli5k.base import Explanation, ExplanationWarning, TargetExplanation
 from eli5k.explain import explain_prediction
+from eli5k.formatters import fields
 from eli5k.ipython import FORMAT_KWARGS
 
 PICTURE = Image.new("RGB", (300, 200), "navy")
@@ -95,6 +96,15 @@ def test_without_a_picture_it_is_shown_as_html():
     )
 
 
+def test_a_viewer_is_html_with_the_still_picture():
+    shown = show_prediction(Model(), "doc", interactive=True)
+    assert isinstance(shown, HTML)
+    assert shown.data == format_as_html(
+        Model().explanation(), show=fields.WEIGHTS, interactive=True
+    )
+    assert "<img" in shown.data
+
+
 def test_html_shows_the_targets_alone_unless_asked_for_more():
     data = show_prediction(Model(image=None), "doc").data
     assert "y=cat" in data
@@ -125,6 +135,7 @@ def test_the_keywords_of_the_other_format_are_ignored():
         "caption": False,
         "colorbar": False,
         "same_scale": False,
+        "interactive": False,
     }
     assert set(everything) == FORMAT_KWARGS
     assert show_prediction(Model(), "doc", **everything) == show_prediction(Model(), "doc")

@@ -76,21 +76,81 @@ def format_as_page(
     found = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     if not found:
         raise ValueError("explanations must have at least one explanation. Received: none")
+    cards = _by_picture(found)
+    title = title or _title(cards)
+    style, script = _file("viewer.css"), _file("viewer.js") + "start(document);\n"
+    text = Template(_file("page.html")).substitute(
+        policy=_policy(style, script),
+        title=escape(title),
+        style=style,
+        script=script,
+        viewer=_viewer(cards, title, colormap, alpha_limit),
+    )
+    return _encodable(text)
+
+
+def viewer_over(
+    still: str,
+    expl: Explanation,
+    colormap: str | Callable[[np.ndarray], np.ndarray] = "viridis",
+    alpha_limit: float | None = 0.65,
+) -> str:
+    """Put a viewer over a still picture, inside somebody else's page.
+
+    Where scripts don't run, such as in a notebook that isn't trusted, the still picture is seen.
+
+    Parameters
+    ----------
+    still : str
+        HTML.
+    expl : Explanation
+    colormap, alpha_limit
+        As in :func:`format_as_page`.
+
+    Returns
+    -------
+    str
+        HTML. Its styles don't reach the page around it, nor the page's the viewer.
+
+    Examples
+    --------
+    >>> print(viewer_over("<p>cat</p>", Explanation("net", error="not supported")))
+    <div class="eli5k-viewer">
+    <p>cat</p>
+    <template>...</template>
+    <script>
+    ...
+    </div>
+    """
+    cards = _by_picture([expl])
+    text = Template(_file("fragment.html")).substitute(
+        still=still,
+        style=_file("viewer.css"),
+        script=_file("viewer.js"),
+        viewer=_viewer(cards, _title(cards), colormap, alpha_limit),
+    )
+    return _encodable(text)
+
+
+def _viewer(
+    cards: Sequence[Sequence[Explanation]],
+    title: str,
+    colormap: str | Callable[[np.ndarray], np.ndarray],
+    alpha_limit: float | None,
+) -> str:
     limit = 1.0 if alpha_limit is None else float(alpha_limit)
     if not 0 <= limit <= 1:
         raise ValueError(f"alpha_limit must be in [0, 1]. Received: {alpha_limit!r}")
-    cards = _by_picture(found)
-    style, script = _file("page.css"), _file("page.js")
-    text = Template(_file("page.html")).substitute(
-        policy=_policy(style, script),
-        title=escape(title or _title(cards)),
-        style=style,
-        script=script,
+    return Template(_file("viewer.html")).substitute(
+        title=escape(title),
         opacity=round(100 * limit),
         cards="\n".join(_card(number, card) for number, card in enumerate(cards)),
         page=_json({"colours": _colours(colormap)}),
     )
-    # A name from a file system may have letters that no encoding has.
+
+
+def _encodable(text: str) -> str:
+    """Replace letters that no encoding has: a name from a file system may have some."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

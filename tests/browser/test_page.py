@@ -31,13 +31,13 @@ def random_map(*shape):
     return (heatmap - heatmap.min()) / np.ptp(heatmap)
 
 
-def pixels(page, selector=".stage canvas"):
+def pixels(page, selector=".stage canvas", root="document"):
     """The pixels of a canvas, after the frame that is being drawn."""
     source = page.evaluate(
-        """async (selector) => {
+        f"""async (selector) => {{
             await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-            return document.querySelector(selector).toDataURL();
-        }""",
+            return {root}.querySelector(selector).toDataURL();
+        }}""",
         selector,
     )
     return np.asarray(decode(source).convert("RGBA")).astype(int)

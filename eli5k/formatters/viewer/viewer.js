@@ -1,5 +1,6 @@
-"use strict";
-(() => {
+// Bring a page to life: the document, or the shadow root of a viewer in somebody else's page.
+function start(root) {
+  "use strict";
   // A small picture is enlarged by a whole factor until its longer side has so many pixels.
   const SHORTEST = 224;
   const DIMMED = 0.4;
@@ -8,10 +9,10 @@
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
   const read = (element) => JSON.parse(element.textContent);
-  const page = read(document.getElementById("page"));
-  const tools = document.getElementById("tools").elements;
+  const page = read(root.getElementById("page"));
+  const tools = root.getElementById("tools").elements;
   const colours = Object.fromEntries(page.colours.map(([name, table]) => [name, bytes(table)]));
-  const cards = [...document.querySelectorAll(".card")];
+  const cards = [...root.querySelectorAll(".card")];
   // Cards near the screen, with their pictures in memory.
   const live = new Map();
 
@@ -220,7 +221,7 @@
     if (!data.maps.length) return null;
     const stage = element.querySelector(".stage");
     if (!element.querySelector(".choice")) {
-      const controls = document.getElementById("controls").content.cloneNode(true);
+      const controls = root.getElementById("controls").content.cloneNode(true);
       const select = controls.querySelector("select");
       data.maps.forEach((map, number) => select.add(new Option(map.name, number)));
       element.querySelectorAll(".first").forEach((said) => said.remove());
@@ -260,7 +261,7 @@
         if (isIntersecting && !card) {
           const opened = open(target);
           if (opened) live.set(target, opened);
-        } else if (!isIntersecting && card && document.activeElement !== card.canvas) {
+        } else if (!isIntersecting && card && root.activeElement !== card.canvas) {
           live.delete(target);
           close(card);
         }
@@ -338,22 +339,22 @@
 
   function focusCard(step) {
     const shown = visible();
-    const now = shown.indexOf(document.activeElement?.closest(".card"));
+    const now = shown.indexOf(root.activeElement?.closest(".card"));
     const next = shown[clamp(now + step, 0, shown.length - 1)];
     next?.scrollIntoView({ block: "nearest" });
     next?.querySelector("canvas")?.focus();
   }
 
   function nearestCard() {
-    const focused = live.get(document.activeElement?.closest(".card"));
+    const focused = live.get(root.activeElement?.closest(".card"));
     return focused ?? [...live.values()].find((card) => !card.element.hidden);
   }
 
-  document.addEventListener("keydown", (event) => {
+  root.addEventListener("keydown", (event) => {
     const isTyping = event.target.matches("input[type=search], select");
     if (isTyping || event.ctrlKey || event.altKey || event.metaKey) return;
     const card = nearestCard();
-    if (event.key === "/") document.getElementById("search").focus();
+    if (event.key === "/") root.getElementById("search").focus();
     else if (event.key === "j") focusCard(1);
     else if (event.key === "k") focusCard(-1);
     else if (event.key === "o") tools.original.click();
@@ -362,6 +363,7 @@
       show(card, (card.maps.indexOf(card.map) + step) % card.maps.length);
     } else return;
     event.preventDefault();
+    event.stopPropagation();
   });
 
   let isWaiting = false;
@@ -381,21 +383,21 @@
   }
 
   function search() {
-    const words = document.getElementById("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = root.getElementById("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const element of cards) {
       element.hidden = !words.every((word) => element.dataset.words.includes(word));
     }
     const found = visible().length;
-    document.getElementById("found").value = `${found} of ${cards.length} pictures`;
+    root.getElementById("found").value = `${found} of ${cards.length} pictures`;
   }
 
   for (const [name] of page.colours) tools.colours.add(new Option(name, name));
-  document.querySelector(".search").hidden = cards.length < 2;
-  document.getElementById("tools").addEventListener("input", redraw);
-  document.getElementById("tools").addEventListener("submit", (event) => event.preventDefault());
-  document.getElementById("search").addEventListener("input", search);
-  if (matchMedia("(max-width: 40rem)").matches) document.querySelector(".tools").open = false;
+  root.querySelector(".search").hidden = cards.length < 2;
+  root.getElementById("tools").addEventListener("input", redraw);
+  root.getElementById("tools").addEventListener("submit", (event) => event.preventDefault());
+  root.getElementById("search").addEventListener("input", search);
+  if (matchMedia("(max-width: 40rem)").matches) root.querySelector(".tools").open = false;
   search();
   redraw();
   cards.forEach((element) => watcher.observe(element));
-})();
+}
