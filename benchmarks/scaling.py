@@ -19,7 +19,8 @@ from sklearn.datasets import load_sample_images
 
 import eli5k.demo
 from eli5k.keras import run
-from eli5k.keras.scaling import SCALES, convert, warnings_of_scale
+from eli5k.keras.evidence.scales import SCALES, convert
+from eli5k.keras.scaling import warnings_of_scale
 
 SIDE = 96  # pixels
 # The scale that each module's ``preprocess_input`` makes; all others want pixels as they are.

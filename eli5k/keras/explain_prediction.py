@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -46,7 +46,7 @@ def explain_prediction_keras(
     input: str | int | None = None,
     top_targets: int | None = None,
     target_names: Sequence[str] | Mapping[int, str] | None = None,
-    preprocess: Callable[..., Any] | None = None,
+    preprocess: Callable[..., Any] | Literal[False] | None = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
@@ -85,8 +85,9 @@ def explain_prediction_keras(
         Explain the N best classes, or the N worst if negative.
     target_names : list of str or dict of int to str, optional
         Names of the classes. Two names for a single unit make it a binary classifier.
-    preprocess : callable, optional
-        Preprocessing of the image array. The picture is made before it.
+    preprocess : callable, False or None
+        Preprocessing of the image array. The picture is made before it. None applies the
+        ``preprocessor`` of a KerasHub task, as its ``predict`` does; False takes ``doc`` as it is.
     reshape : callable, optional
         Function from the output of ``layer`` to ``(batch, *grid, channels)``, if eli5k can't guess
         that. The tokens of a vision transformer need none if they are its patches, after any class
@@ -189,7 +190,8 @@ def explain_batch(
     with collected_warnings() as about_all:
         answer = explain_samples(run, options.method)
     called = _called(answer, target, names)
-    unscaled = [None] * run.count if options.preprocess else warnings_of_scale(run)
+    is_scaled = options.preprocess is not None or documents[0].is_preprocessed
+    unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
     about_each = warnings_about(run, answer, called, unscaled)
     common = _common(run, answer, method)
     explanations = []
@@ -205,6 +207,7 @@ def explain_batch(
                 image=document.picture(run.survey.image_index),
                 frame=_frame(answer),
                 source=document.source,
+                frame=document.frame,
                 warnings=[*about_all, *own],
             )
         )

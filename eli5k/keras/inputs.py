@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from PIL import Image
 
+from eli5k.base import WHOLE
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
 from eli5k.keras.model.structure import ATTENTION, has_channels_first, walk
 from eli5k.keras.pictures import open_picture, picture_of
+from eli5k.keras.preprocessing import (
+    Frame,
+    apply_preprocessor,
+    measured_frame,
+    preprocessed,
+    preprocessor_of,
+)
 
 IMAGE_LAYERS = (
     keras.layers.Conv2D,
@@ -39,6 +47,10 @@ class Document:
         The picture of each flat input, to lay a heatmap over; None if it is no image.
     image : PIL.Image.Image or None
         The picture that the user wants to see instead.
+    frame : tuple of float
+        Where what the model gets lies in the picture, as in :class:`~eli5k.base.Explanation`.
+    is_preprocessed : bool
+        Whether the model's own preprocessor was applied.
     source : str or None
         Path of the file it came from.
     number : int or None
@@ -48,6 +60,8 @@ class Document:
     inputs: Any
     pictures: tuple[Image.Image | None, ...]
     image: Image.Image | None = None
+    frame: Frame = WHOLE
+    is_preprocessed: bool = False
     source: str | None = None
     number: int | None = None
 
@@ -67,6 +81,7 @@ class _Part:
 
     array: np.ndarray
     picture: Image.Image | None
+    frame: Frame = WHOLE
 
 
 def is_image_model(model: keras.Model) -> bool:
@@ -102,7 +117,7 @@ def read_document(
     doc: Any,
     *,
     image: Image.Image | str | os.PathLike[str] | None = None,
-    preprocess: Callable[..., Any] | None = None,
+    preprocess: Callable[..., Any] | Literal[False] | None = None,
 ) -> Document:
     """Turn ``doc`` into the model's inputs and a picture.
 
@@ -116,9 +131,10 @@ def read_document(
         by name.
     image : PIL.Image.Image or path, optional
         The picture to show instead of that of the explained input.
-    preprocess : callable, optional
+    preprocess : callable, False or None
         Preprocessing of an image array ``(1, height, width, channels)``, float32, such as
-        ``keras.applications.mobilenet_v2.preprocess_input``.
+        ``keras.applications.mobilenet_v2.preprocess_input``. None applies the ``preprocessor`` that
+        a KerasHub task holds, as its ``predict`` does; False takes the document as it is.
 
     Returns
     -------
@@ -142,20 +158,49 @@ def read_document(
     """
     channels_first = has_channels_first(model)
     shown = None if image is None else open_picture(image)
+    preprocessor = (
+        preprocessor_of(model) if preprocess is None and input_count(model) == 1 else None
+    )
 
     def read(part: Any, spec: keras.KerasTensor) -> _Part:
+        if preprocessor is not None:
+            return _read_for_preprocessor(model, preprocessor, part, spec, channels_first)
         array, picture = _read_part(part, spec, channels_first)
         is_image = array.ndim == IMAGE_RANK
         if picture is None and is_image and shown is None:
             picture = picture_of(array[0], channels_first)
-        if preprocess is not None and is_image:
-            array = _preprocessed(preprocess, array, spec)
+        if preprocess and is_image:
+            array = preprocessed(preprocess, array, spec)
         return _Part(array, picture)
 
     parts = _map_inputs(model, doc, read)
     inputs = keras.tree.map_structure(lambda part: part.array, parts)
-    pictures = tuple(part.picture for part in keras.tree.flatten(parts))
-    return Document(inputs, pictures, shown, _source_of(doc))
+    flat = keras.tree.flatten(parts)
+    pictures = tuple(part.picture for part in flat)
+    is_preprocessed = preprocessor is not None
+    return Document(inputs, pictures, shown, flat[0].frame, is_preprocessed, _source_of(doc))
+
+
+def _read_for_preprocessor(
+    model: keras.Model,
+    preprocessor: Callable[..., Any],
+    part: Any,
+    spec: keras.KerasTensor,
+    channels_first: bool,
+) -> _Part:
+    """Read a picture of any size, and let the model's preprocessor fit it."""
+    free = keras.KerasTensor([None] * len(spec.shape))
+    if isinstance(part, str | os.PathLike | Image.Image):
+        picture = open_picture(part)
+        channels = spec.shape[1 if channels_first else -1]
+        shape = (None, channels, None, None) if channels_first else (None, None, None, channels)
+        array = _picture_to_array(picture, shape, channels_first)
+    else:
+        array = _checked(_as_array(part), free, 1)
+        picture = picture_of(array[0], channels_first)
+    fitted = _checked(apply_preprocessor(preprocessor, array), spec, 1)
+    frame = measured_frame(model, preprocessor, array.shape, channels_first)
+    return _Part(fitted, picture, frame)
 
 
 def _source_of(doc: Any) -> str | None:
@@ -163,36 +208,6 @@ def _source_of(doc: Any) -> str | None:
     parts = doc.values() if isinstance(doc, Mapping) else doc if isinstance(doc, list) else [doc]
     paths = (os.fspath(part) for part in parts if isinstance(part, str | os.PathLike))
     return next(paths, None)
-
-
-def _preprocessed(
-    preprocess: Callable[[np.ndarray], Any], array: np.ndarray, spec: keras.KerasTensor
-) -> np.ndarray:
-    """Apply the user's function and check its result."""
-    result = preprocess(np.array(array, "float32"))
-    if keras.ops.is_tensor(result):
-        result = keras.ops.convert_to_numpy(result)
-    expected = (len(array), *spec.shape[1:])
-    shape = getattr(result, "shape", None)
-    fits = (
-        isinstance(result, np.ndarray)
-        and len(result.shape) == len(expected)
-        and all(want is None or want == have for want, have in zip(expected, result.shape))
-    )
-    if not fits:
-        received = type(result).__name__ if shape is None else f"shape {tuple(shape)}"
-        raise ValueError(
-            f"preprocess must return an array of shape {expected}, as the model takes it. "
-            f"Received: {received}"
-        )
-    if result.dtype.kind not in "biuf":
-        raise TypeError(f"preprocess must return numbers. Received: dtype {result.dtype}")
-    if np.isfinite(array).all() and not np.isfinite(result).all():
-        raise ValueError(
-            "preprocess must return finite numbers. Received NaN or infinite values for a finite "
-            "document."
-        )
-    return result
 
 
 def input_count(model: keras.Model) -> int | None:

@@ -82,7 +82,9 @@ def test_an_input_that_is_not_there(asked, error, message):
 
 
 def test_a_single_image_needs_no_name(shapes_model):
-    explanation = eli5k.explain_prediction(shapes_model, noise(24, 24, 3), input=0, logits=True)
+    explanation = eli5k.explain_prediction(
+        shapes_model, noise(24, 24, 3, low=0), input=0, logits=True
+    )
     assert explanation.input is None
 
 

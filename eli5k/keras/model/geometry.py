@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from eli5k.keras.backends import Tensor, active_backend
-from eli5k.keras.model.hooks import forward_hook
+from eli5k.keras.model.hooks import output_hook
 from eli5k.keras.model.memory import remember
 from eli5k.keras.model.noise import noise_like
 from eli5k.keras.model.receptive import SINGLE
@@ -32,8 +32,9 @@ NOISES = 3
 LOOSE, SKEW = 0.5, 0.3
 # Cells of less than this share of the map count as that large; errors that close count as equal.
 FINE, NEAR = 0.06, 0.1
-# A map of less than this share of the picture, or of more than its inverse, is no map.
-SMALLEST = 0.02
+# A map of less than this share of the picture, or of more than its inverse, is no map. Nor are
+# cells of less than this share of a pixel: attention heads, for example, all see the same.
+SMALLEST, PIXEL = 0.05, 0.9
 # How many tokens are looked at, and how they are spread.
 TOKENS, GOLDEN = 12, 0.618033988749895
 MAP_RANK = 3
@@ -48,13 +49,16 @@ class Sight(NamedTuple):
         ``(cells,)``: numbers of the cells in the flattened grid.
     centres : numpy.ndarray
         ``(cells, axes)``: where they look, in shares of the picture; NaN if nowhere.
-    others : list of int
+    sizes : tuple of int
+        Size of the picture along each axis, in pixels.
+    others : tuple of int
         Positions of the other images that they see, if they don't see this one.
     """
 
     positions: np.ndarray
     centres: np.ndarray
-    others: list[int]
+    sizes: tuple[int, ...]
+    others: tuple[int, ...] = ()
 
 
 def view_of(model: keras.Model, survey: Survey, inputs: Any, call: Call) -> View:
@@ -97,7 +101,7 @@ def _followed(survey: Survey, call: Call) -> View | None:
     axes = tuple(range(len(survey.picture_grid)))
     view = View(axes, channel_axis=1 if survey.channels_first else -1)
     if place == SINGLE:
-        return replace(view, problem="it has a single cell")
+        return replace(view, problem="each of its cells sees the whole picture")
     if place.input != survey.image_index:
         return replace(view, problem=f"it looks at another input, number {place.input}")
     low, high = place.frame(view.grid(shape), survey.picture_grid)
@@ -116,7 +120,7 @@ def _measured(model: keras.Model, survey: Survey, inputs: Any, call: Call) -> Vi
         sight = look(model, survey, inputs, call, channel_axis)
         if sight is None:
             return _squarest(readings, shape, survey.picture_grid)
-        view = _best([fit(each, shape, sight) for each in readings])
+        view = best_of([fit(each, shape, sight) for each in readings])
         if view.problem is None:
             return view
         if channel_axis == readings[0].channel_axis and found.tokens is None:
@@ -135,22 +139,32 @@ def _squarest(readings: list[View], shape: Sequence[int], picture: Sequence[int]
 
 
 class Fit(NamedTuple):
-    """A view, and how far the cells look from where its frame puts them, in cells."""
+    """How well a view fits.
+
+    Attributes
+    ----------
+    view : View
+    error : float
+        How far the cells look from where its frame puts them, in cells.
+    shift : float
+        How far the ends of its frame are from those of the picture, as a share of it.
+    """
 
     view: View
     error: float
+    shift: float = np.inf
 
 
-def _best(fits: list[Fit]) -> View:
-    """Choose the reading that fits, with the fewest extra tokens.
+def best_of(fits: list[Fit]) -> View:
+    """Choose the reading that fits best, and then the one that covers the picture best.
 
-    A grid without its first row fits as well as the whole one.
+    A grid without its first row, or with tokens of another kind as its first row, fits as well.
     """
     fitting = [each for each in fits if each.view.problem is None]
     full = [each for each in fitting if None not in each.view.axes]
     least = min(each.error for each in full or fitting or fits)
     near = [each for each in full or fitting or fits if each.error <= least + NEAR]
-    return max(near, key=lambda each: prod(each.view.tokens or ())).view
+    return min(near, key=lambda each: each.shift).view
 
 
 def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
@@ -172,7 +186,7 @@ def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
     Examples
     --------
     >>> centres = np.array([[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]])
-    >>> fit(View((0, 1)), (1, 2, 2, 8), Sight(np.arange(4), centres[:, ::-1], [])).view.axes
+    >>> fit(View((0, 1)), (1, 2, 2, 8), Sight(np.arange(4), centres[:, ::-1], (9, 9))).view.axes
     (1, 0)
     """
     if sight.others:
@@ -189,7 +203,7 @@ def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
     slopes, starts = solved[:-1], solved[-1]
     off = np.sqrt(np.mean((design @ solved - centres) ** 2, axis=0))
     along = _matched(slopes)
-    error = _error(slopes, off, along, np.array(own)[long])
+    error = _error(slopes, off, along, np.array(own)[long], sight.sizes)
     if len(long) > sum(axis is not None for axis in along) or error > LOOSE:
         how = f" (off by {off.max():.2f} of its size)" if np.isfinite(error) else ""
         return Fit(replace(view, problem=f"no grid fits where its cells look{how}"), error)
@@ -200,7 +214,8 @@ def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
     ]
     low, high = zip(*((float(a), float(b)) for a, b in ends))
     doubt = 2 * off * np.abs(inverse[-1]).max()
-    return Fit(_in_frame(replace(view, axes=axes), shape, low, high, doubt), error)
+    shift = max(max(abs(min(pair)), abs(max(pair) - 1)) for pair in ends)
+    return Fit(_in_frame(replace(view, axes=axes), shape, low, high, doubt), error, float(shift))
 
 
 def _coordinates(view: View, shape: Sequence[int], sight: Sight) -> tuple[np.ndarray, np.ndarray]:
@@ -214,7 +229,11 @@ def _coordinates(view: View, shape: Sequence[int], sight: Sight) -> tuple[np.nda
 
 
 def _error(
-    slopes: np.ndarray, off: np.ndarray, along: Sequence[int | None], cells: np.ndarray
+    slopes: np.ndarray,
+    off: np.ndarray,
+    along: Sequence[int | None],
+    cells: np.ndarray,
+    sizes: Sequence[int],
 ) -> float:
     """Return how far the cells look from where the fit puts them, in cells, at worst."""
     worst = 0.0
@@ -222,7 +241,8 @@ def _error(
         if axis is None:
             continue
         span = abs(slopes[axis, column])
-        if not SMALLEST <= span <= 1 / SMALLEST:
+        is_point = span * sizes[column] < PIXEL * cells[axis]
+        if is_point or not SMALLEST <= span <= 1 / SMALLEST:
             return np.inf
         skew = np.delete(np.abs(slopes[:, column]), axis).max(initial=0) / span
         error = off[column] / (span * max(1 / cells[axis], FINE))
@@ -289,7 +309,7 @@ def look(
     if flat[survey.image_index].dtype.kind != "f":
         return None
     shape = call.shape if channel_axis == -1 else (call.shape[0], *call.shape[2:], call.shape[1])
-    positions = _chosen_cells(shape[1:-1], survey.picture_grid)
+    positions = chosen_cells(shape[1:-1], survey.picture_grid)
     rows = len(positions) * NOISES
     noise = noise_like(inputs, rows)
     chosen = np.zeros((rows, prod(shape[1:-1])), "float32")
@@ -308,10 +328,11 @@ def look(
         for index, gradient in seen.items()
     }
     own = centres.get(survey.image_index)
+    sizes = survey.picture_grid
     if own is not None and np.isfinite(own).any():
-        return Sight(positions, own, [])
-    others = [index for index, where in centres.items() if np.isfinite(where).any()]
-    return Sight(positions, np.full((len(positions), len(survey.picture_grid)), np.nan), others)
+        return Sight(positions, own, sizes)
+    others = tuple(index for index, where in centres.items() if np.isfinite(where).any())
+    return Sight(positions, np.full((len(positions), len(sizes)), np.nan), sizes, others)
 
 
 @dataclass(frozen=True)
@@ -336,10 +357,11 @@ class _Look:
                 return output
 
             watched = [tap(x) if i in tapped else x for i, x in enumerate(flat)]
-            with forward_hook(layer_at(self.model, self.call.path), keep):
+            layer = layer_at(self.model, self.call.path)
+            with output_hook(layer, keep, self.call.number, self.call.element):
                 run_model(self.model, keras.tree.pack_sequence_as(inputs, watched))
-            number = self.call.number
-            output = ops.stack(outputs, axis=1) if number is None else outputs[number]
+            of_steps = self.call.number is None
+            output = ops.stack(outputs, axis=1) if of_steps else outputs[0]
             cells = ops.cast(ops.moveaxis(output, self.channel_axis, -1), "float32")
             cells = ops.reshape(cells, (*ops.shape(chosen), ops.shape(signs)[0]))
             of_each = ops.sum(cells * ops.expand_dims(chosen, -1), axis=1)
@@ -349,7 +371,7 @@ class _Look:
         return {i: g[0] for i, g in zip(tapped, gradients) if g is not None}
 
 
-def _chosen_cells(grid: Sequence[int], picture: Sequence[int]) -> np.ndarray:
+def chosen_cells(grid: Sequence[int], picture: Sequence[int]) -> np.ndarray:
     """Choose cells that lie well apart, and not at the border, where the view is cut."""
     if len(grid) < len(picture):  # Tokens: any of them but the first, which may be of a class.
         count = prod(grid)

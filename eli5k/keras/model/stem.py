@@ -21,28 +21,31 @@ class Statistics(NamedTuple):
     variance: np.ndarray
 
 
-def first_norm(model: keras.Model, survey: Survey) -> str | None:
-    """Return the path of the first called layer that stores statistics of images, or None.
+def norms_of(model: keras.Model, survey: Survey) -> tuple[str, ...]:
+    """Return the paths of the called layers that store statistics of images, in order.
 
     Examples
     --------
     >>> from eli5k.keras.model.survey import survey
     >>> names = keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization(name="norm")
     >>> model = keras.Sequential([keras.Input((4, 4, 1)), *names])
-    >>> first_norm(model, survey(model, np.ones((1, 4, 4, 1))))
-    'norm'
+    >>> norms_of(model, survey(model, np.ones((1, 4, 4, 1))))
+    ('norm',)
     """
-    for call in survey.calls:
-        if call.shape is not None and len(call.shape) == survey.rank:
-            layer = layer_at(model, call.path)
-            if isinstance(layer, keras.layers.BatchNormalization) or _is_adapted(layer):
-                return call.path
-    return None
+    return tuple(
+        call.path
+        for call in survey.calls
+        if call.shape is not None
+        and len(call.shape) == survey.rank
+        and _stores(layer_at(model, call.path))
+    )
 
 
-def _is_adapted(layer: keras.Layer) -> bool:
-    # One with a mean of its own as an argument scales like any other, whatever the data were.
-    return isinstance(layer, keras.layers.Normalization) and layer.input_mean is None
+def _stores(layer: keras.Layer) -> bool:
+    if isinstance(layer, keras.layers.Normalization):
+        # With a mean as an argument it stores none.
+        return layer.input_mean is None
+    return isinstance(layer, keras.layers.BatchNormalization)
 
 
 def first_kernel(survey: Survey) -> str | None:

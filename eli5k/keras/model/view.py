@@ -93,7 +93,8 @@ class View:
         # An axis along none of the picture's has a single cell.
         rest = [leading + axis for axis in range(axes) if leading + axis not in kept]
         tensor = ops.transpose(tensor, (*range(leading), *rest, *kept, leading + axes))
-        tensor = ops.squeeze(tensor, tuple(range(leading, leading + len(rest))))
+        if rest:
+            tensor = ops.squeeze(tensor, tuple(range(leading, leading + len(rest))))
         for axis, own in enumerate(self.axes):
             if own is None:
                 tensor = ops.expand_dims(tensor, leading + axis)
