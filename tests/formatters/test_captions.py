@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eli5k.base import Explanation, TargetExplanation
+from eli5k.base import (
+    BlankMapWarning,
+    Explanation,
+    MisplacedMapWarning,
+    TargetExplanation,
+    UnscaledInputWarning,
+)
 from eli5k.formatters import format_as_image
 from eli5k.formatters.scaling import scale, scale_alike
 from tests.formatters.test_frame import spot
@@ -48,6 +54,12 @@ def test_a_panel_without_evidence_says_so(written):  # noqa: F811
     format_as_image(explain(np.eye(3), np.zeros((3, 3))), caption=True)
     assert texts(written)[:5].count("no evidence: the map is blank") == 1
     assert texts(written)[4] == "no evidence: the map is blank"
+
+
+def test_a_picture_carries_the_warnings_that_change_what_it_means(written):  # noqa: F811
+    warnings = [MisplacedMapWarning("1"), UnscaledInputWarning("2"), UnscaledInputWarning("3")]
+    format_as_image(explain(np.eye(3), warnings=[*warnings, BlankMapWarning("4")]), caption=True)
+    assert texts(written)[3:] == ["warning: misplaced map", "warning: unscaled input"]
 
 
 def test_a_small_picture_is_enlarged_and_captioned():
