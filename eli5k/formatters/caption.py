@@ -12,7 +12,7 @@ from eli5k.base import (
     TargetExplanation,
     UnscaledInputWarning,
 )
-from eli5k.formatters.text import label, numbers
+from eli5k.formatters.text import check_of, label, numbers
 
 # Lines of a caption; the words of a line stand together if they fit.
 Caption = list[list[str]]
@@ -100,5 +100,5 @@ def long_caption(
     source = [Path(expl.source).name] if expl.source else []
     source = [word for word in source if word not in shared]
     warned = [[WARNED[kind]] for kind in dict.fromkeys(map(type, expl.warnings)) if kind in WARNED]
-    lines = [source, *short_caption(expl, target), own, [note], *warned]
+    lines = [source, *short_caption(expl, target), own, [note], check_of(target)[:1], *warned]
     return [line for line in lines if any(line)]

@@ -13,7 +13,7 @@ from eli5k.formatters.heatmap import colourise, drawable_heatmap, overlay
 from eli5k.formatters.image import image_to_data_uri
 from eli5k.formatters.page import viewer_over
 from eli5k.formatters.sheet import SHORTEST, fit
-from eli5k.formatters.text import label, numbers, place_of_heat
+from eli5k.formatters.text import check_of, label, numbers, place_of_heat
 
 STYLES = """\
 <style>
@@ -144,7 +144,9 @@ def _figure(target: TargetExplanation, explanation: Explanation) -> str:
     if explanation.output:
         where += f"; output {explanation.output}"
     picture, width = _picture(target, explanation)
-    caption = f"<figcaption>{header}<small>{escape(where)}</small></figcaption>"
+    lines = [where, *filter(None, [". ".join(check_of(target))])]
+    told = "".join(f"<small>{escape(line)}</small>" for line in lines)
+    caption = f"<figcaption>{header}{told}</figcaption>"
     return f"<figure{width}>{picture}{caption}</figure>"
 
 

@@ -78,7 +78,7 @@ def format_as_page(
         raise ValueError("explanations must have at least one explanation. Received: none")
     cards = _by_picture(found)
     title = title or _title(cards)
-    style, script = _file("viewer.css"), _file("viewer.js") + "start(document);\n"
+    style, script = _file("viewer.css"), _script() + "start(document);\n"
     text = Template(_file("page.html")).substitute(
         policy=_policy(style, script),
         title=escape(title),
@@ -126,7 +126,7 @@ def viewer_over(
     text = Template(_file("fragment.html")).substitute(
         still=still,
         style=_file("viewer.css"),
-        script=_file("viewer.js"),
+        script=_script(),
         viewer=_viewer(cards, _title(cards), colormap, alpha_limit),
     )
     return _encodable(text)
@@ -247,6 +247,7 @@ def _map(
         "name": f"{label(target)}{inside}: {done}" if done else f"{label(target)}{inside}",
         "said": f"{label(target)}{inside}: {'; '.join(filter(None, facts))}",
         "about": expl.description or "",
+        "check": _check(target),
         "fine": is_fine(expl, target),
         "picture": picture,
         "rows": heatmap.shape[0],
@@ -263,6 +264,25 @@ def _map(
         "frame": check_frame(expl.frame),
         "boxes": [box for box, _ in hot_boxes(heatmap, (1, 1), expl.frame)[:MOST_REGIONS]],
     }
+
+
+def _check(target: TargetExplanation) -> dict[str, Any] | None:
+    """Return what a check says, and what it found each place to be worth."""
+    check = getattr(target, "check", None)
+    if check is None:
+        return None
+    worth = check.worth
+    is_drawn = worth is not None and worth.ndim == 2 and np.isfinite(worth).all()
+    told: dict[str, Any] = {"verdict": check.verdict, "sentence": check.sentence, "worth": None}
+    if is_drawn and np.isfinite(check.score):
+        told |= {
+            "rows": worth.shape[0],
+            "columns": worth.shape[1],
+            "worth": [float(f"{value:.4g}") for value in worth.ravel()],
+            "score": float(check.score),
+            "runs": check.runs,
+        }
+    return told
 
 
 def _highest(attribution: np.ndarray) -> float:
@@ -300,6 +320,10 @@ def _title(cards: Sequence[Sequence[Explanation]]) -> str:
 
 def _name(expl: Explanation, number: int) -> str:
     return Path(expl.source).name if expl.source else f"picture {number + 1}"
+
+
+def _script() -> str:
+    return _file("numbers.js") + _file("viewer.js")
 
 
 def _file(name: str) -> str:

@@ -1,5 +1,7 @@
 """The page in a real browser: its pixels against arithmetic, its values against the arrays."""
 
+from types import SimpleNamespace
+
 import matplotlib
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 from eli5k.base import WHOLE, BlankMapWarning, Explanation, TargetExplanation
 from eli5k.formatters import format_as_page
 from eli5k.formatters.frame import spread
+from tests.formatters.checked import Checked
 from tests.formatters.test_frame import spot
 from tests.formatters.test_html import decode
 from tests.formatters.test_sheet import picture
@@ -387,3 +390,65 @@ def test_what_cannot_be_drawn_is_told_in_words(visit):
     assert "there is no map" in told
     assert told.count("Error: not supported") == 1
     assert page.locator("canvas").count() == 0
+
+
+# What covering a region would cost
+
+
+def checked(**kwargs):
+    """A map whose check found the right half of the picture to be worth 6, the left half 2."""
+    worth = np.array([[1.0, 3.0], [1.0, 3.0]], "float32")
+    check = SimpleNamespace(
+        verdict="supported", sentence="It is right.", worth=worth, score=9.0, runs=64
+    )
+    expl = explain(np.eye(4), **kwargs)
+    expl.targets = [Checked("cat", heatmap=np.eye(4), check=check)]
+    return expl
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "loss"),
+    [((0.5, 0.0), (1.0, 1.0), 6), ((0.75, 0.9), (0.25, 0.1), 3.2), ((0.0, 0.0), (0.5, 0.5), 1)],
+)
+def test_a_drag_tells_what_covering_a_region_would_cost(visit, start, end, loss):
+    page = visit(format_as_page(checked()))
+    box = page.locator(".stage canvas").bounding_box()
+    corners = [
+        (
+            box["x"] + 0.002 + across * (box["width"] - 0.01),
+            box["y"] + down * (box["height"] - 0.01),
+        )
+        for across, down in (start, end)
+    ]
+    page.mouse.move(*corners[0])
+    page.mouse.down()
+    page.mouse.move(*corners[1])
+    page.mouse.up()
+    words = reading(page)
+    assert words.startswith("covering this region: score 9 would fall by about ")
+    assert words.endswith("as estimated from 64 runs with parts of the picture blurred")
+    told = float(words.split("about ")[1].split(",")[0])
+    assert told == pytest.approx(loss, abs=0.05 * loss + 0.03)
+    marked = page.locator(".cell").bounding_box()
+    assert marked["width"] == pytest.approx(abs(end[0] - start[0]) * box["width"], abs=2)
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    assert reading(page).startswith("row 1, column 1")
+
+
+def test_shift_and_arrows_cover_a_region_too(visit):
+    page = visit(format_as_page(checked()))
+    page.locator(".stage canvas").focus()
+    page.keyboard.press("h")
+    assert reading(page).startswith("row 1, column 1")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowDown")
+    assert "fall by about 1," in reading(page)
+    page.keyboard.press("Shift+ArrowRight")
+    assert "fall by about 2.5," in reading(page)
+
+
+def test_the_page_tells_the_checks_word(visit):
+    page = visit(format_as_page(checked()))
+    assert page.locator(".checked").inner_text() == "Check: supported. It is right."
+    unchecked = visit(format_as_page(explain(np.eye(3))))
+    assert unchecked.locator(".checked").inner_text() == ""
