@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -47,20 +48,36 @@ class Look:
         return "dim" if self.caption and is_fine(expl, target) else "overlay"
 
 
-def panels_of(explanations: Sequence[Explanation], look: Look) -> tuple[list[Panel], list[str]]:
+class Layout(NamedTuple):
+    """What a sheet shows.
+
+    Attributes
+    ----------
+    panels : list of Panel
+    footer : list of str
+        What holds for all panels, if there are several.
+    columns : int or None
+        How many panels stand side by side; None leaves that to the sheet.
+    """
+
+    panels: list[Panel]
+    footer: list[str]
+    columns: int | None
+
+
+def panels_of(explanations: Sequence[Explanation], look: Look) -> Layout:
     """Make the panels of a picture.
 
     Parameters
     ----------
     explanations : sequence of Explanation
-        Each with a picture.
+        Each with a picture. Explanations of the same picture and targets, such as those of several
+        methods, become columns, and the targets rows.
     look : Look
 
     Returns
     -------
-    panels : list of Panel
-    footer : list of str
-        What holds for all panels, if there are several.
+    Layout
 
     Raises
     ------
@@ -71,12 +88,15 @@ def panels_of(explanations: Sequence[Explanation], look: Look) -> tuple[list[Pan
     --------
     >>> cat = TargetExplanation("cat", heatmap=np.ones((7, 7)))
     >>> expl = Explanation("net", targets=[cat], image=Image.new("L", (64, 64)))
-    >>> panels, footer = panels_of([expl], Look())
-    >>> panels[0].caption, footer
-    ([['y=cat']], [])
+    >>> panels_of([expl], Look()).panels[0].caption
+    [['y=cat']]
     """
     parts = [part for expl in explanations for part in (expl, *expl.others)]
     pairs = [(part, target) for part in parts for target in part.targets or ()]
+    columns = None
+    if look.style != "side" and _are_comparable(parts):
+        columns = len(parts)
+        pairs = [(part, target) for row in zip(*_targets(parts)) for part, target in row]
     scaled = _scaled(pairs, look)
     shared = _shared([part for part, _ in pairs]) if look.caption else []
     panels: list[Panel] = []
@@ -88,8 +108,23 @@ def panels_of(explanations: Sequence[Explanation], look: Look) -> tuple[list[Pan
         panels.append(_panel(part, target, map_, look, shared))
     if look.caption and len(pairs) > 1:
         note = "all maps on one scale" if look.same_scale else "each map scaled by its own maximum"
-        return panels, [*shared, note]
-    return panels, shared
+        return Layout(panels, [*shared, note], columns)
+    return Layout(panels, shared, columns)
+
+
+def _targets(parts: Sequence[Explanation]) -> list[list[tuple[Explanation, TargetExplanation]]]:
+    return [[(part, target) for target in part.targets or ()] for part in parts]
+
+
+def _are_comparable(parts: Sequence[Explanation]) -> bool:
+    """Tell whether several explanations are of the same picture and several targets."""
+    first = parts[0]
+    names = [target.target for target in first.targets or ()]
+    return (
+        min(len(parts), len(names)) > 1
+        and all([target.target for target in part.targets or ()] == names for part in parts)
+        and all(part.image == first.image for part in parts)
+    )
 
 
 def picture_of(expl: Explanation) -> Image.Image:

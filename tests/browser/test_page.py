@@ -367,6 +367,15 @@ def test_text_stands_out_in_light_and_dark(visit, scheme):
     assert (luminance(page_colour) > 0.5) == (scheme == "light")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_barrier(visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    expls = [explain(np.eye(3)), explain(np.eye(3), source="b"), Explanation("net", error="none")]
+    page = visit(format_as_page(expls), width=390, scheme=scheme, bypass_csp=True)
+    found = axe.Axe().run(page).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+
+
 def luminance(colour):
     """Relative luminance, as the Web Content Accessibility Guidelines define it."""
     numbers = np.array([float(each) for each in colour[colour.index("(") + 1 : -1].split(",")[:3]])

@@ -63,6 +63,21 @@ def test_several_explanations_become_one_sheet(tmp_path):
     assert all(find(format_as_image(each), sheet) for each in two)
 
 
+def test_methods_are_columns_and_targets_are_rows(tmp_path):
+    methods = ("Grad-CAM", "HiResCAM", "LayerCAM", "CAM")
+    both = [explain(method=method) for method in methods]
+    rng = np.random.default_rng(0)
+    for expl in both:
+        expl.targets = [TargetExplanation(name, heatmap=rng.random((5, 5))) for name in "ab"]
+    sheet = read(eli5k.save(both, tmp_path / "all.png"))
+    for column, expl in enumerate(both):
+        for row, target in enumerate(expl.targets):
+            alone = Explanation("net", image=expl.image, targets=[target])
+            [(left, top)] = find(format_as_image(alone), sheet)
+            assert left // 306 == column
+            assert (top > sheet.height / 2) == bool(row)
+
+
 def test_the_look_is_that_of_the_picture(tmp_path):
     path = eli5k.save(explain(), str(tmp_path / "why.png"), style="dim", colorbar=True)
     assert read(path) == format_as_image(explain(), style="dim", colorbar=True, caption=True)
