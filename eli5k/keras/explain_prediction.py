@@ -23,6 +23,7 @@ from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, is_image_model, read_document, takes_images
 from eli5k.keras.methods import Method, find_method, names_without_layer
 from eli5k.keras.model.interface import image_inputs
+from eli5k.keras.preprocessing import within
 from eli5k.keras.scaling import warnings_of_scale
 from eli5k.options import MethodLike, Options
 
@@ -205,9 +206,8 @@ def explain_batch(
                 **common,
                 targets=_target_explanations(answer, row, called[row]),
                 image=document.picture(run.survey.image_index),
-                frame=_frame(answer),
+                frame=within(document.frame, _frame(answer)),
                 source=document.source,
-                frame=document.frame,
                 warnings=[*about_all, *own],
             )
         )

@@ -78,22 +78,33 @@ def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple
     tokens = [call for call in calls if call.shape and len(call.shape) == TOKENS_RANK]
     reached = _tokens_that_reach(question, tokens) if tokens else frozenset()
     wrong: set[Any] = set()
-    later = []
-    for call in calls:
+    shared, tries = [], 0
+    for call in _one_of_each_shape_first(calls, wrong):
         if call in tokens and point_at(call).key not in reached:
             continue
+        tries += call.place is None and call.shape in wrong
+        if tries > MOST_TRIES:
+            break
+        view = _view(question, call)
+        if not is_map(view):
+            wrong.add(call.shape)
+        elif view.is_shared:
+            shared.append((call.path, point_at(call, view)))
+        else:
+            yield call.path, point_at(call, view)
+    # What sees several images at once shows heat of all of them.
+    yield from shared
+
+
+def _one_of_each_shape_first(calls: Sequence[Call], wrong: set[Any]) -> Iterator[Call]:
+    """Yield calls in order; those that must be measured and are shaped like wrong ones, last."""
+    later = []
+    for call in calls:
         if call.place is None and call.shape in wrong:
             later.append(call)
-            continue
-        view = _view(question, call)
-        if is_map(view):
-            yield call.path, point_at(call, view)
         else:
-            wrong.add(call.shape)
-    for call in later[:MOST_TRIES]:
-        view = _view(question, call)
-        if is_map(view):
-            yield call.path, point_at(call, view)
+            yield call
+    yield from later
 
 
 def point_at(

@@ -52,7 +52,7 @@ class Sight(NamedTuple):
     sizes : tuple of int
         Size of the picture along each axis, in pixels.
     others : tuple of int
-        Positions of the other images that they see, if they don't see this one.
+        Positions of the other images that they see.
     """
 
     positions: np.ndarray
@@ -189,9 +189,11 @@ def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
     >>> fit(View((0, 1)), (1, 2, 2, 8), Sight(np.arange(4), centres[:, ::-1], (9, 9))).view.axes
     (1, 0)
     """
-    if sight.others:
-        return Fit(replace(view, problem=f"it looks at input {sight.others[0]} instead"), np.inf)
+    if sight.others and not np.isfinite(sight.centres).any():
+        other = f"it looks at another input, number {sight.others[0]}"
+        return Fit(replace(view, problem=other), np.inf)
     own = view.own_grid(shape)
+    view = replace(view, is_shared=bool(sight.others))
     long = [axis for axis, n in enumerate(own) if n > 1]
     where, centres = _coordinates(view, shape, sight)
     if len(where) <= len(long):
@@ -329,10 +331,14 @@ def look(
     }
     own = centres.get(survey.image_index)
     sizes = survey.picture_grid
-    if own is not None and np.isfinite(own).any():
-        return Sight(positions, own, sizes)
-    others = tuple(index for index, where in centres.items() if np.isfinite(where).any())
-    return Sight(positions, np.full((len(positions), len(sizes)), np.nan), sizes, others)
+    if own is None:
+        own = np.full((len(positions), len(sizes)), np.nan)
+    others = tuple(
+        index
+        for index, where in centres.items()
+        if index != survey.image_index and np.isfinite(where).any()
+    )
+    return Sight(positions, own, sizes, others)
 
 
 @dataclass(frozen=True)

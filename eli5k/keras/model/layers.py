@@ -125,10 +125,10 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
     """Order the calls by how well they can be explained.
 
     The first one that the score depends on, and whose cells look at their own places, is explained.
-    eli5's choice comes first: the last of ``model.layers`` whose output has a grid. A later layer with a grid inside a model that is called after it
-    goes before it. Then come all layers at any depth, from the last called to the first. What has a
-    single cell is left out, and what only prepares the picture (augmentation, rescaling: called
-    before the first kernel).
+    eli5's choice comes first: the last of ``model.layers`` whose output has a grid. It does not if
+    a model that is called after it has a layer with a grid. Then come all layers at any depth, from
+    the last called to the first. What has a single cell is left out, and what only prepares the
+    picture (augmentation, rescaling: called before the first kernel).
 
     Parameters
     ----------

@@ -35,6 +35,8 @@ class View:
     frame : tuple or None
         Where the map begins and ends along each axis of the picture, in shares of it; None if it
         covers the picture.
+    is_shared : bool
+        Whether the cells see other images as well.
     problem : str or None
         Why this is no map of the picture, as the end of a sentence about the layer.
 
@@ -49,6 +51,7 @@ class View:
     channel_axis: int = -1
     flipped: tuple[bool, ...] = ()
     frame: Frame | None = None
+    is_shared: bool = False
     problem: str | None = None
 
     def own_grid(self, shape: Sequence[int]) -> tuple[int, ...]:

@@ -30,7 +30,8 @@ def scene(top=TOP, left=LEFT, size=SIZE):
 
 def bright(x, name="bright", stride=4):
     """Sum of the light in each cell."""
-    conv = layers.Conv2D(4, stride, stride, use_bias=False, kernel_initializer="ones", name=name)
+    constant = keras.initializers.Constant(0.05)
+    conv = layers.Conv2D(4, stride, stride, use_bias=False, kernel_initializer=constant, name=name)
     return conv(x)
 
 
