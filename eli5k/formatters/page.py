@@ -238,7 +238,6 @@ def _map(
     highest = float(heatmap.max())
     low = float(heatmap.min())
     codes = np.rint(255 * (heatmap - low) / ((highest - low) or 1.0)).astype(np.uint8)
-    raw = 0.0 if target.attribution is None else _highest(target.attribution)
     where = place_of_heat(heatmap, expl.frame)
     facts = [", ".join(numbers(target)[::-1]), where, scaled.note if highest else ""]
     done = ", ".join([*what_was_done(expl), *([expl.estimator] if names_model else [])])
@@ -256,11 +255,9 @@ def _map(
         "low": low,
         "high": highest,
         # What is shown as cold and as hot, and the raw value of 1.
-        "from": scaled.low * highest,
-        "to": scaled.high * highest,
-        "raw": raw / highest
-        if raw is not None and np.isfinite(raw) and raw > 0 < highest
-        else None,
+        "from": scaled.low,
+        "to": scaled.high,
+        "raw": None if target.attribution is None else scaled.unit,
         "frame": check_frame(expl.frame),
         "boxes": [box for box, _ in hot_boxes(heatmap, (1, 1), expl.frame)[:MOST_REGIONS]],
     }
@@ -283,10 +280,6 @@ def _check(target: TargetExplanation) -> dict[str, Any] | None:
             "runs": check.runs,
         }
     return told
-
-
-def _highest(attribution: np.ndarray) -> float:
-    return float(np.nan_to_num(attribution, nan=0.0, posinf=0.0, neginf=0.0).max())
 
 
 def _picture(image: Image.Image) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from PIL import Image
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters.caption import long_caption, short_caption, what_was_done
 from eli5k.formatters.heatmap import colourise, drawable_heatmap
-from eli5k.formatters.scaling import Scaled, is_fine, scale, scale_alike
+from eli5k.formatters.scaling import BLANK, Scaled, as_it_is, is_fine, scale, scale_alike
 from eli5k.formatters.sheet import Bar, Panel
 from eli5k.formatters.styles import AGAINST, FOR, Heat, find_style
 
@@ -161,7 +161,7 @@ def _scaled(pairs: Sequence[tuple[Explanation, TargetExplanation]], look: Look) 
     if look.caption or look.style not in (None, "overlay"):
         return [scale(expl, target) for expl, target in pairs]
     # eli5's own scaling: the uncaptioned overlay has eli5's pixels.
-    return [Scaled(drawable_heatmap(target)) for _, target in pairs]
+    return [as_it_is(target) for _, target in pairs]
 
 
 def _shared(parts: Sequence[Explanation]) -> list[str]:
@@ -188,7 +188,7 @@ def _panel(
     )
     caption = short_caption(expl, target)
     if look.caption:
-        note = scaled.note if not look.same_scale or "no evidence" in scaled.note else ""
+        note = scaled.note if not look.same_scale or scaled.note == BLANK else ""
         caption = long_caption(expl, target, note, shared)
     bar = _bar(expl, target, scaled, look) if look.colorbar else None
     return Panel(picture_of(expl), lambda picture: style(picture, heat), caption, bar)
@@ -204,10 +204,8 @@ def _original(expl: Explanation, look: Look) -> Panel:
 def _bar(expl: Explanation, target: TargetExplanation, scaled: Scaled, look: Look) -> Bar:
     """Return the colours from low to high, with the raw values that they stand for."""
     style = look.style_of(expl, target)
-    raw = target.attribution
-    values = None if raw is None else np.nan_to_num(raw, posinf=0.0, neginf=0.0)
-    if style == "signed" and values is not None:
-        highest = float(np.abs(values).max())
+    if style == "signed" and target.attribution is not None:
+        highest = float(np.abs(np.nan_to_num(target.attribution, posinf=0.0, neginf=0.0)).max())
         ramp = np.linspace(-1, 1, 256)[np.newaxis]
         colours = np.empty((1, 256, 4))
         colours[..., :3] = np.where(ramp[..., np.newaxis] > 0, FOR, AGAINST) / np.array(255)
@@ -215,5 +213,5 @@ def _bar(expl: Explanation, target: TargetExplanation, scaled: Scaled, look: Loo
         return Bar(colours, f"{-highest:.3g}", f"{highest:.3g}")
     limit = None if style == "dim" else look.alpha_limit
     colours = colourise(np.linspace(0, 1, 256)[np.newaxis], look.colormap, limit)
-    highest = 1.0 if values is None else max(0.0, float(values.max()))
-    return Bar(colours, f"{scaled.low * highest:.3g}", f"{scaled.high * highest:.3g}")
+    low, high = (each * scaled.unit for each in (scaled.low, scaled.high))
+    return Bar(colours, f"{low:.3g}", f"{high:.3g}")

@@ -127,6 +127,14 @@ def test_one_scale_compares_raw_maps(written):  # noqa: F811
 # The colour bar
 
 
+def test_bars_on_one_scale_have_the_same_ends(written):  # noqa: F811
+    expl = explain(np.eye(2), np.eye(2))
+    expl.targets[1].attribution = np.eye(2) * 1.5
+    format_as_image(expl, colorbar=True, same_scale=True)
+    numbers = [text for text in texts(written) if text[0].isdigit()]
+    assert numbers == ["0", "3", "0", "3"]
+
+
 def test_a_bar_names_the_values_at_its_ends(written):  # noqa: F811
     expl = explain(spot((3, 3), (1, 1)))
     format_as_image(expl, colorbar=True)
