@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
 import io
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from eli5k.base import Explanation, ExplanationWarning
 from eli5k.explain import explain_prediction
 from eli5k.formatters import fields, format_as_html, format_as_image
+from eli5k.options import Options
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -91,6 +93,31 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
         return expl
     options = {key: kwargs[key] for key in kwargs if key in HTML_KWARGS}
     return HTML(format_as_html(expl, **{"show": fields.WEIGHTS, **options}))
+
+
+def _signature() -> inspect.Signature:
+    """Return the signature with every keyword, for ``help`` and completion."""
+    own = inspect.signature(show_prediction).parameters
+    keywords = {each.name: each.default for each in dataclasses.fields(Options)}
+    keywords["image"] = None
+    for formatter in (format_as_html, format_as_image):
+        parameters = inspect.signature(formatter).parameters.values()
+        keywords |= {each.name: each.default for each in parameters if each.name in FORMAT_KWARGS}
+    return inspect.Signature(
+        [
+            own["estimator"],
+            own["doc"],
+            *(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+                for name, default in keywords.items()
+            ),
+            own["kwargs"],
+        ]
+    )
+
+
+# Handlers of other models take other keywords, so the function itself takes all.
+show_prediction.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
 def _shown_captioned(

@@ -1,8 +1,10 @@
 """show_prediction: what goes to the explanation, what to the format, and what comes back."""
 
 import base64
+import inspect
 import io
 import pickle
+import pydoc
 import subprocess
 import sys
 
@@ -12,6 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import HTML
 from PIL import Image
 
+import eli5k
 from eli5k import format_as_html, format_as_image, show_prediction
 from eli5k.base import Explanation, ExplanationWarning, TargetExplanation
 from eli5k.explain import explain_prediction
@@ -103,6 +106,21 @@ def test_a_viewer_is_html_with_the_still_picture():
         Model().explanation(), show=fields.WEIGHTS, interactive=True
     )
     assert "<img" in shown.data
+
+
+def test_help_and_completion_show_every_keyword():
+    names = inspect.signature(show_prediction).parameters
+    assert list(names)[:2] == ["estimator", "doc"]
+    assert {"targets", "layer", "method", "preprocess", "image", "colormap", "style"} <= set(names)
+    assert names["method"].default == "grad-cam"
+    assert names["alpha_limit"].default == 0.65
+    assert "top_targets" in pydoc.render_doc(show_prediction)
+
+
+def test_dir_lists_what_is_public():
+    listed = {name for name in dir(eli5k) if not name.startswith("_")}
+    assert listed == set(eli5k.__all__)
+    assert {"explain_predictions", "keras"} <= listed
 
 
 def test_html_shows_the_targets_alone_unless_asked_for_more():

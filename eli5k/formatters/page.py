@@ -178,6 +178,7 @@ def _card(number: int, explanations: Sequence[Explanation]) -> str:
         f'<h2 id="name-{number}">{escape(name)}</h2>',
     ]
     lines += _paragraphs("alert", (f"Error: {part.error}" for part in parts if part.error))
+    lines += _paragraphs("alert", (str(each) for part in parts for each in part.warnings))
     if maps:
         size = f'width="{pictures[0]["width"]}" height="{pictures[0]["height"]}"'
         said = escape(maps[0]["said"])
@@ -185,7 +186,6 @@ def _card(number: int, explanations: Sequence[Explanation]) -> str:
         lines.append(f'<div class="pictures"><div class="stage">{canvas}</div></div>')
         lines.append(f'<p class="said first">{said}</p>')
     lines += _paragraphs("said", words)
-    lines += _paragraphs("alert", (str(each) for part in parts for each in part.warnings))
     data = _json({"pictures": pictures, "maps": maps})
     return "\n".join([*lines, f'<script type="application/json">{data}</script>', "</article>"])
 
