@@ -69,3 +69,8 @@ def __getattr__(name: str) -> Any:
     if name in ("explain_prediction_keras", "explain_predictions"):
         return getattr(importlib.import_module("eli5k.keras"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # What comes late is public too.
+    return sorted({*__all__, "__version__", "__doc__", "__name__", "__file__", "__path__"})
