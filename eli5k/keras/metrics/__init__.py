@@ -1,0 +1,1 @@
+"""Measure what a map is worth, with runs of the model."""

@@ -1,0 +1,193 @@
+"""Halves of a picture: what each is worth to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from eli5k.keras.evidence.baselines import baseline_of
+from eli5k.keras.evidence.batching import chunks
+from eli5k.keras.evidence.maps import resize
+from eli5k.keras.evidence.run import Run
+
+# Cells along the shortest axis of a grid with so many axes: fewer axes, finer halves.
+CELLS = {1: 56, 2: 14}
+CELLS_OTHERWISE = 8
+# The longest axis has at most so many times as many cells.
+LONGEST = 4
+SMOOTHING = 2.0  # cells
+
+
+@dataclass(frozen=True, eq=False)
+class Halves:
+    """Scores of a model for random halves of each picture.
+
+    Attributes
+    ----------
+    signs : numpy.ndarray
+        ``(pairs, *cells)``, float32: 1 in the first half of each pair, -1 in the second.
+    first, second : numpy.ndarray
+        ``(pairs, batch, targets)``: the scores with only that half kept, the other one blurred.
+    plain, blurred : numpy.ndarray
+        ``(batch, targets)``: the scores of the picture, and of the picture blurred.
+    classes : numpy.ndarray
+        ``(batch, targets)``
+    """
+
+    signs: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    plain: np.ndarray
+    blurred: np.ndarray
+    classes: np.ndarray
+
+    @property
+    def worth(self) -> np.ndarray:
+        """What the first half of each pair is worth more than the second."""
+        return self.first - self.second
+
+    @property
+    def runs(self) -> int:
+        """How many runs of the model each picture took."""
+        return 2 * len(self.signs) + 2
+
+
+def cells_of(grid: Sequence[int]) -> tuple[int, ...]:
+    """Choose how many cells halves have along each axis of a picture.
+
+    Parameters
+    ----------
+    grid : sequence of int
+        Size of the picture along each axis.
+
+    Examples
+    --------
+    >>> cells_of((224, 448)), cells_of((12, 12)), cells_of((1000,))
+    ((14, 28), (12, 12), (56,))
+    """
+    count = CELLS.get(len(grid), CELLS_OTHERWISE)
+    wanted = [min(round(count * size / min(grid)), LONGEST * count) for size in grid]
+    return tuple(min(size, number) for size, number in zip(grid, wanted))
+
+
+def draw_halves(cells: Sequence[int], pairs: int, seed: int = 0) -> np.ndarray:
+    """Draw smooth random halves of a grid: noise, smoothed and cut at its median.
+
+    Parameters
+    ----------
+    cells : sequence of int
+    pairs : int
+    seed : int
+        The same seed gives the same halves.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(pairs, *cells)``, float32: 1 or -1.
+
+    Examples
+    --------
+    >>> draw_halves((4, 4), pairs=3).sum(axis=(1, 2)).tolist()
+    [0.0, 0.0, 0.0]
+    """
+    noise = np.random.default_rng(seed).standard_normal((pairs, *cells))
+    for axis, length in enumerate(cells, 1):
+        noise = np.moveaxis(np.moveaxis(noise, axis, -1) @ smoothing(length), -1, axis)
+    ranks = noise.reshape(pairs, -1).argsort(axis=1).argsort(axis=1)
+    signs = np.where(2 * ranks >= ranks.shape[1], 1.0, -1.0)
+    return signs.reshape(noise.shape).astype("float32")
+
+
+def smoothing(length: int) -> np.ndarray:
+    """Return a matrix that smooths white noise, and leaves its variance the same everywhere."""
+    width = min(SMOOTHING, length / 7)
+    distance = np.arange(length)[:, np.newaxis] - np.arange(length)
+    kernel = np.exp(-((distance / max(width, 1e-6)) ** 2) / 2)
+    smooth: np.ndarray = kernel / np.sqrt((kernel**2).sum(axis=0))
+    return smooth
+
+
+def measure_halves(run: Run, pairs: int = 32, seed: int = 0) -> Halves:
+    """Run a model on random halves of each picture.
+
+    In each half the picture is kept, and the other half is blurred. The edge between the two is as
+    soft as a cell is wide. Scores are taken before a final softmax or sigmoid.
+
+    Parameters
+    ----------
+    run : Run
+    pairs : int
+        Number of pairs of halves, the same for each picture.
+    seed : int
+
+    Returns
+    -------
+    Halves
+
+    Examples
+    --------
+    >>> import keras
+    >>> from eli5k.keras import run
+    >>> model = keras.Sequential([keras.Input((14, 14, 1)), keras.layers.Flatten()])
+    >>> picture = np.random.default_rng(0).random((1, 14, 14, 1))
+    >>> measure_halves(run(model, picture, targets=5), pairs=8).worth.shape
+    (8, 1, 1)
+    """
+    run = before_activation(run)
+    image = run.image.astype("float32", copy=False)
+    blurred = baseline_of(image, "blur")
+    grid = image.shape[1:-1]
+    signs = draw_halves(cells_of(grid), pairs, seed)
+    found = scores_of_masks(run, blurred, masks_of(signs, grid))
+    plain, none = found[-2:]
+    classes = np.zeros(plain.shape, int) if run.classes is None else run.classes
+    return Halves(signs, found[:pairs], found[pairs:-2], plain, none, classes)
+
+
+def before_activation(run: Run) -> Run:
+    """Ask about the scores before a softmax or sigmoid, with the classes chosen."""
+    if run.target.functions:
+        return run
+    run = replace(run, target=replace(run.target, logits=True))
+    return run if run.classes is not None else run.with_classes(run.scores())
+
+
+def masks_of(signs: np.ndarray, grid: Sequence[int]) -> np.ndarray:
+    """Return what each run keeps: first halves, second halves, everything and nothing."""
+    first = (resize(signs, grid) + 1) / 2
+    ones = np.ones((1, *grid), "float32")
+    return np.concatenate([first, 1 - first, ones, 0 * ones])
+
+
+def scores_of_masks(run: Run, baseline: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Run a model on pictures of which only a part is kept.
+
+    Parameters
+    ----------
+    run : Run
+        With its classes chosen.
+    baseline : numpy.ndarray
+        ``(batch, *grid, channels)``: what replaces the rest.
+    masks : numpy.ndarray
+        ``(masks, *grid)`` for all samples, or ``(masks, batch, *grid)``; in [0, 1].
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(masks, batch, targets)``
+    """
+    image = run.image.astype("float32", copy=False)
+    shown = image - baseline
+    is_shared = masks.ndim == image.ndim - 1
+    found: list[np.ndarray] = []
+    for chunk in chunks(run, len(masks)):
+        index = (chunk.numbers,) if is_shared else (chunk.numbers, chunk.samples)
+        rows = shown[chunk.samples]
+        rows *= masks[index][..., np.newaxis]
+        rows += baseline[chunk.samples]
+        scores = run.perturbed(rows, chunk.samples).scores().explained
+        found.append(scores[: chunk.n_valid])
+    by_sample = np.concatenate(found).reshape(run.count, len(masks), -1)
+    return np.moveaxis(by_sample, 1, 0)
