@@ -48,6 +48,8 @@ def on_cells(maps: np.ndarray, cells: Sequence[int]) -> np.ndarray:
     [[2.0, 6.0]]
     """
     maps = np.asarray(maps, "float64")
+    # Infinity times zero is NaN, which is what it is here.
+    maps = np.where(np.isfinite(maps), maps, np.nan)
     for axis, length in zip(range(-len(cells), 0), cells):
         if maps.shape[axis] > length:
             matrix = _overlap(maps.shape[axis], length)

@@ -34,6 +34,8 @@ class Halves:
         ``(batch, targets)``: the scores of the picture, and of the picture blurred.
     classes : numpy.ndarray
         ``(batch, targets)``
+    extra : numpy.ndarray
+        ``(masks, batch, targets)``: the scores of other masks, measured in the same batches.
     """
 
     signs: np.ndarray
@@ -42,11 +44,14 @@ class Halves:
     plain: np.ndarray
     blurred: np.ndarray
     classes: np.ndarray
+    extra: np.ndarray
 
     @property
     def worth(self) -> np.ndarray:
         """What the first half of each pair is worth more than the second."""
-        return self.first - self.second
+        with np.errstate(invalid="ignore"):  # Infinite scores are for the verdict to judge.
+            worth: np.ndarray = self.first - self.second
+        return worth
 
     @property
     def runs(self) -> int:
@@ -92,12 +97,30 @@ def draw_halves(cells: Sequence[int], pairs: int, seed: int = 0) -> np.ndarray:
     >>> draw_halves((4, 4), pairs=3).sum(axis=(1, 2)).tolist()
     [0.0, 0.0, 0.0]
     """
-    noise = np.random.default_rng(seed).standard_normal((pairs, *cells))
-    for axis, length in enumerate(cells, 1):
-        noise = np.moveaxis(np.moveaxis(noise, axis, -1) @ smoothing(length), -1, axis)
+    noise = draw_fields(cells, pairs, seed)
     ranks = noise.reshape(pairs, -1).argsort(axis=1).argsort(axis=1)
     signs = np.where(2 * ranks >= ranks.shape[1], 1.0, -1.0)
     return signs.reshape(noise.shape).astype("float32")
+
+
+def draw_fields(cells: Sequence[int], count: int, seed: int = 0) -> np.ndarray:
+    """Draw smooth random fields.
+
+    Parameters
+    ----------
+    cells : sequence of int
+    count : int
+    seed : int
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(count, *cells)``, of the same distribution at each cell.
+    """
+    fields = np.random.default_rng(seed).standard_normal((count, *cells))
+    for axis, length in enumerate(cells, 1):
+        fields = np.moveaxis(np.moveaxis(fields, axis, -1) @ smoothing(length), -1, axis)
+    return fields
 
 
 def smoothing(length: int) -> np.ndarray:
@@ -109,7 +132,9 @@ def smoothing(length: int) -> np.ndarray:
     return smooth
 
 
-def measure_halves(run: Run, pairs: int = 32, seed: int = 0) -> Halves:
+def measure_halves(
+    run: Run, pairs: int = 32, seed: int = 0, extra: Sequence[np.ndarray] = ()
+) -> Halves:
     """Run a model on random halves of each picture.
 
     In each half the picture is kept, and the other half is blurred. The edge between the two is as
@@ -121,6 +146,8 @@ def measure_halves(run: Run, pairs: int = 32, seed: int = 0) -> Halves:
     pairs : int
         Number of pairs of halves, the same for each picture.
     seed : int
+    extra : sequence of numpy.ndarray
+        Other masks to run the model on in the same batches: see :func:`scores_of_masks`.
 
     Returns
     -------
@@ -136,14 +163,22 @@ def measure_halves(run: Run, pairs: int = 32, seed: int = 0) -> Halves:
     (8, 1, 1)
     """
     run = before_activation(run)
-    image = run.image.astype("float32", copy=False)
-    blurred = baseline_of(image, "blur")
-    grid = image.shape[1:-1]
-    signs = draw_halves(cells_of(grid), pairs, seed)
-    found = scores_of_masks(run, blurred, masks_of(signs, grid))
-    plain, none = found[-2:]
-    classes = np.zeros(plain.shape, int) if run.classes is None else run.classes
-    return Halves(signs, found[:pairs], found[pairs:-2], plain, none, classes)
+    cells = cells_of(run.image.shape[1:-1])
+    signs = draw_halves(cells, pairs, seed)
+    first = (signs + 1)[:, np.newaxis] / 2
+    both = [np.ones((1, *cells), "float32"), np.zeros((1, *cells), "float32")]
+    found = scores_of_masks(run, [*both, *first, *(1 - first), *extra])
+    plain, blurred, rest = found[0], found[1], found[2:]
+    classes = np.zeros(plain.shape, int) if run.classes is None else run.classes[: run.count]
+    return Halves(
+        signs,
+        first=rest[:pairs],
+        second=rest[pairs : 2 * pairs],
+        plain=plain,
+        blurred=blurred,
+        classes=classes,
+        extra=rest[2 * pairs :],
+    )
 
 
 def before_activation(run: Run) -> Run:
@@ -154,24 +189,16 @@ def before_activation(run: Run) -> Run:
     return run if run.classes is not None else run.with_classes(run.scores())
 
 
-def masks_of(signs: np.ndarray, grid: Sequence[int]) -> np.ndarray:
-    """Return what each run keeps: first halves, second halves, everything and nothing."""
-    first = (resize(signs, grid) + 1) / 2
-    ones = np.ones((1, *grid), "float32")
-    return np.concatenate([first, 1 - first, ones, 0 * ones])
-
-
-def scores_of_masks(run: Run, baseline: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Run a model on pictures of which only a part is kept.
+def scores_of_masks(run: Run, masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Run a model on pictures of which only a part is kept, and the rest blurred.
 
     Parameters
     ----------
     run : Run
         With its classes chosen.
-    baseline : numpy.ndarray
-        ``(batch, *grid, channels)``: what replaces the rest.
-    masks : numpy.ndarray
-        ``(masks, *grid)`` for all samples, or ``(masks, batch, *grid)``; in [0, 1].
+    masks : sequence of numpy.ndarray
+        ``(batch, *grid)``, or ``(1, *grid)`` for all samples; in [0, 1], 1 where the picture is
+        kept. A coarser grid is interpolated.
 
     Returns
     -------
@@ -179,14 +206,15 @@ def scores_of_masks(run: Run, baseline: np.ndarray, masks: np.ndarray) -> np.nda
         ``(masks, batch, targets)``
     """
     image = run.image.astype("float32", copy=False)
-    shown = image - baseline
-    is_shared = masks.ndim == image.ndim - 1
+    blurred = baseline_of(image, "blur")
+    shown = image - blurred
     found: list[np.ndarray] = []
     for chunk in chunks(run, len(masks)):
-        index = (chunk.numbers,) if is_shared else (chunk.numbers, chunk.samples)
         rows = shown[chunk.samples]
-        rows *= masks[index][..., np.newaxis]
-        rows += baseline[chunk.samples]
+        for row, (sample, number) in enumerate(zip(chunk.samples, chunk.numbers)):
+            mask = masks[number][sample if len(masks[number]) > 1 else 0]
+            rows[row] *= resize(mask, image.shape[1:-1])[..., np.newaxis]
+        rows += blurred[chunk.samples]
         scores = run.perturbed(rows, chunk.samples).scores().explained
         found.append(scores[: chunk.n_valid])
     by_sample = np.concatenate(found).reshape(run.count, len(masks), -1)

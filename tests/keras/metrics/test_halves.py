@@ -9,8 +9,9 @@ from keras import layers
 
 from eli5k.keras import run
 from eli5k.keras.evidence.baselines import baseline_of
+from eli5k.keras.evidence.maps import resize
 from eli5k.keras.metrics.agreement import agreement, copies_of, on_cells
-from eli5k.keras.metrics.halves import cells_of, draw_halves, masks_of, measure_halves
+from eli5k.keras.metrics.halves import cells_of, draw_halves, measure_halves
 from tests.zoo import noise
 
 GRID = (16, 20)
@@ -32,7 +33,7 @@ def test_what_halves_are_worth_to_a_linear_model_is_known(activation, batch_size
     classes = np.array([[0, 2], [3, 1]])
     found = measure_halves(run(model, PICTURES, classes, batch_size=batch_size), pairs=6)
     shown = PICTURES - baseline_of(PICTURES, "blur")
-    lean = 2 * masks_of(found.signs, GRID)[:6] - 1
+    lean = resize(found.signs, GRID)
     expected = np.einsum("phw,nhwc,hwck->pnk", lean, shown, kernel)
     expected = np.take_along_axis(expected, classes[np.newaxis], axis=2)
     np.testing.assert_allclose(found.worth, expected, rtol=1e-3, atol=1e-3)
@@ -43,6 +44,20 @@ def test_what_halves_are_worth_to_a_linear_model_is_known(activation, batch_size
     np.testing.assert_allclose(
         found.plain - found.blurred, (found.first + found.second)[0] - 2 * found.blurred, atol=2e-3
     )
+
+
+def test_other_masks_are_measured_in_the_same_batches():
+    model, kernel = linear_model()
+    box = np.zeros((2, *GRID), "float32")
+    box[0, 3:7], box[1, :, 2:9] = 1, 1
+    shared = np.ones((1, 3, 3), "float32")
+    asked = run(model, PICTURES, 2, batch_size=7)
+    found = measure_halves(asked, pairs=3, extra=[box, shared])
+    blurred = baseline_of(PICTURES, "blur")
+    kept = blurred + box[..., np.newaxis] * (PICTURES - blurred)
+    expected = np.einsum("nhwc,hwc->n", kept, kernel[..., 2]) + model.get_weights()[1][2]
+    np.testing.assert_allclose(found.extra[0, :, 0], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.extra[1], found.plain, rtol=1e-4)
 
 
 def test_without_targets_the_best_class_of_the_whole_picture_is_asked_about():
