@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from eli5k.base import (
     AmbiguousOutputWarning,
     BlankMapWarning,
+    Check,
     Explanation,
     ExplanationWarning,
     MisplacedMapWarning,
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AmbiguousOutputWarning",
     "BlankMapWarning",
+    "Check",
     "Explanation",
     "ExplanationWarning",
     "MisplacedMapWarning",

@@ -11,10 +11,12 @@ except ImportError as error:
 from eli5k.keras.attribution import attribute, run
 from eli5k.keras.explain_prediction import explain_prediction_keras
 from eli5k.keras.gradcam import gradcam, gradcam_backend
+from eli5k.keras.metrics.check import check_maps
 from eli5k.keras.stream import explain_predictions
 
 __all__ = [
     "attribute",
+    "check_maps",
     "explain_prediction_keras",
     "explain_predictions",
     "gradcam",

@@ -22,6 +22,7 @@ from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_coun
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, is_image_model, read_document, takes_images
 from eli5k.keras.methods import Method, find_method, names_without_layer
+from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
 from eli5k.options import MethodLike, Options
 
 # eli5 documents these for every estimator; they mean nothing for an image.
@@ -44,6 +45,7 @@ def explain_prediction_keras(
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
+    check: bool = False,
     **ignored: Any,
 ) -> Explanation:
     """Explain what a Keras image model predicts for one document.
@@ -86,6 +88,9 @@ def explain_prediction_keras(
         Batch size for methods that run the model many times.
     progress : bool or None
         Show the progress bar of such a method; None shows it on a terminal if the run takes long.
+    check : bool
+        Check whether each map is faithful to the model, with 78 further runs of the model and 8 for
+        each further target: see :class:`~eli5k.Check`.
 
     Returns
     -------
@@ -128,6 +133,7 @@ def explain_prediction_keras(
         reshape=reshape,
         batch_size=batch_size,
         progress=progress,
+        check=check,
     )
     refusal = None if image is not None else not_supported(model, doc, method)
     if refusal is not None:
@@ -176,6 +182,9 @@ def explain_batch(
         answer = explain_samples(run, options.method)
     called = _called(answer, target, names)
     about_each = warnings_about(run, answer, called)
+    asked = replace(run, classes=answer.scores.classes)
+    checks = check_run(asked, answer.maps) if options.check else []
+    about_each = with_contradictions(about_each, checks, called)
     explanations = []
     for row, document in enumerate(documents[:n_valid]):
         where = _place(document)
@@ -189,7 +198,7 @@ def explain_batch(
                 error="",
                 method=method.title,
                 is_regression=False,
-                targets=_target_explanations(answer, row, called[row]),
+                targets=with_checks(_target_explanations(answer, row, called[row]), checks, row),
                 image=document.picture,
                 layer=answer.layer,
                 output=head.name if len(run.survey.heads) > 1 else None,

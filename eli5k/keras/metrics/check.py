@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from eli5k.base import Check
+from eli5k.base import Check, ExplanationWarning, TargetExplanation
 from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.metrics.agreement import agreement, on_cells
 from eli5k.keras.metrics.halves import Halves, cells_of, draw_fields, measure_halves
-from eli5k.keras.metrics.verdict import sentence_on, verdict_on
+from eli5k.keras.metrics.verdict import CONTRADICTED, sentence_on, verdict_on
 from eli5k.keras.metrics.worth import worth_of
 
 PAIRS, QUICK_PAIRS = 26, 16
@@ -152,6 +152,30 @@ def check_run(
             of_sample.append(check)
         checks.append(of_sample)
     return checks
+
+
+def with_checks(
+    explained: list[TargetExplanation], checks: Sequence[Sequence[Check]], row: int
+) -> list[TargetExplanation]:
+    """Give the explained targets of a document their checks, if there are any."""
+    for target, check in zip(explained, checks[row] if checks else ()):
+        target.check = check
+    return explained
+
+
+def with_contradictions(
+    about_each: list[list[ExplanationWarning]],
+    checks: Sequence[Sequence[Check]],
+    called: Sequence[Sequence[int | str]],
+) -> list[list[ExplanationWarning]]:
+    """Add a warning to the warnings about each document for each map that is contradicted."""
+    for about, of_sample, names in zip(about_each, checks, called):
+        for check, name in zip(of_sample, names):
+            if check.verdict == CONTRADICTED:
+                which = f" of target {name!r}" if len(of_sample) > 1 else ""
+                message = f"The map{which} is contradicted. {check.sentence}"
+                about.append(ExplanationWarning(message))
+    return about_each
 
 
 def judge(halves: Halves, on_grid: np.ndarray, sample: int, target: int) -> Check:

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from keras import layers
 
+import eli5k
 from eli5k.base import Check
 from eli5k.keras import run
+from eli5k.keras.evidence.probes import Layer, Probe
+from eli5k.keras.methods.cam import grad_cam
 from eli5k.keras.metrics.agreement import Agreement
 from eli5k.keras.metrics.check import PAIRS, QUICK_PAIRS, SHARES, check_maps, check_run, largest
 from eli5k.keras.metrics.halves import cells_of, measure_halves
@@ -182,6 +185,45 @@ def test_only_the_samples_asked_about_are_checked():
     part = asked.part(np.arange(3), n_valid=2)
     checks = check_run(part, np.repeat(maps[:, 0], 2, axis=0)[np.newaxis], quick=True)
     assert [each.verdict for [each] in checks] == ["supported"] * 2
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "finer-cam", "tta"])
+def test_an_explanation_comes_with_its_checks(method):
+    picture, _ = two_spots()
+    model = spot_model(activation="softmax")
+    kwargs = {"method": method, "top_targets": 2}
+    explained = eli5k.explain_prediction(model, picture, check=True, **kwargs)
+    for target in explained.targets:
+        assert target.check.verdict == "supported"
+        assert target.check.runs == 78
+        assert np.exp(target.check.score) > target.score
+    unchecked = eli5k.explain_prediction(model, picture, **kwargs)
+    assert [target.check for target in unchecked.targets] == [None, None]
+
+
+def test_a_contradicted_map_warns():
+    def inverted(run):
+        return run.evidence(Probe(Layer()), lambda evidence: -grad_cam(evidence) + 1)
+
+    picture, _ = two_spots()
+    with pytest.warns(eli5k.ExplanationWarning, match="The map is contradicted. The map peaks"):
+        explained = eli5k.explain_prediction(
+            spot_model(), picture, targets=[0], method=inverted, check=True
+        )
+    assert explained.targets[0].check.verdict == "contradicted"
+    assert len(explained.warnings) == 1
+
+
+def test_a_callable_and_a_stream_are_checked_too():
+    picture, _ = two_spots()
+
+    def first(outputs):
+        return outputs[:, 0]
+
+    stream = eli5k.explain_predictions(
+        spot_model(), np.repeat(picture, 3, axis=0), batch_size=2, targets=[first], check=True
+    )
+    assert [each.targets[0].check.verdict for each in stream] == ["supported"] * 3
 
 
 @pytest.mark.parametrize(
