@@ -1,1 +1,24 @@
 """Measure what a map is worth, with runs of the model."""
+
+from eli5k.keras.metrics.check import check_maps, check_run
+from eli5k.keras.metrics.curves import area, deletion, insertion, lerf_minus_morf
+from eli5k.keras.metrics.infidelity import infidelity
+from eli5k.keras.metrics.pointing import heat_in, points_at
+from eli5k.keras.metrics.road import road
+from eli5k.keras.metrics.sensitivity import max_sensitivity
+from eli5k.keras.metrics.sparseness import sparseness
+
+__all__ = [
+    "area",
+    "check_maps",
+    "check_run",
+    "deletion",
+    "heat_in",
+    "infidelity",
+    "insertion",
+    "lerf_minus_morf",
+    "max_sensitivity",
+    "points_at",
+    "road",
+    "sparseness",
+]

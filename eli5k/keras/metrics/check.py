@@ -13,6 +13,7 @@ from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.metrics.agreement import agreement, on_cells
 from eli5k.keras.metrics.halves import Halves, cells_of, draw_fields, measure_halves
+from eli5k.keras.metrics.pointing import heat_in, region_mask
 from eli5k.keras.metrics.verdict import CONTRADICTED, sentence_on, verdict_on
 from eli5k.keras.metrics.worth import worth_of
 
@@ -131,7 +132,7 @@ def check_run(
     grid = run.image.shape[1:-1]
     on_grid = on_cells(maps, cells_of(grid))
     extra = [] if quick else _curve_masks(on_grid)
-    place = None if region is None else _region_mask(region, grid)
+    place = None if region is None else region_mask(region, grid)
     if place is not None:
         extra = [*extra, 1 - place[np.newaxis]]
     halves = measure_halves(run, QUICK_PAIRS if quick else PAIRS, extra=extra)
@@ -147,7 +148,7 @@ def check_run(
                 _add_curve(check, halves, len(maps), sample, target)
             if place is not None:
                 check.runs += 1
-                check.region_heat = _heat_in(maps[target, sample], place)
+                check.region_heat = heat_in(maps[target, sample], region, grid)
                 check.region_covered = float(halves.extra[-1, sample, target])
             of_sample.append(check)
         checks.append(of_sample)
@@ -262,31 +263,3 @@ def _add_curve(check: Check, halves: Halves, targets: int, sample: int, target: 
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:
     return tuple(map(float, values))
-
-
-def _region_mask(region: Any, grid: Sequence[int]) -> np.ndarray:
-    """Return where a region is: ``(*grid)``, float32."""
-    array = np.asarray(region)
-    if array.shape == tuple(grid) and array.dtype.kind == "b" and array.any():
-        return array.astype("float32")
-    is_box = array.shape == (2 * len(grid),) and array.dtype.kind in "iu"
-    if is_box:
-        # Boxes name the last axis of the grid first.
-        starts, stops = array[: len(grid)][::-1], array[len(grid) :][::-1]
-        if (starts >= 0).all() and (starts < stops).all() and (stops <= grid).all():
-            mask = np.zeros(grid, "float32")
-            mask[tuple(map(slice, starts, stops))] = 1
-            return mask
-    raise ValueError(
-        "region must be a box (left, top, right, bottom) of whole numbers within the input, or an "
-        f"array of bool with the input's grid {tuple(grid)} that marks some of it. "
-        f"Received: {region if array.size < 10 else f'{array.dtype} of shape {array.shape}'}"
-    )
-
-
-def _heat_in(found: np.ndarray, place: np.ndarray) -> float:
-    """Share of a map's positive values that lies in a region."""
-    heat = np.clip(np.nan_to_num(np.asarray(found, "float64")), 0, None)
-    inside = heat * on_cells(place, heat.shape)
-    total = heat.sum()
-    return float(inside.sum() / total) if total else 0.0
