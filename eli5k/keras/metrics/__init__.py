@@ -4,11 +4,14 @@ from eli5k.keras.metrics.check import check_maps, check_run
 from eli5k.keras.metrics.curves import area, deletion, insertion, lerf_minus_morf
 from eli5k.keras.metrics.infidelity import infidelity
 from eli5k.keras.metrics.pointing import heat_in, points_at
+from eli5k.keras.metrics.ranking import Rank, Ranking, rank_layers, rank_methods
 from eli5k.keras.metrics.road import road
 from eli5k.keras.metrics.sensitivity import max_sensitivity
 from eli5k.keras.metrics.sparseness import sparseness
 
 __all__ = [
+    "Rank",
+    "Ranking",
     "area",
     "check_maps",
     "check_run",
@@ -19,6 +22,8 @@ __all__ = [
     "lerf_minus_morf",
     "max_sensitivity",
     "points_at",
+    "rank_layers",
+    "rank_methods",
     "road",
     "sparseness",
 ]
