@@ -18,6 +18,7 @@ import keras
 from eli5k.keras.backends import Tensor
 from eli5k.keras.model.biases import bias_hooks
 from eli5k.keras.model.hooks import activation_hook, forward_hook
+from eli5k.keras.model.state import variables_read_as
 from eli5k.keras.model.structure import layer_at
 from eli5k.keras.model.survey import RELUS, Survey
 
@@ -302,6 +303,30 @@ class ScaledChannels:
             return output * keras.ops.cast(keras.ops.reshape(operand, shape), output.dtype)
 
         return forward_hook(layer_at(model, self.path), fn)
+
+
+@dataclass(frozen=True)
+class ReplacedWeights:
+    """Patch that gives variables of the model other values for one run.
+
+    The operand is a tuple of arrays, one for each variable, of its shape. The model itself is not
+    touched, and other values need no new compilation.
+
+    Attributes
+    ----------
+    numbers : tuple of int
+        Indices into ``model.variables``.
+    """
+
+    numbers: tuple[int, ...]
+
+    @contextmanager
+    def __call__(self, model: keras.Model, survey: Survey, operand: Tensor) -> Iterator[None]:
+        del survey
+        variables = model.variables
+        # Inside the scope of a compiled run: one around it would be hidden.
+        with variables_read_as([variables[number] for number in self.numbers], operand):
+            yield
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from eli5k.keras.metrics.check import check_maps, check_run
 from eli5k.keras.metrics.curves import area, deletion, insertion, lerf_minus_morf
 from eli5k.keras.metrics.infidelity import infidelity
 from eli5k.keras.metrics.pointing import heat_in, points_at
+from eli5k.keras.metrics.randomisation import WeightsTest, weights_test
 from eli5k.keras.metrics.ranking import Rank, Ranking, rank_layers, rank_methods
 from eli5k.keras.metrics.road import road
 from eli5k.keras.metrics.sensitivity import max_sensitivity
@@ -12,6 +13,7 @@ from eli5k.keras.metrics.sparseness import sparseness
 __all__ = [
     "Rank",
     "Ranking",
+    "WeightsTest",
     "area",
     "check_maps",
     "check_run",
@@ -26,4 +28,5 @@ __all__ = [
     "rank_methods",
     "road",
     "sparseness",
+    "weights_test",
 ]
