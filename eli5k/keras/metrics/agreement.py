@@ -112,6 +112,11 @@ def agreement(on_grid: np.ndarray, signs: np.ndarray, worth: np.ndarray) -> Agre
     return Agreement(float(own), float((above + 1) / total), float((below + 1) / total), total - 1)
 
 
+def is_flat(on_grid: np.ndarray) -> bool:
+    """Tell whether a map is constant, up to rounding, or not finite."""
+    return _standardised(on_grid.reshape(1, -1)) is None
+
+
 def _standardised(rows: np.ndarray) -> np.ndarray | None:
     """Centre a row and give it the norm one, if it varies."""
     centred = rows - rows.mean()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eli5k.keras.metrics.agreement import Agreement
+from eli5k.keras.metrics.agreement import Agreement, is_flat
 from eli5k.keras.metrics.places import place_of
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
@@ -85,8 +85,10 @@ def sentence_on(
     if verdict == UNTESTABLE:
         if not (np.isfinite(ends).all() and np.isfinite(on_grid).all()):
             return "The map or the score is not finite, so there is nothing to test."
-        if np.ptp(on_grid) == 0 or not found.copies:
+        if is_flat(on_grid):
             return "The map is flat: it calls no place more important than another."
+        if np.isfinite(found.value) and not found.copies:
+            return "The map looks much the same wherever it is moved, so chance can't be told."
         return (
             f"The picture's score, {plain:.3g}, is hardly above that of the blurred picture, "
             f"{blurred:.3g}: there is too little evidence in the picture to test a map with."
