@@ -1,5 +1,6 @@
 """Measure what a map is worth, with runs of the model."""
 
+from eli5k.keras.metrics.audit import Audit, Group, audit
 from eli5k.keras.metrics.check import check_maps, check_run
 from eli5k.keras.metrics.curves import area, deletion, insertion, lerf_minus_morf
 from eli5k.keras.metrics.infidelity import infidelity
@@ -11,10 +12,13 @@ from eli5k.keras.metrics.sensitivity import max_sensitivity
 from eli5k.keras.metrics.sparseness import sparseness
 
 __all__ = [
+    "Audit",
+    "Group",
     "Rank",
     "Ranking",
     "WeightsTest",
     "area",
+    "audit",
     "check_maps",
     "check_run",
     "deletion",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from eli5k.keras.evidence.baselines import baseline_of
+from eli5k.keras.evidence.baselines import Baseline, baseline_of
 from eli5k.keras.evidence.batching import chunks
 from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.run import Run
+from eli5k.keras.evidence.scores import Scores
 
 # Cells along the shortest axis of a grid with so many axes: fewer axes, finer halves.
 CELLS = {1: 56, 2: 14}
@@ -189,8 +190,19 @@ def before_activation(run: Run) -> Run:
     return run if run.classes is not None else run.with_classes(run.scores())
 
 
-def scores_of_masks(run: Run, masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Run a model on pictures of which only a part is kept, and the rest blurred.
+def explained_scores(scores: Scores) -> np.ndarray:
+    """Read the explained scores ``(rows, targets)``."""
+    explained: np.ndarray = scores.explained
+    return explained
+
+
+def scores_of_masks(
+    run: Run,
+    masks: Sequence[np.ndarray],
+    read: Callable[[Scores], np.ndarray] = explained_scores,
+    baseline: Baseline = "blur",
+) -> np.ndarray:
+    """Run a model on pictures of which only a part is kept.
 
     Parameters
     ----------
@@ -199,6 +211,10 @@ def scores_of_masks(run: Run, masks: Sequence[np.ndarray]) -> np.ndarray:
     masks : sequence of numpy.ndarray
         ``(batch, *grid)``, or ``(1, *grid)`` for all samples; in [0, 1], 1 where the picture is
         kept. A coarser grid is interpolated.
+    read : callable
+        From the scores of some rows to ``(rows, targets)``.
+    baseline : float, tuple of float, "mean", "blur" or callable
+        What replaces the rest: see :func:`~eli5k.keras.evidence.baselines.baseline_of`.
 
     Returns
     -------
@@ -206,16 +222,16 @@ def scores_of_masks(run: Run, masks: Sequence[np.ndarray]) -> np.ndarray:
         ``(masks, batch, targets)``
     """
     image = run.image.astype("float32", copy=False)
-    blurred = baseline_of(image, "blur")
-    shown = image - blurred
+    replaced = baseline_of(image, baseline)
+    shown = image - replaced
     found: list[np.ndarray] = []
     for chunk in chunks(run, len(masks)):
         rows = shown[chunk.samples]
         for row, (sample, number) in enumerate(zip(chunk.samples, chunk.numbers)):
             mask = masks[number][sample if len(masks[number]) > 1 else 0]
             rows[row] *= resize(mask, image.shape[1:-1])[..., np.newaxis]
-        rows += blurred[chunk.samples]
-        scores = run.perturbed(rows, chunk.samples).scores().explained
+        rows += replaced[chunk.samples]
+        scores = read(run.perturbed(rows, chunk.samples).scores())
         found.append(scores[: chunk.n_valid])
     by_sample = np.concatenate(found).reshape(run.count, len(masks), -1)
     return np.moveaxis(by_sample, 1, 0)

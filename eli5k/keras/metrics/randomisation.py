@@ -21,6 +21,7 @@ from eli5k.options import MethodLike
 # Shares of the layers with weights that are shuffled, from the output on: the first layers, which
 # only see edges and colours, are left alone.
 SHARES = (0.25, 0.5, 0.75)
+SLACK = 0.3  # rank correlation above the floor
 # Statistics of normalisation layers: to shuffle them would only change the scale.
 STATISTICS = ("moving_mean", "moving_variance")
 
@@ -45,8 +46,8 @@ class WeightsTest:
 
     @property
     def looks_at_the_model(self) -> bool:
-        """Whether the maps become about as different as those of two documents."""
-        return self.likeness[-1] <= max(self.floor, 0.0) + 0.3
+        """Whether, with half of the layers shuffled, hardly more is left than chance has."""
+        return self.likeness[1] <= max(self.floor, 0.0) + SLACK
 
 
 def weights_test(

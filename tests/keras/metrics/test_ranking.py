@@ -43,7 +43,10 @@ def test_what_agrees_with_the_model_comes_first(pictures):
     assert [rank.maps for rank in found] == [3, 3, 3]
 
 
-def test_by_default_all_methods_of_few_runs_take_part(pictures):
+def test_by_default_all_methods_of_few_runs_take_part(pictures, monkeypatch):
+    slow_to_compile = ("fuse", "tta", "smooth-grad", "square-grad", "var-grad", "counterfactual")
+    for name in slow_to_compile:
+        monkeypatch.delitem(METHODS, name)
     found = metrics.rank_methods(spot_model(activation="softmax"), pictures[:1], [[0, 1]], pairs=8)
     names = {rank.name for rank in found}
     assert {"grad-cam", "layer-cam", "gradient", "guided-grad-cam"} <= names
