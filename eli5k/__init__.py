@@ -30,7 +30,13 @@ from eli5k.ipython import show_prediction
 
 if TYPE_CHECKING:
     from eli5k import keras
-    from eli5k.keras import explain_prediction_keras, explain_predictions
+    from eli5k.keras import (
+        audit,
+        explain_prediction_keras,
+        explain_predictions,
+        rank_layers,
+        rank_methods,
+    )
 
 __version__ = "0.1.0"
 
@@ -43,6 +49,7 @@ __all__ = [
     "MisplacedMapWarning",
     "TargetExplanation",
     "UnscaledInputWarning",
+    "audit",
     "explain_prediction",
     "explain_prediction_keras",
     "explain_predictions",
@@ -52,14 +59,24 @@ __all__ = [
     "format_as_text",
     "format_html_styles",
     "keras",
+    "rank_layers",
+    "rank_methods",
     "show_prediction",
 ]
+
+OF_KERAS = (
+    "audit",
+    "explain_prediction_keras",
+    "explain_predictions",
+    "rank_layers",
+    "rank_methods",
+)
 
 
 def __getattr__(name: str) -> Any:
     # Keras and its backend take seconds to import: they wait until they are needed.
     if name == "keras":
         return importlib.import_module("eli5k.keras")
-    if name in ("explain_prediction_keras", "explain_predictions"):
+    if name in OF_KERAS:
         return getattr(importlib.import_module("eli5k.keras"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
