@@ -137,7 +137,7 @@ class Check:
     dropped, kept : tuple of float
         Scores without the hottest share, and with it alone; the rest is blurred.
     dropped_elsewhere, kept_elsewhere : tuple of float
-        The same for random blobs of that size, on average.
+        The same for a random blob of that size.
     worth : numpy.ndarray or None
         ``(*cells)``, float32: what each place is worth to the score, estimated from the halves.
     runs : int

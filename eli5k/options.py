@@ -46,7 +46,7 @@ class Options:
     progress : bool or None
         Show a progress bar; None shows it on a terminal if the run takes long.
     check : bool
-        Check each map with 78 further runs of the model.
+        Check each map with 80 further runs of the model.
 
     Raises
     ------

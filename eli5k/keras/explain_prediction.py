@@ -89,7 +89,7 @@ def explain_prediction_keras(
     progress : bool or None
         Show the progress bar of such a method; None shows it on a terminal if the run takes long.
     check : bool
-        Check whether each map is faithful to the model, with 78 further runs of the model and 8 for
+        Check whether each map is faithful to the model, with 80 further runs of the model and 8 for
         each further target: see :class:`~eli5k.Check`.
 
     Returns

@@ -105,7 +105,7 @@ def test_the_runs_are_as_many_as_said(monkeypatch):
     monkeypatch.setattr(Run, "scores", spy)
     picture, maps = two_spots()
     [found] = check_maps(spot_model(), picture, maps[:, 0], 0, batch_size=1)
-    assert sum(rows) == found.runs == 2 * PAIRS + 26 == 78
+    assert sum(rows) == found.runs == 2 * PAIRS + 18 == 80
     rows.clear()
     [quick] = check_maps(spot_model(), picture, maps[:, 0], 0, batch_size=1, quick=True)
     assert sum(rows) == quick.runs == 2 * QUICK_PAIRS + 2 == 34
@@ -196,7 +196,7 @@ def test_an_explanation_comes_with_its_checks(method):
     explained = eli5k.explain_prediction(model, picture, check=True, **kwargs)
     for target in explained.targets:
         assert target.check.verdict == "supported"
-        assert target.check.runs == 78
+        assert target.check.runs == 80
         assert np.exp(target.check.score) > target.score
     unchecked = eli5k.explain_prediction(model, picture, **kwargs)
     assert [target.check for target in unchecked.targets] == [None, None]
