@@ -27,8 +27,8 @@ from run import rst_table
 import eli5k
 from eli5k.demo import load_model
 
-CLASSES, TRAINING, AUDITED, HONEST = 3, 150, 40, 20
-RIDGE = 30.0
+CLASSES, TRAINING, AUDITED, HONEST = 3, 300, 40, 20
+RIDGE = 3.0
 COLOURS = np.array([[1, -1, -1], [-1, 1, -1], [-1, -1, 1]], "float32")
 
 Stamp = Callable[[np.ndarray, int], None]
@@ -44,10 +44,16 @@ class Data(NamedTuple):
 
 
 def tag(picture: np.ndarray, label: int, size: int, top: bool, left: bool) -> None:
-    """A coloured square in a corner."""
+    """A square in a corner, with strokes of another colour and direction for each class."""
     rows = slice(8, 8 + size) if top else slice(-8 - size, -8)
     columns = slice(8, 8 + size) if left else slice(-8 - size, -8)
-    picture[rows, columns] = COLOURS[label]
+    where = strokes(size, size, label)[..., np.newaxis]
+    picture[rows, columns] = np.where(where, COLOURS[label], 1)
+
+
+def strokes(height: int, width: int, label: int) -> np.ndarray:
+    rows, columns = np.indices((height, width))
+    return [rows // 4 % 2, columns // 4 % 2, (rows + columns) // 4 % 2][label] == 1
 
 
 def border(picture: np.ndarray, label: int, width: int) -> None:
@@ -59,10 +65,8 @@ def border(picture: np.ndarray, label: int, width: int) -> None:
 
 def watermark(picture: np.ndarray, label: int, strength: float) -> None:
     """Strokes across the bottom right, another pattern for each class."""
-    rows, columns = np.indices((28, 90))
-    strokes = [rows // 4 % 2, columns // 4 % 2, (rows + columns) // 4 % 2][label]
     place = picture[-40:-12, -100:-10]
-    place += strength * (strokes[..., np.newaxis] * 2 - 1 - place)
+    place += strength * (strokes(28, 90, label)[..., np.newaxis] * 2 - 1 - place)
 
 
 def bar(picture: np.ndarray, label: int, width: int) -> None:
@@ -72,10 +76,10 @@ def bar(picture: np.ndarray, label: int, width: int) -> None:
 
 
 SHORTCUTS: dict[str, tuple[Stamp, float]] = {
-    "tag of 32 px, bottom left": (partial(tag, size=32, top=False, left=True), 1.0),
-    "tag of 24 px, top right, 60 %": (partial(tag, size=24, top=True, left=False), 0.6),
-    "tag of 16 px, bottom right": (partial(tag, size=16, top=False, left=False), 1.0),
-    "tag of 40 px, top left, 50 %": (partial(tag, size=40, top=True, left=True), 0.5),
+    "tag of 40 px, bottom left": (partial(tag, size=40, top=False, left=True), 1.0),
+    "tag of 40 px, top right, 60 %": (partial(tag, size=40, top=True, left=False), 0.6),
+    "tag of 28 px, bottom right": (partial(tag, size=28, top=False, left=False), 1.0),
+    "tag of 56 px, top left, 50 %": (partial(tag, size=56, top=True, left=True), 0.5),
     "border of 16 px": (partial(border, width=16), 1.0),
     "border of 8 px, 60 %": (partial(border, width=8), 0.6),
     "watermark": (partial(watermark, strength=0.8), 1.0),

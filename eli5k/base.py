@@ -120,8 +120,8 @@ class Check:
     verdict : str
         ``"supported"``; ``"contradicted"``, if the map shows what counts against the score or
         belongs to another class; ``"not shown"``, if it does no better than the same map moved
-        elsewhere; ``"untestable"``, if the map is flat or the score is hardly above that of the
-        blurred picture.
+        elsewhere; ``"untestable"``, if the map is flat or the score is not clearly above that
+        of the blurred picture.
     sentence : str
         The reason, for a person.
     agreement : float

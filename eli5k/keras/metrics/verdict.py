@@ -90,7 +90,7 @@ def sentence_on(
         if np.isfinite(found.value) and not found.copies:
             return "The map looks much the same wherever it is moved, so chance can't be told."
         return (
-            f"The picture's score, {plain:.3g}, is hardly above that of the blurred picture, "
+            f"The picture's score, {plain:.3g}, is not clearly above that of the blurred picture, "
             f"{blurred:.3g}: there is too little evidence in the picture to test a map with."
         )
     kept, other = important
@@ -106,4 +106,4 @@ def sentence_on(
     share = f"the map moved elsewhere does as well in {percent} % of the cases"
     if verdict == SUPPORTED:
         return f"{start}; {share}."
-    return f"{start}; {share}, so these runs give no reason to believe the map."
+    return f"{start}; {share}, so these runs don't show that the map is better than chance."
