@@ -1,7 +1,7 @@
 """Print where the maps of many models lie: the table of docs/geometry.rst.
 
-For each model: the layer that is chosen, the frame of its map and the score against ``predict``'s. Models
-of a package are left out if it isn't installed.
+For each model: the layer that is chosen, the frame of its map and the score against ``predict``'s.
+Models of a package are left out if it isn't installed.
 """
 
 from __future__ import annotations
