@@ -36,14 +36,18 @@ def print_layers(arguments: argparse.Namespace) -> int:
     """Print a line for each layer: path, type and output shape; the default is marked."""
     import_library()
     model = load_model(arguments.model, arguments.unsafe)
-    from eli5k.keras.model.layers import has_grid
+    from eli5k.keras.model.layers import has_grid, is_stretched
     from eli5k.keras.model.structure import layer_at
     from eli5k.keras.model.survey import survey
 
     blank = _blank_input(model)
     default = _default_layer(model, blank, arguments.model)
     seen = survey(model, blank)
-    shapes = {call.path: call.shape for call in seen.calls if call.shape and has_grid(call)}
+    shapes = {
+        call.path: call.shape
+        for call in seen.calls
+        if call.shape and has_grid(call) and not is_stretched(call, seen)
+    }
     kinds = {path: type(layer_at(model, path)).__name__ for path in shapes}
     path_width, kind_width = (max(map(len, column)) for column in (kinds, kinds.values()))
     for path, shape in shapes.items():

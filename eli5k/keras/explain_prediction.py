@@ -15,6 +15,7 @@ from PIL import Image
 
 from eli5k.base import (
     WHOLE,
+    Check,
     Explanation,
     ExplanationWarning,
     TargetExplanation,
@@ -23,12 +24,13 @@ from eli5k.base import (
 )
 from eli5k.keras.attribution import ask, explain_samples
 from eli5k.keras.diagnosis import hidden_logits, warnings_about
-from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
 from eli5k.keras.evidence.scores import Target, name_of
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, is_image_model, read_document, takes_images
 from eli5k.keras.methods import Method, find_method, names_without_layer
+from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
 from eli5k.keras.model.interface import image_inputs
 from eli5k.keras.preprocessing import within
 from eli5k.keras.scaling import warnings_of_scale
@@ -61,6 +63,7 @@ def explain_prediction_keras(
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
+    check: bool = False,
     **ignored: Any,
 ) -> Explanation:
     """Explain what a Keras image model predicts for one document.
@@ -107,6 +110,9 @@ def explain_prediction_keras(
         Batch size for methods that run the model many times.
     progress : bool or None
         Show the progress bar of such a method; None shows it on a terminal if the run takes long.
+    check : bool
+        Check whether each map is faithful to the model, with 80 further runs of the model and 8 for
+        each further target: see :class:`~eli5k.Check`.
 
     Returns
     -------
@@ -150,6 +156,7 @@ def explain_prediction_keras(
         reshape=reshape,
         batch_size=batch_size,
         progress=progress,
+        check=check,
     )
     if image is not None and input == ALL_INPUTS:
         raise ValueError('image= is the picture of one input. Leave it out with input="all".')
@@ -207,6 +214,8 @@ def explain_batch(
     is_scaled = options.preprocess is not None or documents[0].is_preprocessed
     unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
     about_each = warnings_about(run, answer, called, unscaled)
+    checks = _checked(run, answer) if options.check else []
+    about_each = with_contradictions(about_each, checks, called)
     common = _common(run, answer, method, hidden)
     explanations = []
     for row, document in enumerate(documents[:n_valid]):
@@ -217,7 +226,7 @@ def explain_batch(
         explanations.append(
             Explanation(
                 **common,
-                targets=_target_explanations(answer, row, called[row]),
+                targets=with_checks(_target_explanations(answer, row, called[row]), checks, row),
                 image=document.picture(run.survey.image_index),
                 frame=within(document.frame, _frame(answer)),
                 source=document.source,
@@ -225,6 +234,11 @@ def explain_batch(
             )
         )
     return explanations
+
+
+def _checked(run: Run, answer: Attribution) -> list[list[Check]]:
+    asked = replace(run, classes=answer.scores.classes)
+    return check_run(asked, on_whole_picture(answer, run.survey.picture_grid).maps)
 
 
 def _frame(answer: Attribution) -> tuple[float, float, float, float]:

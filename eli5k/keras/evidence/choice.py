@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -63,13 +63,11 @@ def _points_of_named(question: Question, options: Options) -> Iterator[tuple[str
     reshaped = options.reshape is not None
     calls = calls_of(question.model, question.survey.calls, options.layer, reshaped)
     if reshaped:
-        yield from (
-            (call.path, Layer(call.path, call.number, None, options.reshape)) for call in calls
-        )
+        yield from ((call.path, point_at(call, reshape=options.reshape)) for call in calls)
         return
     views = {call: _view(question, call) for call in calls}
     for call in sorted(calls, key=lambda call: views[call].problem is not None):
-        yield call.path, Layer(call.path, call.number, views[call])
+        yield call.path, point_at(call, views[call])
 
 
 def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple[str, Point]]:
@@ -80,22 +78,40 @@ def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple
     tokens = [call for call in calls if call.shape and len(call.shape) == TOKENS_RANK]
     reached = _tokens_that_reach(question, tokens) if tokens else frozenset()
     wrong: set[Any] = set()
+    shared, tries = [], 0
+    for call in _one_of_each_shape_first(calls, wrong):
+        if call in tokens and point_at(call).key not in reached:
+            continue
+        tries += call.place is None and call.shape in wrong
+        if tries > MOST_TRIES:
+            break
+        view = _view(question, call)
+        if not is_map(view):
+            wrong.add(call.shape)
+        elif view.is_shared:
+            shared.append((call.path, point_at(call, view)))
+        else:
+            yield call.path, point_at(call, view)
+    # What sees several images at once shows heat of all of them.
+    yield from shared
+
+
+def _one_of_each_shape_first(calls: Sequence[Call], wrong: set[Any]) -> Iterator[Call]:
+    """Yield calls in order; those that must be measured and are shaped like wrong ones, last."""
     later = []
     for call in calls:
-        if call in tokens and Layer(call.path, call.number).key not in reached:
-            continue
         if call.place is None and call.shape in wrong:
             later.append(call)
-            continue
-        view = _view(question, call)
-        if is_map(view):
-            yield call.path, Layer(call.path, call.number, view)
         else:
-            wrong.add(call.shape)
-    for call in later[:MOST_TRIES]:
-        view = _view(question, call)
-        if is_map(view):
-            yield call.path, Layer(call.path, call.number, view)
+            yield call
+    yield from later
+
+
+def point_at(
+    call: Call, view: View | None = None, reshape: Callable[..., Any] | None = None
+) -> Layer:
+    """Return the point at the output of a call."""
+    return Layer(call.path, call.number, call.element, view, reshape)
 
 
 def is_map(view: View) -> bool:
@@ -118,7 +134,7 @@ def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[s
     This is one run on noise with all of them tapped. What depends on what is a matter of structure:
     the user's document, which may hold NaN, must not decide it.
     """
-    layers = tuple(Layer(call.path, call.number) for call in calls)
+    layers = tuple(map(point_at, calls))
     target = replace(question.target, logits=True, objective=None)
     noise = noise_like(question.inputs, question.survey.fixed_batch)
     asked = question._replace(

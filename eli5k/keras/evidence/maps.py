@@ -40,7 +40,7 @@ def over_picture(maps: np.ndarray, grid: Sequence[int], frame: Frame | None) -> 
 def inside(grid: Sequence[int], frame: Frame | None) -> np.ndarray:
     """Tell which pixels lie in a frame: ``(*grid)``, bool."""
     shown = np.ones(tuple(grid), bool)
-    for axis, (length, low, high) in enumerate(zip(grid, *frame or ())):
+    for axis, (length, low, high) in enumerate(zip(grid, *frame) if frame else ()):
         places = (np.arange(length) + 0.5) / length
         within = (places >= low) & (places <= high)
         shown &= within.reshape([-1 if other == axis else 1 for other in range(len(grid))])

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import count
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
@@ -18,9 +17,9 @@ import keras
 
 from eli5k.keras.backends import Tensor
 from eli5k.keras.model.biases import bias_hooks
-from eli5k.keras.model.hooks import activation_hook, forward_hook
-from eli5k.keras.model.structure import all_layers, layer_at
-from eli5k.keras.model.survey import RELUS, Survey
+from eli5k.keras.model.hooks import output_hook
+from eli5k.keras.model.structure import layer_at
+from eli5k.keras.model.survey import Survey
 from eli5k.keras.model.view import Frame, View
 
 
@@ -104,6 +103,8 @@ class Layer:
         None stands for the layer in the run's options or, without one, the default layer.
     number : int or None
         Which of the layer's calls; None for all of them, one for each step of a sequence.
+    element : int or None
+        Which tensor of a layer that returns several.
     view : View or None
         How the output is read as a map; None leaves it as it is.
     reshape : callable or None
@@ -112,6 +113,7 @@ class Layer:
 
     path: str | None = None
     number: int | None = 0
+    element: int | None = None
     view: View | None = None
     reshape: Callable[[Tensor], Tensor] | None = None
 
@@ -123,16 +125,16 @@ class Layer:
     @contextmanager
     def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
         del survey
-        assert self.path is not None  # Resolved before anything runs.
         about = Tap(self.path, self._as_it_is if self.number is None else self._read, self.number)
-        calls = count()
-
-        def fn(output: Tensor) -> Tensor:
-            is_meant = self.number in (None, next(calls))
-            return tap(output, about) if is_meant else output
-
-        with forward_hook(layer_at(model, self.path), fn):
+        with self.hook(model, lambda output: tap(output, about)):
             yield list
+
+    def hook(
+        self, model: keras.Model, fn: Callable[[Tensor], Tensor]
+    ) -> AbstractContextManager[None]:
+        """Pass this output through ``fn`` while the context is open."""
+        assert self.path is not None  # Resolved before anything runs.
+        return output_hook(layer_at(model, self.path), fn, self.number, self.element)
 
     def gather(self, found: Sequence[tuple[Tap, Evidence]]) -> Any:
         if not found or self.number is not None:
@@ -308,71 +310,9 @@ class Probe:
 
     Examples
     --------
-    >>> Probe(Input(), (guided_relus,)).point
+    >>> Probe(Input()).point
     Input()
     """
 
     point: Point
     patches: tuple[Patch, ...] = ()
-
-
-@dataclass(frozen=True)
-class ScaledChannels:
-    """Patch that multiplies the channels of a layer by the operand.
-
-    The operand is ``(rows, channels)``, float32. A single
-    sample becomes that many rows at the layer, so the layers before it run once for all of them.
-    This works if the rest of the model depends on the layer alone, or broadcasts.
-
-    Attributes
-    ----------
-    layer : Layer
-    """
-
-    layer: Layer
-
-    def __call__(
-        self, model: keras.Model, survey: Survey, operand: Tensor
-    ) -> AbstractContextManager[None]:
-        del survey
-        path, view = self.layer.path, self.layer.view
-        assert path is not None  # Resolved before anything runs.
-        calls = count()
-
-        def fn(output: Tensor) -> Tensor:
-            if self.layer.number not in (None, next(calls)):
-                return output
-            ones = (1,) * (len(output.shape) - 2)
-            channels = operand.shape[1]
-            first = view is not None and view.channel_axis == 1
-            shape = (-1, channels, *ones) if first else (-1, *ones, channels)
-            return output * keras.ops.cast(keras.ops.reshape(operand, shape), output.dtype)
-
-        return forward_hook(layer_at(model, path), fn)
-
-
-@contextmanager
-def guided_relus(model: keras.Model, survey: Survey, operand: Tensor) -> Iterator[None]:
-    """Let only positive gradients pass each ReLU (Springenberg et al. 2014)."""
-    del survey, operand
-    layers = all_layers(model)
-    with ExitStack() as hooks:
-        for name in RELUS:
-            guide = activation_hook(name, lambda _, y: _positive_gradient(y), layers)
-            hooks.enter_context(guide)
-        # TensorFlow computes it with a ReLU; the other backends don't.
-        hooks.enter_context(activation_hook("hard_sigmoid", lambda x, _: _hard_sigmoid(x)))
-        yield
-
-
-def _hard_sigmoid(x: Tensor) -> Tensor:
-    return keras.ops.clip(x / 6 + 0.5, 0, 1)
-
-
-@keras.ops.custom_gradient
-def _positive_gradient(x: Tensor) -> Tensor:
-    def gradient(*args: Any, upstream: Tensor = None) -> Tensor:
-        upstream = args[0] if upstream is None else upstream
-        return keras.ops.maximum(upstream, 0)
-
-    return x, gradient

@@ -10,6 +10,7 @@ admits one thread at a time to the hooks. Compiled functions run without it.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -89,6 +90,45 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iter
     6.0
     """
     with call_hook(layer, lambda call, args, kwargs: fn(call(*args, **kwargs))):
+        yield
+
+
+@contextmanager
+def output_hook(
+    layer: keras.Operation, fn: Callable[[Tensor], Tensor], number: int | None, element: int | None
+) -> Iterator[None]:
+    """Pass the outputs of one call of ``layer`` through ``fn``, or one tensor of several.
+
+    Parameters
+    ----------
+    layer : keras.Operation
+    fn : callable
+        Function from the output to what the rest of the model gets instead.
+    number : int or None
+        Which call, counted from the opening of the context; None for all.
+    element : int or None
+        Which of the tensors that the layer returns; None if it is one tensor.
+
+    Examples
+    --------
+    >>> import keras
+    >>> layer = keras.layers.Rescaling(2.0)
+    >>> with output_hook(layer, lambda output: output + 1, number=1, element=None):
+    ...     float(layer(3.0)), float(layer(3.0))
+    (6.0, 7.0)
+    """
+    numbers = itertools.count()
+
+    def on_output(output: Any) -> Any:
+        if number not in (None, next(numbers)):
+            return output
+        if element is None:
+            return fn(output)
+        flat = keras.tree.flatten(output)
+        flat[element] = fn(flat[element])
+        return keras.tree.pack_sequence_as(output, flat)
+
+    with forward_hook(layer, on_output):
         yield
 
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import keras
 
-from eli5k.keras.model.receptive import SINGLE, is_single
+from eli5k.keras.model.receptive import PADDINGS, SINGLE, is_single
 from eli5k.keras.model.structure import Call, grid_of, walk
 from eli5k.keras.model.survey import Survey
-from eli5k.keras.model.view import TOKENS_RANK
 
+# A padding adds cells that see nothing, and a step of a recurrent layer sees those before it.
+NEVER = (*PADDINGS, keras.layers.RNN, keras.layers.Bidirectional)
 # Cells this many times longer than wide are tried last.
-STRETCHED = 8
+STRETCHED = 6
 
 
 def calls_of(
@@ -54,21 +55,26 @@ def calls_of(
     meant = [call for call in reversed(calls) if call.path in paths]
     fitting = [call for call in meant if has_grid(call) or (reshaped and call.shape)]
     if not fitting:
-        call = meant[0]
-        shape = "not one tensor" if call.shape is None else call.shape
-        inside = [other.path for other in calls if other.path.startswith(call.path + "/")]
-        advice = f"one of the layers inside it, such as {inside[-1]!r}" if inside else "another"
-        raise ValueError(
-            f"layer {call.path!r} has no grid to make a map of: its output is {shape}. "
-            + (
-                f"If it returns several tensors, pass {advice}, whose output is the one you need."
-                if call.shape is None
-                else "Pass a layer before the pooling, or leave layer=None to let eli5k choose; "
-                "if its shape is unusual pass reshape=, a function that returns "
-                "(batch, *grid, channels)."
-            )
-        )
+        raise ValueError(_no_grid(meant[0], calls))
     return fitting
+
+
+def _no_grid(call: Call, calls: Sequence[Call]) -> str:
+    elements = {
+        other.path: other.shape for other in calls if other.path.startswith(call.path + "[")
+    }
+    if elements:
+        listed = ", ".join(f"{path!r} {shape}" for path, shape in elements.items())
+        return (
+            f"layer {call.path!r} has no grid to make a map of: its output is not one tensor. "
+            f"Pass the one that you need: {listed}."
+        )
+    return (
+        f"layer {call.path!r} has no grid to make a map of: its output is "
+        f"{call.shape or 'not one tensor'}, and a map needs more than one cell. Pass a layer "
+        "before the pooling, or leave layer=None to let eli5k choose; if its shape is unusual "
+        "pass reshape=, a function that returns (batch, *grid, channels)."
+    )
 
 
 def has_grid(call: Call) -> bool:
@@ -121,11 +127,11 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
     """Order the calls by how well they can be explained.
 
     The first one that the score depends on, and whose cells look at their own places, is explained.
-    eli5's choice comes first: the last of ``model.layers`` whose output has the rank of the input,
-    or is a sequence of tokens. A later layer with a grid inside a model that is called after it
-    goes before it. Then come all layers at any depth, from the last called to the first. What has a
-    single cell is left out, and what only prepares the picture (augmentation, rescaling: called
-    before the first kernel).
+    eli5's choice comes first: the last of ``model.layers`` whose output has a grid. It does not if
+    a model that is called after it has a layer with a grid. Then come all layers at any depth, from
+    the last called to the first. Paddings, recurrent layers and what has a single cell are left
+    out, and what only prepares the picture (augmentation, rescaling: called before the first
+    kernel).
 
     Parameters
     ----------
@@ -137,23 +143,21 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
     list of Call
         Empty if no layer has a grid.
     """
-    calls = survey.calls
+    calls, parts = survey.calls, dict(walk(model))
     first_kernel = next((i for i, call in enumerate(calls) if call.has_kernel), len(calls))
     usable = [
         (index, call)
         for index, call in enumerate(calls)
-        if index >= first_kernel and has_grid(call) and call.place != SINGLE
+        if index >= first_kernel
+        and has_grid(call)
+        and call.place != SINGLE
+        and not isinstance(parts[call.path.partition("[")[0]], NEVER)
     ]
     at_top = {id(part): n for n, part in enumerate(getattr(model, "operations", model.layers))}
-    order = {path: at_top[id(part)] for path, part in walk(model) if id(part) in at_top}
-    models = tuple(path + "/" for path, part in walk(model) if isinstance(part, keras.Model))
-    ranks = {survey.rank, TOKENS_RANK}
+    order = {path: at_top[id(part)] for path, part in parts.items() if id(part) in at_top}
+    models = tuple(path + "/" for path, part in parts.items() if isinstance(part, keras.Model))
     of_eli5 = max(
-        (
-            (order[call.path], index)
-            for index, call in usable
-            if call.path in order and call.shape and len(call.shape) in ranks
-        ),
+        ((order[call.path], index) for index, call in usable if call.path in order),
         default=None,
     )
     by_depth = [call for _, call in reversed(usable)]
@@ -163,10 +167,10 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
         )
         by_depth = [calls[of_eli5[1]]] * is_last + by_depth
     # Of attention weights, for example, the axes are heads and tokens.
-    return sorted(dict.fromkeys(by_depth), key=lambda call: _is_stretched(call, survey))
+    return sorted(dict.fromkeys(by_depth), key=lambda call: is_stretched(call, survey))
 
 
-def _is_stretched(call: Call, survey: Survey) -> bool:
+def is_stretched(call: Call, survey: Survey) -> bool:
     """Tell whether cells would be much longer than wide, if the output were a map."""
     if call.place is not None or call.shape is None or len(call.shape) != survey.rank:
         return False

@@ -131,8 +131,11 @@ def place_after(
     Place(input=0, steps=(2.0, 2.0), starts=(1.0, 1.0))
     """
     merged = _merged([place for _, place in inputs])
-    if merged is None or merged.input is None:
-        return merged
+    if merged is None:
+        return None
+    if merged.input is None:
+        # A reshape may bring back what was flattened.
+        return SINGLE if _is_followed(operation, channels_first) else None
     shape = next(shape for shape, place in inputs if place is not None and place.input is not None)
     grid = shape[2:] if channels_first else shape[1:-1]
     if len(grid) != len(merged.steps) or not _is_followed(operation, channels_first):

@@ -86,6 +86,7 @@ class Record:
             output = call(*args, **kwargs)
             if not keras.ops.is_tensor(output):
                 self.calls.append(Call(path, None, has_kernel, self._number(path)))
+                self._add_elements(path, output, has_kernel)
                 return output
             if id(output) not in self._places:  # Else it is a model, whose last layer was noted.
                 self._note(output, self._place(layer, (args, kwargs), output))
@@ -97,6 +98,17 @@ class Record:
             return output
 
         return record
+
+    def _add_elements(self, path: str, output: Any, has_kernel: bool) -> None:
+        """Note each tensor of a tuple or a dict, under a name such as ``"pair[0]"``."""
+        for index, (keys, part) in enumerate(keras.tree.flatten_with_path(output)):
+            if keras.ops.is_tensor(part):
+                name = f"{path}[{'/'.join(map(str, keys))}]"
+                _, place = self._places.get(id(part), (part, None))
+                shape = tuple(part.shape)
+                self.calls.append(
+                    Call(name, shape, has_kernel, self._number(name), place, element=index)
+                )
 
     def _place(self, layer: keras.Operation, arguments: Any, output: Tensor) -> Place | None:
         if is_single(output.shape):

@@ -10,7 +10,7 @@ import numpy as np
 from eli5k.keras.backends import Tensor, active_backend, to_tensors
 from eli5k.keras.model.hooks import input_hook
 from eli5k.keras.model.state import stateless
-from eli5k.keras.model.structure import all_layers, layer_at
+from eli5k.keras.model.structure import Call, all_layers, layer_at
 from eli5k.keras.model.survey import Survey
 
 
@@ -37,6 +37,7 @@ def norms_of(model: keras.Model, survey: Survey) -> tuple[str, ...]:
         for call in survey.calls
         if call.shape is not None
         and len(call.shape) == survey.rank
+        and _looks_at_image(call, survey)
         and _stores(layer_at(model, call.path))
     )
 
@@ -50,7 +51,16 @@ def _stores(layer: keras.Layer) -> bool:
 
 def first_kernel(survey: Survey) -> str | None:
     """Return the path of the first called layer that has a kernel, or None."""
-    return next((call.path for call in survey.calls if call.has_kernel), None)
+    calls = (call for call in survey.calls if call.has_kernel and _looks_at_image(call, survey))
+    return next((call.path for call in calls), None)
+
+
+def _looks_at_image(call: Call, survey: Survey) -> bool:
+    """Tell whether the first call of a layer looks at the explained image, among several."""
+    if len(survey.image_indices) == 1:
+        return True
+    place = call.place
+    return place is not None and place.input == survey.image_index and call.number == 0
 
 
 def statistics_of(layer: keras.Layer) -> Statistics | None:

@@ -73,7 +73,7 @@ def _operations_of(model: keras.Layer) -> list[keras.Operation]:
 
 
 def layer_at(model: keras.Model, path: str) -> keras.Operation:
-    """Return the layer at a path that :func:`walk` gave.
+    """Return the layer at a path that :func:`walk` gave, or at one of its elements.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def layer_at(model: keras.Model, path: str) -> keras.Operation:
         If there is none, as for an input layer.
     """
     for found, layer in walk(model):
-        if found == path:
+        if path == found or path.startswith(found + "["):
             return layer
     raise ValueError(f"layer must be one that the model calls. Received: {path!r}")
 
@@ -172,6 +172,9 @@ class Call(NamedTuple):
         is inside a ``TimeDistributed``, and the shape has the axis of the steps.
     place : Place or None
         Where its cells lie in the picture, if arithmetic can follow them.
+    element : int or None
+        Position among the flat outputs of a layer that returns several tensors; the path ends in
+        ``[0]``, ``[1]`` or a key.
     """
 
     path: str
@@ -179,6 +182,7 @@ class Call(NamedTuple):
     has_kernel: bool
     number: int | None = 0
     place: Place | None = None
+    element: int | None = None
 
 
 class Head(NamedTuple):

@@ -35,6 +35,8 @@ class View:
     frame : tuple or None
         Where the map begins and ends along each axis of the picture, in shares of it; None if it
         covers the picture.
+    is_shared : bool
+        Whether the cells see other images as well.
     problem : str or None
         Why this is no map of the picture, as the end of a sentence about the layer.
 
@@ -49,6 +51,7 @@ class View:
     channel_axis: int = -1
     flipped: tuple[bool, ...] = ()
     frame: Frame | None = None
+    is_shared: bool = False
     problem: str | None = None
 
     def own_grid(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -93,7 +96,8 @@ class View:
         # An axis along none of the picture's has a single cell.
         rest = [leading + axis for axis in range(axes) if leading + axis not in kept]
         tensor = ops.transpose(tensor, (*range(leading), *rest, *kept, leading + axes))
-        tensor = ops.squeeze(tensor, tuple(range(leading, leading + len(rest))))
+        if rest:
+            tensor = ops.squeeze(tensor, tuple(range(leading, leading + len(rest))))
         for axis, own in enumerate(self.axes):
             if own is None:
                 tensor = ops.expand_dims(tensor, leading + axis)
