@@ -144,7 +144,7 @@ class TestStructures:
             [
                 keras.Input(SHAPE),
                 keras.Sequential(augmentation),
-                layers.Rescaling(0.5),
+                layers.Rescaling(0.9),
                 *net_layers()[:5],
                 layers.SpatialDropout2D(0.5),
                 net[5],
@@ -153,7 +153,7 @@ class TestStructures:
             ]
         )
         for explanation in explain_twice(model, targets=[2]):
-            assert_explains(explanation, net, 2, DOC / 2)
+            assert_explains(explanation, net, 2, DOC * np.float32(0.9))
             assert explanation.layer.startswith("spatial_dropout")
 
     def test_augmentation_is_no_default_layer(self):
