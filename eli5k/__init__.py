@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from eli5k.base import (
     AmbiguousOutputWarning,
     BlankMapWarning,
+    Check,
     Explanation,
     ExplanationWarning,
     MisplacedMapWarning,
@@ -33,19 +34,27 @@ from eli5k.ipython import show_prediction
 
 if TYPE_CHECKING:
     from eli5k import keras
-    from eli5k.keras import explain_prediction_keras, explain_predictions
+    from eli5k.keras import (
+        audit,
+        explain_prediction_keras,
+        explain_predictions,
+        rank_layers,
+        rank_methods,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AmbiguousOutputWarning",
     "BlankMapWarning",
+    "Check",
     "Explanation",
     "ExplanationWarning",
     "HotRegion",
     "MisplacedMapWarning",
     "TargetExplanation",
     "UnscaledInputWarning",
+    "audit",
     "explain_prediction",
     "explain_prediction_keras",
     "explain_predictions",
@@ -57,16 +66,26 @@ __all__ = [
     "format_html_styles",
     "hot_regions",
     "keras",
+    "rank_layers",
+    "rank_methods",
     "save",
     "show_prediction",
 ]
+
+OF_KERAS = (
+    "audit",
+    "explain_prediction_keras",
+    "explain_predictions",
+    "rank_layers",
+    "rank_methods",
+)
 
 
 def __getattr__(name: str) -> Any:
     # Keras and its backend take seconds to import: they wait until they are needed.
     if name == "keras":
         return importlib.import_module("eli5k.keras")
-    if name in ("explain_prediction_keras", "explain_predictions"):
+    if name in OF_KERAS:
         return getattr(importlib.import_module("eli5k.keras"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import warnings
 from collections.abc import Iterator
@@ -108,6 +109,67 @@ def warn(message: str, category: type[ExplanationWarning]) -> None:
 
 
 @dataclass(slots=True)
+class Check:
+    """What runs of the model on parts of the picture say about a map.
+
+    It tells whether the map is faithful to the model, never whether the model is right. All scores
+    are taken before a final softmax or sigmoid.
+
+    Attributes
+    ----------
+    verdict : str
+        ``"supported"``; ``"contradicted"``, if the map shows what counts against the score or
+        belongs to another class; ``"not shown"``, if it does no better than the same map moved
+        elsewhere; ``"untestable"``, if the map is flat or the score is not clearly above that
+        of the blurred picture.
+    sentence : str
+        The reason, for a person.
+    agreement : float
+        Correlation, over random halves of the picture, between what the map says they are worth and
+        what they are worth; NaN if there is none.
+    p_value, p_against : float
+        Share of moved, turned and flipped copies of the map that agree at least as well, or at
+        least as badly.
+    score, blurred : float
+        Scores of the picture, and of the picture blurred.
+    shares : tuple of float
+        Shares of the picture that were tried for the next four.
+    dropped, kept : tuple of float
+        Scores without the hottest share, and with it alone; the rest is blurred.
+    dropped_elsewhere, kept_elsewhere : tuple of float
+        The same for a random blob of that size.
+    worth : numpy.ndarray or None
+        ``(*cells)``, float32: what each place is worth to the score, estimated from the halves.
+    runs : int
+        How many runs of the model the check took.
+    region_heat, region_covered : float or None
+        Share of the map's heat in the region asked about, and the score with the region blurred.
+
+    Examples
+    --------
+    >>> Check("not shown", "A map moved elsewhere does as well in 40 % of the cases.").verdict
+    'not shown'
+    """
+
+    verdict: str
+    sentence: str
+    agreement: float = math.nan
+    p_value: float = math.nan
+    p_against: float = math.nan
+    score: float = math.nan
+    blurred: float = math.nan
+    shares: tuple[float, ...] = ()
+    dropped: tuple[float, ...] = ()
+    kept: tuple[float, ...] = ()
+    dropped_elsewhere: tuple[float, ...] = ()
+    kept_elsewhere: tuple[float, ...] = ()
+    worth: np.ndarray | None = field(default=None, repr=False, compare=False)
+    runs: int = 0
+    region_heat: float | None = None
+    region_covered: float | None = None
+
+
+@dataclass(slots=True)
 class TargetExplanation:
     """Explanation of one target: a class or another number of the output.
 
@@ -125,6 +187,8 @@ class TargetExplanation:
         ``(*grid)``, float, in [0, 1]: the map after ReLU and scaling.
     attribution : numpy.ndarray or None
         ``(*grid)``, float32: the raw signed map, before ReLU and scaling.
+    check : Check or None
+        What runs of the model say about the map, with ``check=True``.
 
     Examples
     --------
@@ -139,6 +203,7 @@ class TargetExplanation:
     weighted_spans: Any = None
     heatmap: np.ndarray | None = None
     attribution: np.ndarray | None = field(default=None, repr=False)
+    check: Check | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)

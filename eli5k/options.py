@@ -46,6 +46,8 @@ class Options:
         Maximum number of rows that go through the model together.
     progress : bool or None
         Show a progress bar; None shows it on a terminal if the run takes long.
+    check : bool
+        Check each map with 80 further runs of the model.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class Options:
     reshape: Callable[..., Any] | None = None
     batch_size: int = 32
     progress: bool | None = None
+    check: bool = False
 
     def __post_init__(self) -> None:
         if _whole_number("batch_size", self.batch_size) < 1:

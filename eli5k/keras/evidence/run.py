@@ -93,6 +93,10 @@ class Run:
     n_valid : int or None
         How many samples are asked about, if not all. The rest only fills up the batch, because each
         new shape would be compiled again, and its results don't matter.
+    patches : tuple of Patch
+        Interventions that are open in every run of the model.
+    operands : tuple
+        One for each of them.
 
     Examples
     --------
@@ -112,6 +116,8 @@ class Run:
     classes: np.ndarray | None = None
     options: Options = field(default_factory=Options)
     n_valid: int | None = None
+    patches: tuple[Patch, ...] = ()
+    operands: tuple[Any, ...] = ()
 
     @property
     def image(self) -> np.ndarray:
@@ -189,7 +195,9 @@ class Run:
         operands : sequence of numpy.ndarray or None
             One for each patch; empty if none needs any.
         """
-        return ask_model(self._question(None, patches, None), operands).scores
+        return ask_model(
+            self._question(None, patches, None), self._operands(patches, operands)
+        ).scores
 
     def evidence(
         self, probe: Probe, function: Callable[..., Any], operands: Sequence[Any] = ()
@@ -221,6 +229,7 @@ class Run:
         TypeError, ValueError
             If the model doesn't call the named layer, or it has no grid.
         """
+        operands = self._operands(probe.patches, operands)
         if probe.point != Layer():
             answer = ask_model(self._question(probe, probe.patches, function), operands)
             path = getattr(probe.point, "path", None)
@@ -349,9 +358,12 @@ class Run:
             self.target,
             self.classes,
             probe,
-            patches,
+            (*self.patches, *patches),
             function,
         )
+
+    def _operands(self, patches: tuple[Patch, ...], operands: Sequence[Any]) -> Sequence[Any]:
+        return [*self.operands, *(operands or [None] * len(patches))]
 
 
 def _nothing(evidence: Evidence) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -11,6 +12,27 @@ from keras.src.backend.common.stateless_scope import get_stateless_scope
 from eli5k.keras.backends import active_backend
 from eli5k.keras.model.memory import own_changes_ignored, weakly
 from eli5k.keras.model.structure import all_layers
+
+
+@contextmanager
+def variables_read_as(variables: Sequence[keras.Variable], values: Sequence[Any]) -> Iterator[None]:
+    """Let variables have other values while the context is open; they stay as they are.
+
+    Examples
+    --------
+    >>> variable = keras.Variable([1.0])
+    >>> with variables_read_as([variable], [[2.0]]):
+    ...     keras.ops.convert_to_numpy(variable + 0).tolist()
+    [2.0]
+    >>> keras.ops.convert_to_numpy(variable).tolist()
+    [1.0]
+    """
+    outer = get_stateless_scope()
+    scope = keras.StatelessScope(list(zip(variables, values)))
+    if outer is not None:
+        scope.state_mapping = {**outer.state_mapping, **scope.state_mapping}
+    with scope:
+        yield
 
 
 def stateless(function: Callable[..., Any]) -> Callable[..., Any]:

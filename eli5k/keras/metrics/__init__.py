@@ -1,0 +1,36 @@
+"""Measure what a map is worth, with runs of the model."""
+
+from eli5k.keras.metrics.audit import Audit, Group, audit
+from eli5k.keras.metrics.check import check_maps, check_run
+from eli5k.keras.metrics.curves import area, deletion, insertion, lerf_minus_morf
+from eli5k.keras.metrics.infidelity import infidelity
+from eli5k.keras.metrics.pointing import heat_in, points_at
+from eli5k.keras.metrics.randomisation import WeightsTest, weights_test
+from eli5k.keras.metrics.ranking import Rank, Ranking, rank_layers, rank_methods
+from eli5k.keras.metrics.road import road
+from eli5k.keras.metrics.sensitivity import max_sensitivity
+from eli5k.keras.metrics.sparseness import sparseness
+
+__all__ = [
+    "Audit",
+    "Group",
+    "Rank",
+    "Ranking",
+    "WeightsTest",
+    "area",
+    "audit",
+    "check_maps",
+    "check_run",
+    "deletion",
+    "heat_in",
+    "infidelity",
+    "insertion",
+    "lerf_minus_morf",
+    "max_sensitivity",
+    "points_at",
+    "rank_layers",
+    "rank_methods",
+    "road",
+    "sparseness",
+    "weights_test",
+]

@@ -1,0 +1,286 @@
+"""Rank methods and layers by how well their maps agree with a model, on the user's own pictures."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from eli5k.base import ExplanationWarning
+from eli5k.keras.attribution import explain_samples
+from eli5k.keras.attribution import run as prepare
+from eli5k.keras.evidence.asking import DisconnectedError
+from eli5k.keras.evidence.choice import is_map
+from eli5k.keras.evidence.run import NoLayerError, Run, on_whole_picture
+from eli5k.keras.methods import METHODS, find_method
+from eli5k.keras.methods.registry import Cost
+from eli5k.keras.metrics.agreement import agreement, on_cells
+from eli5k.keras.metrics.halves import Halves, measure_halves
+from eli5k.keras.metrics.verdict import SUPPORTED, is_testable, verdict_on
+from eli5k.keras.model.geometry import view_of
+from eli5k.keras.model.layers import candidate_calls
+from eli5k.options import MethodLike
+
+# Methods that run the model more often take part only if they are named.
+MOST_RUNS = 64
+BAR = 20  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """Standing of one method or layer.
+
+    Attributes
+    ----------
+    name : str
+        Name of the method, or path of the layer.
+    agreement : float
+        Mean agreement of its maps with the model, in [-1, 1]; a blank map counts as 0.
+    supported : float
+        Share of its maps that a check would call supported.
+    seconds : float
+        Time for one document, once everything is compiled.
+    maps : int
+        How many maps could be tested.
+    """
+
+    name: str
+    agreement: float
+    supported: float
+    seconds: float
+    maps: int
+
+
+class Ranking(list[Rank]):
+    """Ranks, the best first; printed, a table with bars."""
+
+    def __str__(self) -> str:
+        width = max((len(rank.name) for rank in self), default=0)
+        lines = [f"{'':{width}}  agreement  supported   ms"]
+        for rank in self:
+            bar = "█" * round(BAR * max(rank.agreement, 0))
+            lines.append(
+                f"{rank.name:{width}}  {rank.agreement:9.2f}  {100 * rank.supported:7.0f} %  "
+                f"{1000 * rank.seconds:3.0f}  {bar}".rstrip()
+            )
+        return "\n".join(lines)
+
+
+def rank_methods(
+    model: keras.Model,
+    docs: Any,
+    targets: Any = None,
+    *,
+    methods: Iterable[MethodLike] | None = None,
+    layer: Any = None,
+    output: str | int | None = None,
+    pairs: int = 32,
+    batch_size: int = 32,
+    progress: bool | None = False,
+) -> Ranking:
+    """Rank methods by how well their maps agree with what a model does.
+
+    Random halves of each document are run through the model, 66 times for each, and all methods are
+    judged by the same runs: no labels and no boxes are needed. Ten documents or more tell most
+    methods apart.
+
+    Parameters
+    ----------
+    model : keras.Model
+    docs, targets, layer, output, batch_size, progress
+        As in :func:`eli5k.keras.attribute`. The score before a softmax or sigmoid is explained.
+    methods : iterable of str or callable, optional
+        None takes all that run the model at most 64 times.
+    pairs : int
+        Number of pairs of halves.
+
+    Returns
+    -------
+    Ranking
+        A list of :class:`Rank`, the best first. A method that can't explain the model is left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`eli5k.keras.attribute`; also if no method can explain the model.
+
+    Examples
+    --------
+    >>> layers = [keras.Input((14, 14, 1)), keras.layers.Conv2D(4, 3, activation="relu")]
+    >>> layers += [keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(3)]
+    >>> docs = np.random.default_rng(0).random((2, 14, 14, 1))
+    >>> found = rank_methods(keras.Sequential(layers), docs, methods=["grad-cam", "gradient"])
+    >>> sorted(rank.name for rank in found)
+    ['grad-cam', 'gradient']
+    """
+    asked = _prepared(model, docs, targets, layer, output, batch_size, progress)
+    halves = measure_halves(asked, pairs)
+    named: list[tuple[str, MethodLike, Run]] = [
+        (name_of(method), method, asked)
+        for method in (_affordable() if methods is None else methods)
+    ]
+    return _ranked(named, halves)
+
+
+def rank_layers(
+    model: keras.Model,
+    docs: Any,
+    targets: Any = None,
+    *,
+    layers: Sequence[Any] | None = None,
+    method: MethodLike = "grad-cam",
+    output: str | int | None = None,
+    pairs: int = 32,
+    batch_size: int = 32,
+    progress: bool | None = False,
+) -> Ranking:
+    """Rank the layers of a model by how well their maps agree with what it does.
+
+    Parameters
+    ----------
+    model : keras.Model
+    docs, targets, output, pairs, batch_size, progress
+        As in :func:`rank_methods`.
+    layers : sequence of str, int or keras.Layer, optional
+        None takes the last layer of each size of grid.
+    method : str or callable
+
+    Returns
+    -------
+    Ranking
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`rank_methods`.
+
+    Examples
+    --------
+    >>> layers = [keras.Input((14, 14, 1)), keras.layers.Conv2D(4, 3, activation="relu")]
+    >>> layers += [keras.layers.MaxPooling2D(), keras.layers.Conv2D(4, 3, name="last")]
+    >>> layers += [keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(3)]
+    >>> docs = np.random.default_rng(0).random((2, 14, 14, 1))
+    >>> len(rank_layers(keras.Sequential(layers), docs))
+    3
+    """
+    asked = _prepared(model, docs, targets, None, output, batch_size, progress)
+    halves = measure_halves(asked, pairs)
+    chosen = _last_of_each_grid(asked) if layers is None else layers
+    named = [
+        (str(getattr(layer, "name", layer)), method, asked.at_layer(layer)) for layer in chosen
+    ]
+    return _ranked(named, halves)
+
+
+def _prepared(
+    model: keras.Model,
+    docs: Any,
+    targets: Any,
+    layer: Any,
+    output: str | int | None,
+    batch_size: int,
+    progress: bool | None,
+) -> Run:
+    asked = prepare(
+        model,
+        docs,
+        targets,
+        layer=layer,
+        output=output,
+        logits=True,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    if asked.classes is not None or asked.target.functions:
+        return asked
+    return asked.with_classes(asked.scores())
+
+
+def _affordable() -> list[str]:
+    """Names of the methods that run the model at most ``MOST_RUNS`` times."""
+    return [name for name, method in METHODS.items() if _runs(method.cost) <= MOST_RUNS]
+
+
+def _runs(cost: Cost) -> float:
+    if cost.each is None:
+        return 1
+    return float("inf") if cost.count is None else 1 + cost.count
+
+
+def name_of(method: MethodLike) -> str:
+    """Name a method as a user would."""
+    return method if isinstance(method, str) else find_method(method).title
+
+
+def _last_of_each_grid(run: Run) -> list[str]:
+    chosen: dict[tuple[int, ...], str] = {}
+    shapes = set()
+    for call in candidate_calls(run.model, run.survey):
+        if call.shape is None or call.shape in shapes:
+            continue
+        view = view_of(run.model, run.survey, run.inputs, call)
+        if is_map(view):
+            shapes.add(call.shape)
+            chosen.setdefault(view.grid(call.shape), call.path)
+    return list(chosen.values())
+
+
+def _ranked(named: Sequence[tuple[str, MethodLike, Run]], halves: Halves) -> Ranking:
+    ranks, errors = Ranking(), []
+    for name, method, asked in named:
+        with warnings.catch_warnings():
+            # What a single map warns of is not about the ranking.
+            warnings.simplefilter("ignore", ExplanationWarning)
+            try:
+                maps, seconds = _timed(asked, method)
+            except (NoLayerError, DisconnectedError) as error:
+                errors.append(str(error))
+                continue
+        ranks.append(rank_of(name, maps, halves, seconds))
+    if not ranks:
+        raise ValueError(f"Nothing could be ranked: {errors[0] if errors else 'no method given'}")
+    ranks.sort(key=lambda rank: -np.nan_to_num(rank.agreement, nan=-2))
+    return ranks
+
+
+def _timed(asked: Run, method: MethodLike) -> tuple[np.ndarray, float]:
+    """Explain, and then the first document again: what is asked for the first time is slower."""
+    answer = on_whole_picture(explain_samples(asked, method), asked.survey.picture_grid)
+    maps = np.asarray(answer.maps)
+    first = asked.part(np.arange(1))
+    explain_samples(first, method)
+    start = time.perf_counter()
+    explain_samples(first, method)
+    return maps, time.perf_counter() - start
+
+
+def rank_of(name: str, maps: np.ndarray, halves: Halves, seconds: float = 0.0) -> Rank:
+    """Rank maps with halves that were measured before.
+
+    Parameters
+    ----------
+    name : str
+    maps : numpy.ndarray
+        ``(targets, batch, *grid)``
+    halves : Halves
+    seconds : float
+    """
+    on_grid = on_cells(maps, halves.signs.shape[1:])
+    values, supported = [], []
+    for target, sample in np.ndindex(on_grid.shape[:2]):
+        scores = halves.first[:, sample, target], halves.second[:, sample, target]
+        gain = float(halves.plain[sample, target] - halves.blurred[sample, target])
+        worth = halves.worth[:, sample, target]
+        found = agreement(on_grid[target, sample], halves.signs, worth)
+        blank = found._replace(value=0.0, copies=1)
+        if is_testable(blank if np.isnan(found.value) else found, scores, gain):
+            values.append(0.0 if np.isnan(found.value) else found.value)
+            supported.append(verdict_on(found, scores, gain) == SUPPORTED)
+    if not values:
+        return Rank(name, float("nan"), 0.0, seconds, 0)
+    return Rank(name, float(np.mean(values)), float(np.mean(supported)), seconds, len(values))

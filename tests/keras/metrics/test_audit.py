@@ -1,0 +1,100 @@
+"""Audits of one model on pictures whose evidence lies at one place, or anywhere."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from eli5k.keras import metrics, run
+from eli5k.keras.metrics.audit import audit_run, changes
+from eli5k.keras.metrics.halves import cells_of
+from tests.keras.metrics.test_check import SIDE, spot_model
+from tests.zoo import noise
+
+BOTTOM_LEFT = (SIDE - 6, 1)
+
+
+def pictures(places, seed=0):
+    """Pictures with a spot of one of two channels each, which is the class."""
+    classes = np.random.default_rng(seed).integers(0, 2, len(places))
+    found = noise(len(places), SIDE, SIDE, 2, seed=seed, low=0, high=0.05)
+    for picture, label, (row, column) in zip(found, classes, places):
+        picture[row : row + 4, column : column + 4, label] = 1
+    return found, classes
+
+
+def anywhere(count, seed=1):
+    return np.random.default_rng(seed).integers(0, SIDE - 4, (count, 2))
+
+
+def test_a_place_that_all_maps_share_is_remarkable():
+    docs, classes = pictures([BOTTOM_LEFT] * 30)
+    model = spot_model()
+    assert model.predict(docs, verbose=0).argmax(axis=1).tolist() == classes.tolist()
+    found = metrics.audit(model, docs)
+    assert found.remarkable
+    assert (found.place, found.peaks) == ("at the bottom left", 1)
+    assert found.likeness > 0.9
+    # Without the spot nothing fires, and the first class is as good as the other.
+    assert found.changed == pytest.approx(classes.mean())
+    assert found.changed_elsewhere == 0
+    assert found.groups[0].place == "at the bottom left"
+    assert str(found).startswith("100 % of these maps peak at the bottom left; with it covered")
+    assert str(found).endswith("yours to judge.")
+
+
+def test_evidence_anywhere_is_not():
+    docs, _ = pictures(anywhere(40))
+    found = metrics.audit(spot_model(), docs)
+    assert not found.remarkable
+    assert found.peaks < 0.35
+    assert abs(found.likeness) < 0.2
+    assert sum(group.share for group in found.groups) == pytest.approx(1)
+    assert str(found).endswith("point at a shortcut.")
+
+
+def test_evidence_in_the_middle_is_what_photographers_make():
+    docs, _ = pictures([(12, 12)] * 20)
+    found = metrics.audit(spot_model(), docs)
+    assert (found.place, found.peaks, found.remarkable) == ("in the middle", 1, False)
+
+
+def test_a_part_of_the_pictures_is_enough():
+    docs, _ = pictures([BOTTOM_LEFT] * 15 + anywhere(15).tolist())
+    found = metrics.audit(spot_model(), docs)
+    assert found.remarkable
+    assert found.place == "at the bottom left"
+    assert 0.5 <= found.peaks < 0.7
+
+
+def test_changes_are_those_of_the_models_own_class():
+    docs, classes = pictures(anywhere(12))
+    model = spot_model()
+    everything = np.ones(cells_of((SIDE, SIDE)), "float32")
+    nothing = 0 * everything
+    covered, untouched = changes(run(model, docs, 0), [everything, nothing])
+    assert untouched == 0
+    # Of a picture's mean colour nothing fires, and the first class is as good as the other.
+    assert covered == pytest.approx(np.mean(classes != 0))
+
+
+def test_a_single_unit_has_two_classes():
+    model = spot_model()
+    unit = layers.Dense(1, "sigmoid")
+    whole = keras.Sequential([*model.layers, unit])
+    whole.build((None, SIDE, SIDE, 2))
+    unit.set_weights([np.array([[400.0], [-400.0]]), np.zeros(1)])
+    docs, _ = pictures([BOTTOM_LEFT] * 30)
+    found = metrics.audit(whole, docs, method="gradient-x-input")
+    assert found.remarkable
+    assert found.changed > 0.2
+
+
+def test_too_few_pictures_and_blank_maps_are_refused():
+    docs, _ = pictures(anywhere(12))
+    with pytest.raises(ValueError, match="10 documents or more"):
+        metrics.audit(spot_model(), docs[:9])
+    with pytest.raises(ValueError, match="All maps are blank"):
+        audit_run(run(spot_model(), docs, 0), np.zeros((12, 7, 7)))

@@ -1,0 +1,256 @@
+"""Checks of maps, on nets whose evidence lies at a known place."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import eli5k
+from eli5k.base import Check
+from eli5k.keras import run
+from eli5k.keras.evidence.probes import Layer, Probe
+from eli5k.keras.methods.cam import grad_cam
+from eli5k.keras.metrics.agreement import Agreement
+from eli5k.keras.metrics.check import PAIRS, QUICK_PAIRS, SHARES, check_maps, check_run, largest
+from eli5k.keras.metrics.halves import cells_of, measure_halves
+from eli5k.keras.metrics.verdict import sentence_on, verdict_on
+from eli5k.keras.metrics.worth import worth_of
+from tests.zoo import noise
+
+SIDE = 28
+# Rows and columns of the spot that each class looks for, in the two channels.
+PLACES = [(slice(4, 10), slice(16, 24)), (slice(18, 26), slice(3, 9))]
+
+
+def two_spots():
+    """A picture with a spot in each channel, and its maps ``(1, targets, height, width)``."""
+    picture = noise(1, SIDE, SIDE, 2, low=0, high=0.05)
+    maps = np.zeros((1, 2, SIDE, SIDE), "float32")
+    for channel, place in enumerate(PLACES):
+        picture[0, *place, channel] = 1
+        maps[0, channel, *place] = 1
+    return picture, maps
+
+
+def spot_model(rank=2, activation=None):
+    """A net that scores how much of each channel is bright: blurred, nothing is."""
+    shape = (SIDE,) * rank
+    pool = {1: layers.GlobalAveragePooling1D, 2: layers.GlobalAveragePooling2D}[rank]()
+    conv = {1: layers.Conv1D, 2: layers.Conv2D}[rank](2, 1, activation="relu")
+    model = keras.Sequential([keras.Input((*shape, 2)), conv, pool])
+    conv.set_weights([np.eye(2).reshape(*[1] * rank, 2, 2) * 20, np.full(2, -12.0)])
+    if activation:
+        dense = layers.Dense(2, activation)
+        model.add(dense)
+        dense.set_weights([np.eye(2), np.zeros(2)])
+    return model
+
+
+@pytest.mark.parametrize("activation", [None, "softmax", "sigmoid"])
+def test_maps_of_the_right_place_are_supported_and_of_the_other_contradicted(activation):
+    picture, maps = two_spots()
+    model = spot_model(activation=activation)
+    [[right, also_right]] = check_maps(model, picture, maps, [[0, 1]])
+    [swapped] = check_maps(model, picture, maps[:, 1], 0)
+    [inverted] = check_maps(model, picture, -maps[:, 0], 0)
+    [flat] = check_maps(model, picture, np.ones((1, 7, 7)), 0)
+    assert [right.verdict, also_right.verdict] == ["supported"] * 2
+    assert right.agreement > 0.9
+    assert swapped.verdict in ("not shown", "contradicted")
+    assert inverted.verdict == "contradicted"
+    assert inverted.agreement == pytest.approx(-right.agreement, abs=1e-6)
+    assert flat.verdict == "untestable"
+    assert "flat" in flat.sentence
+    assert "at the top" in right.sentence
+    assert "left" in also_right.sentence
+
+
+def test_the_scores_are_the_models_own():
+    picture, maps = two_spots()
+    model = spot_model()
+    [found] = check_maps(model, picture, maps[:, 0], 0, region=(16, 4, 24, 10))
+    assert found.score == pytest.approx(model.predict(picture, verbose=0)[0, 0], rel=1e-5)
+    assert found.region_heat == pytest.approx(1)
+    assert found.region_covered == pytest.approx(found.blurred, abs=0.05)
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[4:10, 20:24] = True
+    [half] = check_maps(model, picture, maps[:, 0], 0, quick=True, region=mask)
+    assert half.region_heat == pytest.approx(0.5)
+    assert found.region_covered < half.region_covered < found.score
+
+
+def test_the_hottest_parts_are_removed_and_kept():
+    picture, maps = two_spots()
+    [found] = check_maps(spot_model(), picture, maps[:, 0], 0)
+    assert found.shares == SHARES
+    # The spot is 6 % of the picture.
+    assert found.kept[2] > 0.8 * found.score
+    assert found.dropped[1] < found.blurred + 0.1 * found.score
+    assert max(found.kept_elsewhere[:2]) < found.kept[1]
+    assert found.dropped[1] < min(found.dropped_elsewhere[:2])
+
+
+def test_the_runs_are_as_many_as_said(monkeypatch):
+    rows = []
+    from eli5k.keras.evidence.run import Run
+
+    scores = Run.scores
+
+    def spy(self, *args, **kwargs):
+        rows.append(self.rows)
+        return scores(self, *args, **kwargs)
+
+    monkeypatch.setattr(Run, "scores", spy)
+    picture, maps = two_spots()
+    [found] = check_maps(spot_model(), picture, maps[:, 0], 0, batch_size=1)
+    assert sum(rows) == found.runs == 2 * PAIRS + 18 == 80
+    rows.clear()
+    [quick] = check_maps(spot_model(), picture, maps[:, 0], 0, batch_size=1, quick=True)
+    assert sum(rows) == quick.runs == 2 * QUICK_PAIRS + 2 == 34
+    assert quick.shares == ()
+
+
+def test_worth_is_largest_at_the_evidence_and_adds_up():
+    picture, _ = two_spots()
+    halves = measure_halves(run(spot_model(), picture, [[0, 1]]))
+    worth = worth_of(halves)
+    gain = (halves.plain - halves.blurred).T
+    np.testing.assert_allclose(worth.sum(axis=(2, 3)), gain, rtol=1e-4)
+    for target, place in enumerate(PLACES):
+        peak = np.unravel_index(worth[target, 0].argmax(), cells_of((SIDE, SIDE)))
+        row, column = (2 * index for index in peak)
+        assert place[0].start - 3 <= row <= place[0].stop + 2
+        assert place[1].start - 3 <= column <= place[1].stop + 2
+
+
+def test_signals_are_checked_too():
+    signal = noise(1, SIDE, 2, low=0, high=0.05)
+    signal[0, 4:7, 0] = 1
+    heat = np.zeros((1, SIDE))
+    heat[0, 4:7] = 1
+    [found] = check_maps(spot_model(rank=1), signal, heat, 0)
+    assert found.verdict == "supported"
+    assert "start" in found.sentence
+
+
+def test_a_batch_is_checked_as_its_samples_are():
+    picture, maps = two_spots()
+    pictures = np.concatenate([picture, picture[:, ::-1]])
+    both = np.concatenate([maps[:, 0], maps[:, 0]])
+    together = check_maps(spot_model(), pictures, both, 0, batch_size=9)
+    alone = [check_maps(spot_model(), p[np.newaxis], maps[:, 0], 0)[0] for p in pictures]
+    assert [each.verdict for each in together] == ["supported", "not shown"]
+    for one, other in zip(together, alone):
+        assert one.agreement == pytest.approx(other.agreement, abs=1e-4)
+        assert one.kept == pytest.approx(other.kept, abs=1e-4)
+
+
+def test_what_is_not_finite_is_untestable():
+    picture, maps = two_spots()
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 2)), layers.Flatten(), layers.Dense(1)])
+    [found] = check_maps(model, np.full_like(picture, np.nan), maps[:, 0], 0)
+    assert (found.verdict, found.sentence.split(",")[0]) == (
+        "untestable",
+        "The map or the score is not finite",
+    )
+    [of_map] = check_maps(spot_model(), picture, np.full_like(maps[:, 0], np.inf), 0)
+    assert of_map.verdict == "untestable"
+
+
+@pytest.mark.parametrize(
+    ("maps", "targets"),
+    [
+        (np.ones((2, 7, 7)), 0),
+        (np.ones((1, 7, 7, 1)), 0),
+        (np.ones((1, 7, 7)), [[0, 1]]),
+        (np.array([[["a"]]]), 0),
+    ],
+)
+def test_maps_that_do_not_fit_are_refused(maps, targets):
+    with pytest.raises(ValueError, match=r"maps must be numbers of shape \(batch"):
+        check_maps(spot_model(), two_spots()[0], maps, targets)
+
+
+@pytest.mark.parametrize("region", [(0, 0, 29, 5), (5, 5, 5, 9), (0.0, 0.0, 3.0, 3.0), "left"])
+def test_a_region_that_does_not_fit_is_refused(region):
+    picture, maps = two_spots()
+    with pytest.raises(ValueError, match="region must be a box"):
+        check_maps(spot_model(), picture, maps[:, 0], 0, quick=True, region=region)
+
+
+def test_only_the_samples_asked_about_are_checked():
+    picture, maps = two_spots()
+    asked = run(spot_model(), np.repeat(picture, 3, axis=0), 0)
+    part = asked.part(np.arange(3), n_valid=2)
+    checks = check_run(part, np.repeat(maps[:, 0], 2, axis=0)[np.newaxis], quick=True)
+    assert [each.verdict for [each] in checks] == ["supported"] * 2
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "finer-cam", "tta"])
+def test_an_explanation_comes_with_its_checks(method):
+    picture, _ = two_spots()
+    model = spot_model(activation="softmax")
+    kwargs = {"method": method, "top_targets": 2}
+    explained = eli5k.explain_prediction(model, picture, check=True, **kwargs)
+    for target in explained.targets:
+        assert target.check.verdict == "supported"
+        assert target.check.runs == 80
+        assert np.exp(target.check.score) > target.score
+    unchecked = eli5k.explain_prediction(model, picture, **kwargs)
+    assert [target.check for target in unchecked.targets] == [None, None]
+
+
+def test_a_contradicted_map_warns():
+    def inverted(run):
+        return run.evidence(Probe(Layer()), lambda evidence: -grad_cam(evidence) + 1)
+
+    picture, _ = two_spots()
+    with pytest.warns(eli5k.ExplanationWarning, match="The map is contradicted. The map peaks"):
+        explained = eli5k.explain_prediction(
+            spot_model(), picture, targets=[0], method=inverted, check=True
+        )
+    assert explained.targets[0].check.verdict == "contradicted"
+    assert len(explained.warnings) == 1
+
+
+def test_a_callable_and_a_stream_are_checked_too():
+    picture, _ = two_spots()
+
+    def first(outputs):
+        return outputs[:, 0]
+
+    stream = eli5k.explain_predictions(
+        spot_model(), np.repeat(picture, 3, axis=0), batch_size=2, targets=[first], check=True
+    )
+    assert [each.targets[0].check.verdict for each in stream] == ["supported"] * 3
+
+
+@pytest.mark.parametrize(
+    ("found", "gain", "word"),
+    [
+        (Agreement(0.9, 0.01, 0.99, 900), 3.0, "supported"),
+        (Agreement(0.9, 0.06, 0.95, 900), 3.0, "not shown"),
+        (Agreement(0.5, 0.01, 0.99, 900), 3.0, "not shown"),
+        (Agreement(-0.9, 0.99, 0.01, 900), 3.0, "contradicted"),
+        (Agreement(-0.9, 0.99, 0.06, 900), 3.0, "not shown"),
+        (Agreement(0.9, 0.01, 0.99, 900), 0.9, "untestable"),
+        (Agreement(0.9, 0.01, 0.99, 0), 3.0, "untestable"),
+        (Agreement(np.nan, np.nan, np.nan, 0), 3.0, "untestable"),
+    ],
+)
+def test_the_four_verdicts(found, gain, word):
+    scores = np.array([1.0, -1.0]), np.array([-1.0, 1.0])
+    assert verdict_on(found, scores, gain) == word
+    sentence = sentence_on(word, found, np.eye(3), (2.0, 1.0), (gain, 0.0))
+    assert sentence.endswith((".", "target."))
+    assert isinstance(Check(word, sentence), Check)
+
+
+def test_the_largest_cells_are_as_many_as_the_share():
+    fields = noise(3, 10, 10)
+    for share in SHARES:
+        found = largest(fields, share)
+        assert found.sum(axis=(1, 2)).tolist() == [round(100 * share)] * 3
+        assert fields[found == 1].min() > np.sort(fields[found == 0])[0]

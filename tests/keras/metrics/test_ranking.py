@@ -1,0 +1,107 @@
+"""Rankings, on a net whose evidence lies at a known place."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from eli5k.keras import metrics
+from eli5k.keras.evidence.probes import Layer, Probe
+from eli5k.keras.methods import METHODS
+from eli5k.keras.methods.cam import grad_cam
+from eli5k.keras.metrics.ranking import Rank, Ranking
+from tests.keras.metrics.test_check import spot_model, two_spots
+
+
+def right(run):
+    return run.evidence(Probe(Layer()), grad_cam)
+
+
+def inverted(run):
+    return run.evidence(Probe(Layer()), lambda evidence: -grad_cam(evidence))
+
+
+def blank(run):
+    return run.evidence(Probe(Layer()), lambda evidence: 0 * grad_cam(evidence))
+
+
+@pytest.fixture
+def pictures():
+    picture, _ = two_spots()
+    return np.concatenate([picture, picture[:, ::-1], picture[:, :, ::-1]])
+
+
+def test_what_agrees_with_the_model_comes_first(pictures):
+    found = metrics.rank_methods(spot_model(), pictures, 0, methods=[inverted, right, blank])
+    assert [rank.name for rank in found] == ["right", "blank", "inverted"]
+    assert found[0].agreement > 0.9
+    assert found[0].agreement == pytest.approx(-found[2].agreement, abs=1e-6)
+    assert found[1].agreement == 0
+    assert [rank.supported for rank in found] == [1, 0, 0]
+    assert [rank.maps for rank in found] == [3, 3, 3]
+
+
+def test_by_default_all_methods_of_few_runs_take_part(pictures, monkeypatch):
+    slow_to_compile = ("fuse", "tta", "smooth-grad", "square-grad", "var-grad", "counterfactual")
+    for name in slow_to_compile:
+        monkeypatch.delitem(METHODS, name)
+    found = metrics.rank_methods(spot_model(activation="softmax"), pictures[:1], [[0, 1]], pairs=8)
+    names = {rank.name for rank in found}
+    assert {"grad-cam", "layer-cam", "gradient", "guided-grad-cam"} <= names
+    assert names.isdisjoint({"rise", "score-cam", "occlusion"})
+    assert names <= set(METHODS)
+    assert {rank.maps for rank in found} == {2}
+
+
+def test_methods_that_cannot_explain_the_model_are_left_out():
+    model = keras.Sequential([keras.Input((14, 14, 1)), layers.Flatten(), layers.Dense(2)])
+    picture = np.random.default_rng(0).random((1, 14, 14, 1))
+    found = metrics.rank_methods(model, picture, 0, methods=["grad-cam", "gradient"], pairs=8)
+    assert [rank.name for rank in found] == ["gradient"]
+    with pytest.raises(ValueError, match="Nothing could be ranked: No layer of the model"):
+        metrics.rank_methods(model, picture, 0, methods=["grad-cam"], pairs=8)
+
+
+def test_layers_are_ranked_by_what_they_show():
+    # The first layer sees the spot; the second has mixed all places up.
+    inputs = keras.Input((28, 28, 2))
+    first = layers.Conv2D(2, 1, name="first")(inputs)
+    mixed = layers.Reshape((28, 28, 2), name="mixed")(
+        layers.Permute((2, 1, 3))(layers.Reshape((28, 28, 2))(first))
+    )
+    sharp = layers.ReLU(name="sharp", threshold=12.0)(mixed)
+    scores = layers.GlobalAveragePooling2D()(sharp)
+    model = keras.Model(inputs, scores)
+    model.get_layer("first").set_weights([np.eye(2).reshape(1, 1, 2, 2) * 20, np.zeros(2)])
+    picture, _ = two_spots()
+    found = metrics.rank_layers(model, picture, 0, layers=["first", "sharp"], method=right)
+    assert [rank.name for rank in found] == ["first", "sharp"]
+    assert found[0].agreement > 0.9 > found[1].agreement
+
+
+def test_by_default_the_last_layer_of_each_grid_is_ranked():
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            layers.Conv2D(2, 3, padding="same", name="a"),
+            layers.Conv2D(2, 3, padding="same", activation="relu", name="b"),
+            layers.MaxPooling2D(name="c"),
+            layers.Conv2D(2, 3, padding="same", activation="relu", name="d"),
+            layers.GlobalMaxPooling2D(),
+            layers.Dense(2),
+        ]
+    )
+    picture = np.random.default_rng(0).random((2, 16, 16, 1))
+    found = metrics.rank_layers(model, picture, pairs=8)
+    assert {rank.name for rank in found} == {"b", "d"}
+
+
+def test_a_ranking_prints_as_a_table():
+    ranks = Ranking([Rank("grad-cam", 0.85, 1.0, 0.0123, 4), Rank("x", -0.5, 0.0, 1.5, 4)])
+    assert str(ranks).splitlines() == [
+        "          agreement  supported   ms",
+        "grad-cam       0.85      100 %   12  █████████████████",
+        "x             -0.50        0 %  1500",
+    ]
