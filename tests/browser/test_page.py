@@ -451,6 +451,17 @@ def test_shift_and_arrows_cover_a_region_too(visit):
     assert "fall by about 2.5," in reading(page)
 
 
+def test_covering_what_speaks_against_the_target_raises_the_score(visit):
+    expl = checked()
+    expl.targets[0].check.worth = np.full((2, 2), -0.5)
+    page = visit(format_as_page(expl))
+    page.locator(".stage canvas").focus()
+    page.keyboard.press("h")
+    for key in ("Shift+ArrowRight", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    assert "score 9 would rise by about 0.5," in reading(page)
+
+
 def test_the_page_tells_the_checks_word(visit):
     page = visit(format_as_page(checked()))
     assert page.locator(".checked").inner_text() == "Check: supported. It is right."
