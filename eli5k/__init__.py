@@ -20,11 +20,15 @@ from eli5k.base import (
 )
 from eli5k.explain import explain_prediction
 from eli5k.formatters import (
+    HotRegion,
     format_as_dict,
     format_as_html,
     format_as_image,
+    format_as_page,
     format_as_text,
     format_html_styles,
+    hot_regions,
+    save,
 )
 from eli5k.ipython import show_prediction
 
@@ -46,6 +50,7 @@ __all__ = [
     "Check",
     "Explanation",
     "ExplanationWarning",
+    "HotRegion",
     "MisplacedMapWarning",
     "TargetExplanation",
     "UnscaledInputWarning",
@@ -56,11 +61,14 @@ __all__ = [
     "format_as_dict",
     "format_as_html",
     "format_as_image",
+    "format_as_page",
     "format_as_text",
     "format_html_styles",
+    "hot_regions",
     "keras",
     "rank_layers",
     "rank_methods",
+    "save",
     "show_prediction",
 ]
 

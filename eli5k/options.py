@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 # A name, or an object with parameters.
 MethodLike = str | Callable[..., Any]
@@ -37,8 +37,9 @@ class Options:
         Which of several image inputs to explain, by name or index; None for the first.
     logits : bool
         Explain the score before the final softmax or sigmoid.
-    preprocess : callable or None
-        Preprocessing of each image array.
+    preprocess : callable, False or None
+        Preprocessing of each image array. None applies the model's own ``preprocessor``, if it has
+        one; False takes documents as they are.
     reshape : callable or None
         Function from the layer's output to ``(batch, *grid, channels)``.
     batch_size : int
@@ -69,7 +70,7 @@ class Options:
     output: str | int | None = None
     input: str | int | None = None
     logits: bool = False
-    preprocess: Callable[..., Any] | None = None
+    preprocess: Callable[..., Any] | Literal[False] | None = None
     reshape: Callable[..., Any] | None = None
     batch_size: int = 32
     progress: bool | None = None
@@ -85,8 +86,12 @@ class Options:
                 raise ValueError("Pass either targets or top_targets. Received both.")
         for name in ("preprocess", "reshape"):
             value = getattr(self, name)
-            if value is not None and not callable(value):
-                raise TypeError(f"{name} must be a callable or None. Received: {value!r}")
+            is_off = name == "preprocess" and value is False
+            if not (value is None or is_off or callable(value)):
+                other = (
+                    "a callable, False or None" if name == "preprocess" else "a callable or None"
+                )
+                raise TypeError(f"{name} must be {other}. Received: {value!r}")
 
 
 def _whole_number(name: str, value: Any) -> int:

@@ -36,7 +36,7 @@ def print_layers(arguments: argparse.Namespace) -> int:
     """Print a line for each layer: path, type and output shape; the default is marked."""
     import_library()
     model = load_model(arguments.model, arguments.unsafe)
-    from eli5k.keras.model.layers import map_grid
+    from eli5k.keras.model.layers import has_grid, is_stretched
     from eli5k.keras.model.structure import layer_at
     from eli5k.keras.model.survey import survey
 
@@ -46,7 +46,7 @@ def print_layers(arguments: argparse.Namespace) -> int:
     shapes = {
         call.path: call.shape
         for call in seen.calls
-        if call.shape and map_grid(call, seen.rank, seen.channels_first) and not call.in_attention
+        if call.shape and has_grid(call) and not is_stretched(call, seen)
     }
     kinds = {path: type(layer_at(model, path)).__name__ for path in shapes}
     path_width, kind_width = (max(map(len, column)) for column in (kinds, kinds.values()))

@@ -3,17 +3,24 @@
 from eli5k.base import Explanation
 from eli5k.formatters import fields
 from eli5k.formatters.as_dict import format_as_dict
+from eli5k.formatters.hot_regions import HotRegion, hot_regions
 from eli5k.formatters.html import format_as_html, format_html_styles
 from eli5k.formatters.image import format_as_image
+from eli5k.formatters.page import format_as_page
+from eli5k.formatters.save import save
 from eli5k.formatters.text import format_as_text
 
 __all__ = [
+    "HotRegion",
     "fields",
     "format_as_dict",
     "format_as_html",
     "format_as_image",
+    "format_as_page",
     "format_as_text",
     "format_html_styles",
+    "hot_regions",
+    "save",
 ]
 
 # As in eli5: an explanation that is a cell's last line shows itself.

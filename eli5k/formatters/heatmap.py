@@ -9,7 +9,8 @@ from numbers import Real
 import numpy as np
 from PIL import Image
 
-from eli5k.base import TargetExplanation
+from eli5k.base import WHOLE, TargetExplanation
+from eli5k.formatters.frame import Frame, spread
 
 
 def heatmap_to_image(heatmap: np.ndarray) -> Image.Image:
@@ -174,6 +175,7 @@ def overlay(
     coloured: np.ndarray,
     image: Image.Image,
     resampling_filter: int | None = Image.Resampling.LANCZOS,
+    frame: Frame = WHOLE,
 ) -> Image.Image:
     """Lay a coloured heatmap over a picture.
 
@@ -185,6 +187,8 @@ def overlay(
         A picture of any size.
     resampling_filter : int or None
         As in :func:`format_as_image`.
+    frame : tuple of float
+        As in :class:`~eli5k.Explanation`.
 
     Returns
     -------
@@ -197,7 +201,7 @@ def overlay(
     >>> overlay(red, Image.new("L", (9, 9), "white")).getpixel((4, 4))
     (255, 153, 153, 255)
     """
-    expanded = expand_heatmap(coloured, image, resampling_filter)
+    expanded = spread(heatmap_to_image(coloured), image.size, frame, resampling_filter)
     return Image.alpha_composite(image.convert("RGBA"), expanded)
 
 

@@ -79,15 +79,24 @@ def format_as_html(
     """
     # Without these classes Jupyter would take a dollar in a name for mathematics.
     parts = ['<div class="eli5k mathjax_ignore tex2jax_ignore">']
-    if explanation.error:
-        parts.append(_error_box(explanation.error))
+    each_input = [explanation, *explanation.others]
+    parts += dict.fromkeys(_error_box(each.error) for each in each_input if each.error)
     for section in show:
-        if section == "method" and explanation.method:
-            parts.append(f"<p>Explained as: {escape(explanation.method)}</p>")
-        elif section == "description" and explanation.description:
-            parts.append(f"<p>{escape(explanation.description)}</p>")
-        elif section == "targets" and explanation.targets:
-            parts.append(_targets(explanation, explanation.targets, horizontal_layout))
+        if section == "method":
+            found = [
+                f"<p>Explained as: {escape(each.method)}</p>" for each in each_input if each.method
+            ]
+            parts += dict.fromkeys(found)
+        elif section == "description":
+            found = [
+                f"<p>{escape(each.description)}</p>" for each in each_input if each.description
+            ]
+            parts += dict.fromkeys(found)
+        elif section == "targets":
+            figures = [
+                _figure(target, each) for each in each_input for target in each.targets or ()
+            ]
+            parts += _targets(figures, horizontal_layout)
     parts.append("</div>\n")
     return (format_html_styles() if include_styles else "") + "\n".join(parts)
 
@@ -109,19 +118,20 @@ def _error_box(error: str) -> str:
     return f'<div role="alert" style="{style}">Error: {escape(error)}</div>'
 
 
-def _targets(
-    explanation: Explanation, targets: Sequence[TargetExplanation], horizontal_layout: bool
-) -> str:
+def _targets(figures: Sequence[str], horizontal_layout: bool) -> list[str]:
+    if not figures:
+        return []
     direction = "flex-wrap: wrap" if horizontal_layout else "flex-direction: column"
-    figures = "\n".join(_figure(target, explanation) for target in targets)
-    return f'<div class="eli5k-targets" style="{direction};">\n{figures}\n</div>'
+    return [f'<div class="eli5k-targets" style="{direction};">', *figures, "</div>"]
 
 
 def _figure(target: TargetExplanation, explanation: Explanation) -> str:
     header = f"<b>{escape(label(target))}</b>"
     if numbers(target):
         header += f" <span>({', '.join(numbers(target))})</span>"
-    where = place_of_heat(target.heatmap)
+    where = place_of_heat(target.heatmap, explanation.frame)
+    if explanation.input:
+        where += f"; input {explanation.input}"
     if explanation.layer:
         where += f"; layer {explanation.layer}"
     if explanation.output:
@@ -142,8 +152,9 @@ def _picture(target: TargetExplanation, explanation: Explanation) -> tuple[str, 
         coloured = colourise(drawable_heatmap(target))
     except ImportError:  # without matplotlib the text must do
         return "", ""
-    picture = overlay(coloured, fit(explanation.image))
-    alt = escape(f"Heatmap for {label(target)}: {place_of_heat(target.heatmap)}")
+    picture = overlay(coloured, fit(explanation.image), frame=explanation.frame)
+    where = place_of_heat(target.heatmap, explanation.frame)
+    alt = escape(f"Heatmap for {label(target)}: {where}")
     source = image_to_data_uri(picture)
     width = f' style="width: {max(picture.width, SHORTEST)}px;"'
     return f'<img src="{source}" width="{picture.width}" alt="{alt}">', width

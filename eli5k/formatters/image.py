@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
 
 from eli5k.base import Explanation
-from eli5k.formatters.heatmap import (
-    colourise,
-    drawable_heatmap,
-    expand_heatmap,
-    heatmap_to_image,
-    overlay,
-)
+from eli5k.formatters.heatmap import expand_heatmap, heatmap_to_image
+from eli5k.formatters.panels import Look, panels_of, picture_of
 from eli5k.formatters.sheet import draw_sheet
+from eli5k.formatters.styles import find_style
 
 # eli5 has the last two here.
 __all__ = ["expand_heatmap", "format_as_image", "heatmap_to_image", "image_to_data_uri"]
@@ -30,6 +26,11 @@ def format_as_image(
     resampling_filter: int | None = Image.Resampling.LANCZOS,
     colormap: str | Callable[[np.ndarray], np.ndarray] = "viridis",
     alpha_limit: float | None = 0.65,
+    *,
+    style: str | None = None,
+    caption: bool = False,
+    colorbar: bool = False,
+    same_scale: bool = False,
 ) -> Image.Image:
     """Lay the heatmaps of an explanation over its picture.
 
@@ -46,13 +47,25 @@ def format_as_image(
         ``(height, width, 4)``, red, green, blue and alpha in [0, 1].
     alpha_limit : float or None
         Maximum opacity of the heatmap, in [0, 1]; None for no limit.
+    style : str or None
+        "overlay", as in eli5; "dim", over a grey and dark photograph, for maps of single pixels;
+        "contour", lines around the hottest 10, 25 and 50 %; "side", with the original beside it;
+        "signed", red for and blue against; "boxes", around the regions of
+        :func:`~eli5k.hot_regions`. None is "dim" for a captioned map of the input, else "overlay".
+    caption : bool
+        Tell name, score, probability, method and layer below the picture, and enlarge a small one.
+        Maps that would hardly be seen are scaled, and the caption says how.
+    colorbar : bool
+        Show which colour stands for which value of the raw map.
+    same_scale : bool
+        Scale all maps by one maximum, that of the raw maps, instead of each by its own.
 
     Returns
     -------
     PIL.Image.Image
-        In mode RGBA. For one target, the picture at its own size with the heatmap over it. For
-        several, a sheet with a panel for each, captioned with name, score and probability. Without
-        targets, the picture.
+        In mode RGBA. For one target, the picture at its own size with the heatmap over it, in the
+        explanation's frame. For several, or several images, a sheet with a panel for each,
+        captioned with name, score and probability. Without targets, the picture.
 
     Raises
     ------
@@ -61,7 +74,8 @@ def format_as_image(
         name nor callable, or ``alpha_limit`` is not a number.
     ValueError
         If a heatmap is missing, doesn't have two axes or is not in [0, 1], if ``alpha_limit`` is
-        not in [0, 1], or if the colormap or the filter is unknown.
+        not in [0, 1], or if the colormap, the style or the filter is unknown; also if a raw map is
+        missing that ``style="signed"`` or ``same_scale`` needs.
     ImportError
         If matplotlib is missing.
 
@@ -72,17 +86,52 @@ def format_as_image(
     >>> expl = Explanation("net", targets=[target], image=Image.new("L", (64, 48)))
     >>> format_as_image(expl, colormap="magma", alpha_limit=1.0).size
     (64, 48)
+    >>> format_as_image(expl, style="contour", caption=True).size
+    (268, 267)
     """
-    if not isinstance(expl.image, Image.Image):
-        raise TypeError(f"The explanation's image must be a Pillow image. Received: {expl.image!r}")
-    if not expl.targets:
-        return expl.image.convert("RGBA")
-    heatmaps = [
-        colourise(drawable_heatmap(target), colormap, alpha_limit) for target in expl.targets
-    ]
-    if len(heatmaps) == 1:
-        return overlay(heatmaps[0], expl.image, resampling_filter)
-    return draw_sheet(expl.image, expl.targets, heatmaps, resampling_filter)
+    look = Look(
+        resampling_filter=resampling_filter,
+        colormap=colormap,
+        alpha_limit=alpha_limit,
+        style=style,
+        caption=caption,
+        colorbar=colorbar,
+        same_scale=same_scale,
+    )
+    return draw_picture([expl], look)
+
+
+def draw_picture(explanations: Sequence[Explanation], look: Look) -> Image.Image:
+    """Draw the panels of explanations in one picture.
+
+    Parameters
+    ----------
+    explanations : sequence of Explanation
+    look : Look
+
+    Returns
+    -------
+    PIL.Image.Image
+        In mode RGBA: a sheet, or the bare picture of the only target.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`format_as_image`.
+
+    Examples
+    --------
+    >>> draw_picture([Explanation("net", image=Image.new("L", (64, 48)))], Look()).size
+    (64, 48)
+    """
+    if look.style is not None:
+        find_style(look.style)
+    panels, footer = panels_of(explanations, look)
+    if not panels:
+        return picture_of(explanations[0]).convert("RGBA")
+    if len(panels) == 1 and not look.caption and not look.colorbar:
+        return panels[0].draw(panels[0].image)
+    return draw_sheet(panels, footer)
 
 
 def image_to_data_uri(image: Image.Image) -> str:

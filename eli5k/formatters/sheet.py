@@ -6,78 +6,156 @@ import bisect
 import functools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from eli5k.base import TargetExplanation
 from eli5k.formatters.heatmap import overlay
-from eli5k.formatters.text import label, numbers
 
 # Pixels. The longer side of a panel lies between SHORTEST and LONGEST, or below if a sheet of many
 # panels would otherwise be wider than SHEET.
 SHORTEST, LONGEST, SHEET = 224, 1024, 8192
 
+# Width of a sheet to its height, and how much holes cost: three squares stand in one row.
+ASPECT, HOLE = 1.6, 1.5
+
 PAPER, INK = "white", "black"
 
 
-def draw_sheet(
-    image: Image.Image,
-    targets: Sequence[TargetExplanation],
-    heatmaps: Sequence[np.ndarray],
-    resampling_filter: int | None = Image.Resampling.LANCZOS,
-) -> Image.Image:
-    """Draw a panel for each heatmap, with a caption below.
+@dataclass(frozen=True)
+class Bar:
+    """The colours of a panel, from the lowest value to the highest.
 
-    Parameters
+    Attributes
+    ----------
+    colours : numpy.ndarray
+        ``(1, steps, 4)``, in [0, 1].
+    low, high : str
+        What is written at its ends.
+
+    Examples
+    --------
+    >>> Bar(np.ones((1, 2, 4)), "0", "1").high
+    '1'
+    """
+
+    colours: np.ndarray
+    low: str
+    high: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a sheet.
+
+    Attributes
     ----------
     image : PIL.Image.Image
         A picture of any size. If it is too small for a legible caption it is enlarged; a very large
         one is reduced.
-    targets : sequence of TargetExplanation
-        Their captions give name, score and, if known, probability.
-    heatmaps : sequence of numpy.ndarray
-        ``(height, width, 4)`` for each target, in [0, 1].
-    resampling_filter : int or None
-        As in :func:`~eli5k.format_as_image`.
+    draw : callable
+        Lays the heat over the picture when it has its size: from a picture to one in mode RGBA.
+    caption : sequence of sequence of str
+        Its lines; the words of a line take a line each if they don't fit.
+    bar : Bar or None
+        What the colours mean.
+
+    Examples
+    --------
+    >>> Panel(Image.new("L", (9, 9)), draw=lambda picture: picture, caption=[["cat"]]).caption
+    [['cat']]
+    """
+
+    image: Image.Image
+    draw: Callable[[Image.Image], Image.Image]
+    caption: Sequence[Sequence[str]]
+    bar: Bar | None = None
+
+
+def draw_sheet(panels: Sequence[Panel], footer: Sequence[str] = ()) -> Image.Image:
+    """Draw panels with their captions below.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+    footer : sequence of str
+        What holds for all of them.
 
     Returns
     -------
     PIL.Image.Image
-        In mode RGBA: a grid of about as many rows as columns.
+        In mode RGBA, about as wide as a screen is for its height.
 
     Examples
     --------
-    >>> targets = [TargetExplanation("cat"), TargetExplanation("dog")]
-    >>> heatmaps = [np.zeros((1, 1, 4)), np.ones((1, 1, 4))]
-    >>> sheet = draw_sheet(Image.new("RGB", (300, 200)), targets, heatmaps)
-    >>> sheet.width > 2 * 300, 200 < sheet.height < 300
-    (True, True)
+    >>> picture = Image.new("RGBA", (300, 200))
+    >>> panels = [Panel(picture, lambda image: image, [[name]]) for name in ("cat", "dog")]
+    >>> draw_sheet(panels).size
+    (618, 237)
     """
-    columns = math.ceil(math.sqrt(len(targets)))
-    picture = fit(image, longest=min(LONGEST, SHEET // columns))
-    width = max(picture.width, SHORTEST)
+    columns = _columns(panels)
+    pictures = [fit(panel.image, longest=min(LONGEST, SHEET // columns)) for panel in panels]
+    width = max(SHORTEST, *(picture.width for picture in pictures))
+    highest = max(picture.height for picture in pictures)
     size = max(13, width // 24)
-    gap = size // 2
-    captions = _captions(targets, width - gap, size)
-    line = 3 * size // 2
-    height = picture.height + gap + line * max(len(caption) for caption in captions)
-    rows = math.ceil(len(targets) / columns)
-    sheet_size = (gap + columns * (width + gap), gap + rows * (height + gap))
-    sheet = Image.new("RGBA", sheet_size, PAPER)
-    pen = ImageDraw.Draw(sheet)
-    for number, (heatmap, caption) in enumerate(zip(heatmaps, captions)):
+    gap, line = size // 2, 3 * size // 2
+    captions = _captions([panel.caption for panel in panels], width - gap, size)
+    bars = line + gap if any(panel.bar for panel in panels) else 0
+    height = highest + gap + bars + line * max(len(caption) for caption in captions)
+    rows = math.ceil(len(panels) / columns)
+    sheet_width, bottom = gap + columns * (width + gap), gap + rows * (height + gap)
+    last = _packed(footer, sheet_width - 2 * gap, size)
+    sheet = Image.new("RGBA", (sheet_width, bottom + line * len(last)), PAPER)
+    for number, (panel, picture, caption) in enumerate(zip(panels, pictures, captions)):
         row, column = divmod(number, columns)
         left, top = gap + column * (width + gap), gap + row * (height + gap)
-        panel = overlay(heatmap, picture, resampling_filter)
-        sheet.alpha_composite(panel, (left + (width - picture.width) // 2, top))
-        top += picture.height + gap
-        for text in caption:
-            place = (left + width // 2, top + line // 2)
-            pen.text(place, text, fill=INK, font=_font(text, size), anchor="mm")
-            top += line
+        # Pictures of one row stand on one line, above their captions.
+        place = (left + (width - picture.width) // 2, top + highest - picture.height)
+        sheet.alpha_composite(panel.draw(picture), place)
+        top += highest + gap
+        if panel.bar:
+            _draw_bar(sheet, panel.bar, (left, top, left + width, top + line), size)
+        _write(sheet, caption, left + width // 2, top + bars, size)
+    _write(sheet, last, sheet_width // 2, bottom - gap // 2, size)
     return sheet
+
+
+def _write(sheet: Image.Image, lines: Sequence[str], middle: int, top: int, size: int) -> None:
+    pen = ImageDraw.Draw(sheet)
+    line = 3 * size // 2
+    for number, text in enumerate(lines):
+        place = (middle, top + number * line + line // 2)
+        pen.text(place, text, fill=INK, font=_font(text, size), anchor="mm")
+
+
+def _draw_bar(sheet: Image.Image, bar: Bar, box: tuple[int, int, int, int], size: int) -> None:
+    left, top, right, bottom = box
+    middle, gap = (top + bottom) // 2, size // 2
+    pen = ImageDraw.Draw(sheet)
+    for text, edge, anchor in ((bar.low, left, "lm"), (bar.high, right, "rm")):
+        pen.text((edge, middle), text, fill=INK, font=_font(text, size), anchor=anchor)
+    start = left + round(_font(bar.low, size).getlength(bar.low)) + gap
+    stop = right - round(_font(bar.high, size).getlength(bar.high)) - gap
+    # On a medium grey one sees how opaque the colours are.
+    ground = Image.new("RGB", (max(1, stop - start), size), (128, 128, 128))
+    sheet.paste(
+        overlay(bar.colours, ground, Image.Resampling.BILINEAR), (start, middle - size // 2)
+    )
+
+
+def _columns(panels: Sequence[Panel]) -> int:
+    """Return the number of columns that suits the shape of the panels, with few holes."""
+    width = max(panel.image.width for panel in panels)
+    height = max(panel.image.height for panel in panels)
+
+    def cost(columns: int) -> float:
+        rows = math.ceil(len(panels) / columns)
+        holes = 1 - len(panels) / (rows * columns)
+        return abs(math.log(columns * width / (rows * height) / ASPECT)) + HOLE * holes
+
+    return min(range(len(panels), 0, -1), key=cost)
 
 
 def fit(image: Image.Image, longest: int = LONGEST) -> Image.Image:
@@ -115,19 +193,35 @@ def fit(image: Image.Image, longest: int = LONGEST) -> Image.Image:
     return image
 
 
-def _captions(targets: Sequence[TargetExplanation], width: int, size: int) -> list[list[str]]:
+def _captions(
+    captions: Sequence[Sequence[Sequence[str]]], width: int, size: int
+) -> list[list[str]]:
     """Return the lines of each caption.
 
-    The numbers share a line if they all fit.
+    The words of a line stand together if they do so in each caption.
     """
-    values = [numbers(target)[::-1] for target in targets]
-    together = [[", ".join(value)] if value else [] for value in values]
-    if all(_font(line, size).getlength(line) <= width for [line] in filter(None, together)):
-        values = together
+
+    def fits(caption: Sequence[Sequence[str]]) -> bool:
+        lines = [", ".join(words) for words in caption if len(words) > 1]
+        return all(_font(line, size).getlength(line) <= width for line in lines)
+
+    if all(map(fits, captions)):
+        captions = [[[", ".join(words)] for words in caption if words] for caption in captions]
     return [
-        [_shorten(line, width, size) for line in (label(target), *value)]
-        for target, value in zip(targets, values)
+        [_shorten(word, width, size) for words in caption for word in words] for caption in captions
     ]
+
+
+def _packed(words: Sequence[str], width: int, size: int) -> list[str]:
+    """Put as many words on each line as fit."""
+    lines: list[str] = []
+    for word in words:
+        longer = f"{lines[-1]}, {word}" if lines else word
+        if lines and _font(longer, size).getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(_shorten(word, width, size))
+    return lines
 
 
 def _shorten(text: str, width: int, size: int) -> str:

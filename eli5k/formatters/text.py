@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eli5k.base import Explanation, TargetExplanation
+from eli5k.base import WHOLE, Explanation, TargetExplanation
 from eli5k.formatters import fields
+from eli5k.formatters.frame import Frame, place_of_cell
 
 
 def format_as_text(
@@ -41,15 +42,17 @@ def format_as_text(
     Explained as: Grad-CAM
     y=cat (probability 0.9, score 2.5) at layer conv: hottest top right, 75% across and 25% down
     """
-    lines = [f"Error: {expl.error}"] if expl.error else []
+    parts = [expl, *expl.others]
+    lines = [f"Error: {part.error}" for part in parts if part.error]
     for section in show:
-        if section == "method" and expl.method:
-            lines.append(f"Explained as: {expl.method}")
-        elif section == "description" and expl.description:
-            lines.append(expl.description)
-        elif section == "targets" and expl.targets:
-            lines += [_target_line(target, expl) for target in expl.targets]
-    return "\n".join(lines)
+        if section == "method":
+            lines += [f"Explained as: {part.method}" for part in parts if part.method]
+        elif section == "description":
+            lines += [part.description for part in parts if part.description]
+        elif section == "targets":
+            lines += [_target_line(each, part) for part in parts for each in part.targets or ()]
+    # What holds for all inputs is told once.
+    return "\n".join(dict.fromkeys(lines))
 
 
 def label(target: TargetExplanation) -> str:
@@ -95,19 +98,21 @@ def numbers(target: TargetExplanation) -> list[str]:
     return [f"{name} {value:.4g}" for name, value in pairs if value is not None]
 
 
-def place_of_heat(heatmap: np.ndarray | None) -> str:
+def place_of_heat(heatmap: np.ndarray | None, frame: Frame = WHOLE) -> str:
     """Describe where a map has its maximum.
 
     Parameters
     ----------
     heatmap : numpy.ndarray or None
         ``(*grid)``, in [0, 1].
+    frame : tuple of float
+        As in :class:`~eli5k.Explanation`, for a grid of two axes.
 
     Returns
     -------
     str
-        The place of the first maximum, in percent of each axis; for a grid of two axes also in
-        words.
+        The place of the first maximum, in percent of each axis; for a grid of two axes in percent
+        of the picture and in words.
 
     Examples
     --------
@@ -115,6 +120,8 @@ def place_of_heat(heatmap: np.ndarray | None) -> str:
     'hottest in the centre, 50% across and 50% down'
     >>> place_of_heat(np.array([0.0, 0.0, 0.0, 1.0, 0.0]))
     'hottest at 70% of the axis'
+    >>> place_of_heat(np.eye(2), frame=(-0.6, 0.25, 1.4, 0.75))
+    'hottest in the padding beyond the left edge'
     >>> place_of_heat(np.zeros((7, 7)))
     'the map is blank'
     """
@@ -124,13 +131,19 @@ def place_of_heat(heatmap: np.ndarray | None) -> str:
     if heatmap.size == 0 or not heatmap.max() > 0:
         return "the map is blank"
     position = np.unravel_index(heatmap.argmax(), heatmap.shape)
-    shares = [(index + 0.5) / length for index, length in zip(position, heatmap.shape)]
-    if len(shares) != 2:
+    if len(position) != 2:
+        shares = [(index + 0.5) / length for index, length in zip(position, heatmap.shape)]
         percents = ", ".join(f"{share:.0%}" for share in shares)
         return f"hottest at {percents} of the {'axis' if len(shares) == 1 else 'axes'}"
-    down, across = shares
-    vertical = ("top", "", "bottom")[int(3 * down)]
-    horizontal = ("left", "", "right")[int(3 * across)]
+    row, column = (float(index) + 0.5 for index in position)
+    across, down = place_of_cell((row, column), heatmap.shape, frame)
+    edges = {"left": across < 0, "right": across > 1, "top": down < 0, "bottom": down > 1}
+    beyond = [edge for edge, is_beyond in edges.items() if is_beyond]
+    if beyond:
+        names = " and ".join(beyond)
+        return f"hottest in the padding beyond the {names} edge{'s' * (len(beyond) - 1)}"
+    vertical = ("top", "", "bottom")[min(2, int(3 * down))]
+    horizontal = ("left", "", "right")[min(2, int(3 * across))]
     words = f"{vertical} {horizontal}".strip() or "in the centre"
     return f"hottest {words}, {across:.0%} across and {down:.0%} down"
 
@@ -141,6 +154,8 @@ def _target_line(target: TargetExplanation, expl: Explanation) -> str:
         line += f" ({', '.join(numbers(target))})"
     if expl.output:
         line += f" of output {expl.output}"
+    if expl.input:
+        line += f" in input {expl.input}"
     if expl.layer:
         line += f" at layer {expl.layer}"
-    return f"{line}: {place_of_heat(target.heatmap)}"
+    return f"{line}: {place_of_heat(target.heatmap, expl.frame)}"

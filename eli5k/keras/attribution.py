@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from eli5k.base import AmbiguousOutputWarning, ExplanationWarning, warn
+from eli5k.base import AmbiguousOutputWarning, ExplanationWarning, MisplacedMapWarning, warn
 from eli5k.keras.evidence.asking import RANDOM
 from eli5k.keras.evidence.batching import chunks
 from eli5k.keras.evidence.run import Attribution, NoLayerError, Run
@@ -17,6 +17,7 @@ from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, find_head
 from eli5k.keras.inputs import check_batch
 from eli5k.keras.methods import find_method, names_without_layer
+from eli5k.keras.model.interface import find_input, image_inputs
 from eli5k.keras.model.memory import recall
 from eli5k.keras.model.survey import survey
 from eli5k.options import MethodLike, Options
@@ -31,6 +32,7 @@ def attribute(
     layer: Any = None,
     logits: bool = False,
     output: str | int | None = None,
+    input: str | int | None = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = False,
@@ -46,7 +48,7 @@ def attribute(
         None for the best class of each sample. A class, or a callable from the model's outputs to
         ``(batch,)``, is for all samples; ``(batch,)`` has one class per sample, and
         ``(batch, targets)`` has several.
-    method, layer, logits, output, reshape
+    method, layer, logits, output, input, reshape
         As in :func:`eli5k.explain_prediction_keras`.
     batch_size : int
         Maximum number of samples that go through the model together.
@@ -87,6 +89,7 @@ def attribute(
         targets=targets,
         logits=logits,
         output=output,
+        input=input,
         reshape=reshape,
         batch_size=batch_size,
         progress=progress,
@@ -148,6 +151,8 @@ def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
         It explains the best class until other targets are chosen.
     """
     seen = survey(model, inputs)
+    if options.input is not None:
+        seen = replace(seen, image_index=find_input(image_inputs(model, inputs), options.input))
     position = find_head(seen.heads, options.output)
     return Run(model, seen, inputs, Target(position, bool(options.logits)), options=options)
 
@@ -174,6 +179,25 @@ def warn_of_model(asked: Run) -> None:
         )
 
 
+def warn_of_layers(asked: Run) -> None:
+    """Warn about layers that the user named, if they have no map of the picture.
+
+    Parameters
+    ----------
+    asked : Run
+
+    Warns
+    -----
+    MisplacedMapWarning
+    """
+    for path, problem in asked.problems():
+        warn(
+            f"The map at layer {path!r} is drawn over the whole picture, but it does not belong "
+            f"there: {problem}. Leave layer=None to let eli5k choose.",
+            MisplacedMapWarning,
+        )
+
+
 def explain_samples(asked: Run, method: MethodLike) -> Attribution:
     """Explain the samples of a run, one batch at a time.
 
@@ -188,15 +212,17 @@ def explain_samples(asked: Run, method: MethodLike) -> Attribution:
     Attribution
         The results for all samples.
     """
-    explain = find_method(method).explain
+    found = find_method(method)
     warn_of_model(asked)
+    if found.needs_layer:
+        warn_of_layers(asked)
     asked, columns = _without_duplicates(asked)
     answers = []
     try:
         for chunk in chunks(asked):
             is_whole = len(chunk.samples) == asked.rows
             part = asked if is_whole else asked.part(chunk.samples, n_valid=chunk.n_valid)
-            answers.append(_valid(explain(part), chunk.n_valid, columns))
+            answers.append(_valid(found.explain(part), chunk.n_valid, columns))
     except NoLayerError as error:
         names = ", ".join(names_without_layer())
         raise NoLayerError(f"{error} Methods that need none: {names}") from None
@@ -259,7 +285,7 @@ def _joined(answers: list[Attribution]) -> Attribution:
             activations=np.concatenate([each.activations for each in found]),
             gradients=np.concatenate([each.gradients for each in found], axis=1),
         )
-    return Attribution(answers[0].layer, scores, maps, peaks)
+    return Attribution(answers[0].layer, scores, maps, peaks, answers[0].frame)
 
 
 def _targets_of_samples(asked: Run, targets: Any, count: int) -> tuple[Target, np.ndarray | None]:

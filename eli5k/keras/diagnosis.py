@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from eli5k.base import BlankMapWarning, ExplanationWarning
+from eli5k.base import BlankMapWarning, ExplanationWarning, UnscaledInputWarning
 from eli5k.keras.evidence.run import Attribution, Run
 
 # A float32 has no number between 1 - 6e-8 and 1: this close to 0 or 1, a gradient is mostly
@@ -16,7 +16,10 @@ SATURATED = 2.0**-23
 
 
 def warnings_about(
-    run: Run, attribution: Attribution, names: Sequence[Sequence[object]]
+    run: Run,
+    attribution: Attribution,
+    names: Sequence[Sequence[object]],
+    unscaled: Sequence[ExplanationWarning | None] = (),
 ) -> list[list[ExplanationWarning]]:
     """Find what is wrong with the maps and scores of a batch.
 
@@ -30,6 +33,9 @@ def warnings_about(
         The answer, with maps ``(targets, batch, *grid)``.
     names : sequence
         ``names[row][target]``: the name of a document's target.
+    unscaled : sequence of ExplanationWarning or None
+        What is wrong with the values of each document. It comes first, and explains why an output
+        is saturated.
 
     Returns
     -------
@@ -41,9 +47,13 @@ def warnings_about(
     finite = np.isfinite(maps).all(axis=grid)
     shows = finite & (maps.max(axis=grid) > 0)
     saturated = _is_saturated(run, attribution)
-    found: list[list[ExplanationWarning]] = [[] for _ in range(values.shape[0])]
+    found = [[each] if each else [] for each in unscaled or [None] * values.shape[0]]
     suspect = ~shows | saturated | ~np.isfinite(values.T)
     for row, target in np.argwhere(suspect.T):
+        if _near_one(run, attribution)[target, row] and any(
+            isinstance(each, UnscaledInputWarning) for each in found[row]
+        ):
+            continue
         about = f" of target {names[row][target]!r}" if values.shape[1] > 1 else ""
         category: type[ExplanationWarning] = BlankMapWarning
         if not finite[target, row]:

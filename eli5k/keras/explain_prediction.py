@@ -7,13 +7,13 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from PIL import Image
 
-from eli5k.base import Explanation, TargetExplanation, collected_warnings, warn
+from eli5k.base import WHOLE, Explanation, TargetExplanation, collected_warnings, warn
 from eli5k.keras.attribution import ask, explain_samples
 from eli5k.keras.diagnosis import warnings_about
 from eli5k.keras.evidence.run import Attribution, Run
@@ -22,11 +22,17 @@ from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_coun
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, is_image_model, read_document, takes_images
 from eli5k.keras.methods import Method, find_method, names_without_layer
-from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
+from eli5k.keras.metrics.check import check_answer, with_checks, with_contradictions
+from eli5k.keras.model.interface import image_inputs
+from eli5k.keras.preprocessing import within
+from eli5k.keras.scaling import warnings_of_scale
 from eli5k.options import MethodLike, Options
 
 # eli5 documents these for every estimator; they mean nothing for an image.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
+PICTURE_AXES = 2
+# What ``input=`` takes besides a name or an index.
+ALL_INPUTS = "all"
 
 
 def explain_prediction_keras(
@@ -39,9 +45,10 @@ def explain_prediction_keras(
     method: MethodLike = "grad-cam",
     logits: bool = False,
     output: str | int | None = None,
+    input: str | int | None = None,
     top_targets: int | None = None,
     target_names: Sequence[str] | Mapping[int, str] | None = None,
-    preprocess: Callable[..., Any] | None = None,
+    preprocess: Callable[..., Any] | Literal[False] | None = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
@@ -66,7 +73,7 @@ def explain_prediction_keras(
         ``model.layers`` or instance. None chooses the last layer that has a grid and on which the
         score depends. A list is for ``method="fuse"``. Methods that look at the input ignore it.
     image : PIL.Image.Image or path, optional
-        The picture to lay the heatmap over, instead of the one made from ``doc``.
+        The picture to lay the heatmap over, instead of the explained input's.
     method : str or callable
         A key of :data:`eli5k.keras.methods.METHODS`, or an object with parameters such as
         ``eli5k.keras.methods.IntegratedGradients(steps=20)``.
@@ -74,12 +81,16 @@ def explain_prediction_keras(
         Explain the score before the final softmax or sigmoid.
     output : str, int or None
         Which of several outputs to explain.
+    input : str, int or None
+        Which of several image inputs to explain and to show, by name or index; None for the first.
+        ``"all"`` explains each of them: the others are in ``.others``.
     top_targets : int, optional
         Explain the N best classes, or the N worst if negative.
     target_names : list of str or dict of int to str, optional
         Names of the classes. Two names for a single unit make it a binary classifier.
-    preprocess : callable, optional
-        Preprocessing of the image array. The picture is made before it.
+    preprocess : callable, False or None
+        Preprocessing of the image array. The picture is made before it. None applies the
+        ``preprocessor`` of a KerasHub task, as its ``predict`` does; False takes ``doc`` as it is.
     reshape : callable, optional
         Function from the output of ``layer`` to ``(batch, *grid, channels)``, if eli5k can't guess
         that. The tokens of a vision transformer need none if they are its patches, after any class
@@ -103,8 +114,8 @@ def explain_prediction_keras(
         If ``doc``, ``targets``, ``layer`` or ``output`` has the wrong type, or a keyword is
         unknown.
     ValueError
-        If a class, layer or output does not exist, if ``doc`` doesn't have the model's shape, or if
-        the layer has no grid on which the score depends.
+        If a class, layer, input or output does not exist, if ``doc`` doesn't have the model's
+        shape, or if the layer has no grid on which the score depends.
 
     References
     ----------
@@ -128,6 +139,7 @@ def explain_prediction_keras(
         top_targets=top_targets,
         target_names=target_names,
         output=output,
+        input=input,
         logits=logits,
         preprocess=preprocess,
         reshape=reshape,
@@ -135,6 +147,8 @@ def explain_prediction_keras(
         progress=progress,
         check=check,
     )
+    if image is not None and input == ALL_INPUTS:
+        raise ValueError('image= is the picture of one input. Leave it out with input="all".')
     refusal = None if image is not None else not_supported(model, doc, method)
     if refusal is not None:
         return refusal
@@ -169,6 +183,8 @@ def explain_batch(
     TypeError, ValueError
         As :func:`explain_prediction_keras`.
     """
+    if options.input == ALL_INPUTS:
+        return _explain_each_input(model, documents, options, n_valid)
     method = find_method(options.method)
     run = ask(model, _stack([document.inputs for document in documents]), options)
     head = run.survey.heads[run.target.output]
@@ -181,10 +197,12 @@ def explain_batch(
     with collected_warnings() as about_all:
         answer = explain_samples(run, options.method)
     called = _called(answer, target, names)
-    about_each = warnings_about(run, answer, called)
-    asked = replace(run, classes=answer.scores.classes)
-    checks = check_run(asked, answer.maps) if options.check else []
+    is_scaled = options.preprocess is not None or documents[0].is_preprocessed
+    unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
+    about_each = warnings_about(run, answer, called, unscaled)
+    checks = check_answer(run, answer) if options.check else []
     about_each = with_contradictions(about_each, checks, called)
+    common = _common(run, answer, method)
     explanations = []
     for row, document in enumerate(documents[:n_valid]):
         where = _place(document)
@@ -193,20 +211,52 @@ def explain_batch(
             warn(str(each), type(each))
         explanations.append(
             Explanation(
-                model.name,
-                description=_description(method, answer.layer, run),
-                error="",
-                method=method.title,
-                is_regression=False,
+                **common,
                 targets=with_checks(_target_explanations(answer, row, called[row]), checks, row),
-                image=document.picture,
-                layer=answer.layer,
-                output=head.name if len(run.survey.heads) > 1 else None,
+                image=document.picture(run.survey.image_index),
+                frame=within(document.frame, _frame(answer)),
                 source=document.source,
                 warnings=[*about_all, *own],
             )
         )
     return explanations
+
+
+def _frame(answer: Attribution) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of the maps, in shares of the picture."""
+    if answer.frame is None or len(answer.frame[0]) != PICTURE_AXES:
+        return WHOLE
+    (top, left), (bottom, right) = answer.frame
+    return left, top, right, bottom
+
+
+def _common(run: Run, answer: Attribution, method: Method) -> dict[str, Any]:
+    """Return the fields that the explanations of a batch have in common."""
+    heads, images = run.survey.heads, image_inputs(run.model, run.inputs)
+    names = {index: name for name, index in images.items()}
+    return {
+        "estimator": run.model.name,
+        "description": _description(method, answer.layer, run),
+        "error": "",
+        "method": method.title,
+        "is_regression": False,
+        "layer": answer.layer,
+        "output": heads[run.target.output].name if len(heads) > 1 else None,
+        "input": names.get(run.survey.image_index) if len(names) > 1 else None,
+    }
+
+
+def _explain_each_input(
+    model: keras.Model, documents: Sequence[Document], options: Options, n_valid: int | None
+) -> list[Explanation]:
+    """Explain one image input after another, and attach the others to the first."""
+    names = image_inputs(model, documents[0].inputs)
+    of_each = [
+        explain_batch(model, documents, replace(options, input=name), n_valid) for name in names
+    ]
+    for first, *others in zip(*of_each):
+        first.others = others
+    return of_each[0]
 
 
 def _place(document: Document) -> str:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from PIL import Image
 
+from eli5k.base import WHOLE
+from eli5k.keras.model.interface import IMAGE_RANK, input_specs
 from eli5k.keras.model.structure import ATTENTION, has_channels_first, walk
 from eli5k.keras.pictures import open_picture, picture_of
+from eli5k.keras.preprocessing import (
+    Frame,
+    apply_preprocessor,
+    measured_frame,
+    preprocessed,
+    preprocessor_of,
+)
 
 IMAGE_LAYERS = (
     keras.layers.Conv2D,
@@ -26,10 +35,6 @@ IMAGE_LAYERS = (
 )
 
 
-# (batch, height, width, channels), in any order.
-IMAGE_RANK = 4
-
-
 @dataclass(frozen=True)
 class Document:
     """One document, ready for the model.
@@ -38,8 +43,14 @@ class Document:
     ----------
     inputs : numpy.ndarray, or list or dict of them
         Each ``(1, ...)``, as the model takes them.
-    picture : PIL.Image.Image or None
-        The picture to lay the heatmap over.
+    pictures : tuple of PIL.Image.Image or None
+        The picture of each flat input, to lay a heatmap over; None if it is no image.
+    image : PIL.Image.Image or None
+        The picture that the user wants to see instead.
+    frame : tuple of float
+        Where what the model gets lies in the picture, as in :class:`~eli5k.base.Explanation`.
+    is_preprocessed : bool
+        Whether the model's own preprocessor was applied.
     source : str or None
         Path of the file it came from.
     number : int or None
@@ -47,9 +58,30 @@ class Document:
     """
 
     inputs: Any
-    picture: Image.Image | None
+    pictures: tuple[Image.Image | None, ...]
+    image: Image.Image | None = None
+    frame: Frame = WHOLE
+    is_preprocessed: bool = False
     source: str | None = None
     number: int | None = None
+
+    def picture(self, index: int) -> Image.Image | None:
+        """Return the picture to show if a flat input is explained.
+
+        An array that is no image, such as a spectrogram's input, shows the first picture.
+        """
+        if self.image is not None:
+            return self.image
+        return self.pictures[index] or next(filter(None, self.pictures), None)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One input as the model takes it, and its picture."""
+
+    array: np.ndarray
+    picture: Image.Image | None
+    frame: Frame = WHOLE
 
 
 def is_image_model(model: keras.Model) -> bool:
@@ -76,7 +108,7 @@ def takes_images(model: keras.Model) -> bool:
     >>> takes_images(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]))
     True
     """
-    specs = _input_specs(model) or {}
+    specs = input_specs(model) or {}
     return any(len(spec.shape) == IMAGE_RANK for spec in specs.values())
 
 
@@ -85,7 +117,7 @@ def read_document(
     doc: Any,
     *,
     image: Image.Image | str | os.PathLike[str] | None = None,
-    preprocess: Callable[..., Any] | None = None,
+    preprocess: Callable[..., Any] | Literal[False] | None = None,
 ) -> Document:
     """Turn ``doc`` into the model's inputs and a picture.
 
@@ -98,10 +130,11 @@ def read_document(
         model takes three channels. Several inputs come as a list in the model's order or as a dict
         by name.
     image : PIL.Image.Image or path, optional
-        The picture to show instead of ``doc``.
-    preprocess : callable, optional
+        The picture to show instead of that of the explained input.
+    preprocess : callable, False or None
         Preprocessing of an image array ``(1, height, width, channels)``, float32, such as
-        ``keras.applications.mobilenet_v2.preprocess_input``.
+        ``keras.applications.mobilenet_v2.preprocess_input``. None applies the ``preprocessor`` that
+        a KerasHub task holds, as its ``predict`` does; False takes the document as it is.
 
     Returns
     -------
@@ -120,25 +153,54 @@ def read_document(
     --------
     >>> model = keras.Sequential([keras.Input((4, 6, 3)), keras.layers.Conv2D(1, 3)])
     >>> document = read_document(model, Image.new("L", (60, 40)))
-    >>> document.inputs.shape, document.picture.size
+    >>> document.inputs.shape, document.pictures[0].size
     ((1, 4, 6, 3), (60, 40))
     """
     channels_first = has_channels_first(model)
-    pictures = [] if image is None else [open_picture(image)]
+    shown = None if image is None else open_picture(image)
+    preprocessor = (
+        preprocessor_of(model) if preprocess is None and input_count(model) == 1 else None
+    )
 
-    def read(part: Any, spec: keras.KerasTensor) -> np.ndarray:
+    def read(part: Any, spec: keras.KerasTensor) -> _Part:
+        if preprocessor is not None:
+            return _read_for_preprocessor(model, preprocessor, part, spec, channels_first)
         array, picture = _read_part(part, spec, channels_first)
         is_image = array.ndim == IMAGE_RANK
-        if picture is None and is_image and not pictures:
+        if picture is None and is_image and shown is None:
             picture = picture_of(array[0], channels_first)
-        if picture is not None:
-            pictures.append(picture)
-        if preprocess is not None and is_image:
-            array = _preprocessed(preprocess, array, spec)
-        return array
+        if preprocess and is_image:
+            array = preprocessed(preprocess, array, spec)
+        return _Part(array, picture)
 
-    inputs = _map_inputs(model, doc, read)
-    return Document(inputs, pictures[0] if pictures else None, _source_of(doc))
+    parts = _map_inputs(model, doc, read)
+    inputs = keras.tree.map_structure(lambda part: part.array, parts)
+    flat = keras.tree.flatten(parts)
+    pictures = tuple(part.picture for part in flat)
+    is_preprocessed = preprocessor is not None
+    return Document(inputs, pictures, shown, flat[0].frame, is_preprocessed, _source_of(doc))
+
+
+def _read_for_preprocessor(
+    model: keras.Model,
+    preprocessor: Callable[..., Any],
+    part: Any,
+    spec: keras.KerasTensor,
+    channels_first: bool,
+) -> _Part:
+    """Read a picture of any size, and let the model's preprocessor fit it."""
+    free = keras.KerasTensor([None] * len(spec.shape))
+    if isinstance(part, str | os.PathLike | Image.Image):
+        picture = open_picture(part)
+        channels = spec.shape[1 if channels_first else -1]
+        shape = (None, channels, None, None) if channels_first else (None, None, None, channels)
+        array = _picture_to_array(picture, shape, channels_first)
+    else:
+        array = _checked(_as_array(part), free, 1)
+        picture = picture_of(array[0], channels_first)
+    fitted = _checked(apply_preprocessor(preprocessor, array), spec, 1)
+    frame = measured_frame(model, preprocessor, array.shape, channels_first)
+    return _Part(fitted, picture, frame)
 
 
 def _source_of(doc: Any) -> str | None:
@@ -148,39 +210,9 @@ def _source_of(doc: Any) -> str | None:
     return next(paths, None)
 
 
-def _preprocessed(
-    preprocess: Callable[[np.ndarray], Any], array: np.ndarray, spec: keras.KerasTensor
-) -> np.ndarray:
-    """Apply the user's function and check its result."""
-    result = preprocess(np.array(array, "float32"))
-    if keras.ops.is_tensor(result):
-        result = keras.ops.convert_to_numpy(result)
-    expected = (len(array), *spec.shape[1:])
-    shape = getattr(result, "shape", None)
-    fits = (
-        isinstance(result, np.ndarray)
-        and len(result.shape) == len(expected)
-        and all(want is None or want == have for want, have in zip(expected, result.shape))
-    )
-    if not fits:
-        received = type(result).__name__ if shape is None else f"shape {tuple(shape)}"
-        raise ValueError(
-            f"preprocess must return an array of shape {expected}, as the model takes it. "
-            f"Received: {received}"
-        )
-    if result.dtype.kind not in "biuf":
-        raise TypeError(f"preprocess must return numbers. Received: dtype {result.dtype}")
-    if np.isfinite(array).all() and not np.isfinite(result).all():
-        raise ValueError(
-            "preprocess must return finite numbers. Received NaN or infinite values for a finite "
-            "document."
-        )
-    return result
-
-
 def input_count(model: keras.Model) -> int | None:
     """Return the number of a model's inputs, or None if undeclared."""
-    specs = _input_specs(model)
+    specs = input_specs(model)
     return None if specs is None else len(specs)
 
 
@@ -201,7 +233,7 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
     TypeError, ValueError
         As :func:`read_document`, or if the inputs differ in length.
     """
-    declared = _input_specs(model) is not None
+    declared = input_specs(model) is not None
 
     def read(part: Any, spec: keras.KerasTensor) -> np.ndarray:
         array = _as_array(part)
@@ -220,7 +252,7 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
 
 def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
     """Apply ``read(part, spec)`` to each input, in the model's structure."""
-    specs = _input_specs(model)
+    specs = input_specs(model)
     if specs is None:
         if isinstance(doc, Mapping):
             return {name: read(part, _any_shape_like(part)) for name, part in doc.items()}
@@ -259,20 +291,6 @@ def _any_shape_like(part: Any) -> keras.KerasTensor:
     rank = len(getattr(part, "shape", ()))
     # Three axes are an image without its batch axis.
     return keras.KerasTensor((None,) * (IMAGE_RANK if rank in (0, 3) else rank))
-
-
-def _input_specs(model: keras.Model) -> dict[str, keras.KerasTensor] | None:
-    """Return names and shapes of the inputs, or None if undeclared."""
-    try:
-        inputs = model.inputs
-    except AttributeError:
-        return None
-    if inputs is None:
-        return None
-    structure = getattr(model, "input", None)
-    if isinstance(structure, dict):
-        return {str(path[-1]): x for path, x in keras.tree.flatten_with_path(structure)}
-    return {x.name: x for x in inputs}
 
 
 def _is_document(part: Any) -> bool:

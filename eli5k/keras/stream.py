@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from PIL import Image
@@ -17,7 +17,8 @@ from eli5k.keras.explain_prediction import (
     explain_batch,
     not_supported,
 )
-from eli5k.keras.inputs import IMAGE_RANK, Document, input_count, read_document
+from eli5k.keras.inputs import Document, input_count, read_document
+from eli5k.keras.model.interface import IMAGE_RANK
 from eli5k.options import Options
 from eli5k.progress import progress_bar
 
@@ -30,7 +31,7 @@ def explain_predictions(
     docs: Iterable[Any],
     batch_size: int = 32,
     *,
-    preprocess: Callable[..., Any] | None = None,
+    preprocess: Callable[..., Any] | Literal[False] | None = None,
     progress: bool | None = None,
     **kwargs: Any,
 ) -> Iterator[Explanation]:
@@ -45,8 +46,8 @@ def explain_predictions(
         of batches, such as a ``tf.data.Dataset``. Labels in ``(inputs, labels)`` are ignored.
     batch_size : int
         Maximum number of documents that are in memory and go through the model together.
-    preprocess : callable, optional
-        Preprocessing of each image array.
+    preprocess : callable, False or None
+        Preprocessing of each image array, as in :func:`~eli5k.explain_prediction_keras`.
     progress : bool or None
         Show a progress bar; None shows it on a terminal if the run takes long.
     **kwargs

@@ -69,8 +69,10 @@ class TestLayers:
         keras.Model(inputs, keras.layers.Dense(3)(x)).save(file)
         assert run("layers", file) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert [line[2:].split()[0] for line in lines] == ["embed", "patches", "attention"]
-        assert [line[0] for line in lines] == [" ", " ", "*"]
+        paths = [line[2:].split()[0] for line in lines]
+        output = "attention/attention_output"
+        assert paths == ["embed", "patches", output, "attention"]
+        assert [line[0] for line in lines] == [" ", " ", " ", "*"]
 
 
 @keras.saving.register_keras_serializable("eli5k_test_cli")

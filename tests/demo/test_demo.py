@@ -126,7 +126,8 @@ class TestPhotographs:
         assert share_on_the_left(cup) < 0.15
 
     def test_a_cat_without_preprocessing_is_a_pillow(self, model):
-        [best] = explain(model, "cat", preprocess=None).targets
+        with pytest.warns(eli5k.base.UnscaledInputWarning, match="from -1 to 1"):
+            [best] = explain(model, "cat", preprocess=None).targets
         assert best.target == "pillow"
         assert best.proba > 0.4
 

@@ -70,7 +70,7 @@ class TestArrays:
         assert document.inputs.dtype == np.float32
         assert document.inputs.shape == (1, HEIGHT, WIDTH, 3)
         np.testing.assert_array_equal(document.inputs[0], array.astype("float32"))
-        assert document.picture.size == (WIDTH, HEIGHT)
+        assert document.pictures[0].size == (WIDTH, HEIGHT)
 
     @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int32", "uint8"])
     def test_tensor_of_the_backend(self, dtype):
@@ -154,8 +154,8 @@ class TestPictures:
         expected = np.asarray(picture.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
         assert document.inputs.dtype == np.float32
         np.testing.assert_array_equal(document.inputs[0], expected)
-        assert document.picture.size == (60, 40)
-        assert document.picture.tobytes() == picture.tobytes()
+        assert document.pictures[0].size == (60, 40)
+        assert document.pictures[0].tobytes() == picture.tobytes()
 
     def test_map_is_that_of_the_resized_array_and_the_picture_is_the_photo(self):
         net = net_layers()
@@ -200,7 +200,9 @@ class TestPictures:
         first, last = read_document(model, picture), read_document(MODEL, picture)
         np.testing.assert_array_equal(np.moveaxis(first.inputs, 1, -1), last.inputs)
         first = read_document(model, np.moveaxis(last.inputs, -1, 1))
-        assert first.picture.tobytes() == read_document(MODEL, last.inputs).picture.tobytes()
+        assert (
+            first.pictures[0].tobytes() == read_document(MODEL, last.inputs).pictures[0].tobytes()
+        )
 
     def test_preprocess_gets_a_batch_of_floats_and_the_picture_stays(self):
         given = []
@@ -214,7 +216,7 @@ class TestPictures:
         assert given == [((1, HEIGHT, WIDTH, 3), "float32")]
         expected = np.asarray(picture, "float32")[..., ::-1] / 255
         assert_close(document.inputs[0], expected)
-        assert document.picture.tobytes() == picture.tobytes()
+        assert document.pictures[0].tobytes() == picture.tobytes()
 
     def test_preprocess_of_keras_applications(self):
         picture = Image.fromarray(pixels())
@@ -260,7 +262,7 @@ class TestFileFormats:
         path = tmp_path / "photo.png"
         picture.save(path, exif=exif)
         document = read_document(MODEL, path)
-        np.testing.assert_array_equal(np.asarray(document.picture), upright())
+        np.testing.assert_array_equal(np.asarray(document.pictures[0]), upright())
         np.testing.assert_array_equal(document.inputs[0], upright())
 
     def test_grey(self, tmp_path):
@@ -450,7 +452,7 @@ class TestImageArgument:
     def test_goes_before_a_picture_in_doc(self):
         shown, seen = Image.new("RGB", (9, 9)), Image.fromarray(pixels())
         document = read_document(MODEL, seen, image=shown)
-        assert document.picture.tobytes() == shown.tobytes()
+        assert document.picture(0).tobytes() == shown.tobytes()
         np.testing.assert_array_equal(document.inputs[0], pixels())
 
     @pytest.mark.parametrize("image", [3, np.zeros((4, 4, 3)), b"bytes", ["a.png"]])

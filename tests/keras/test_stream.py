@@ -119,6 +119,10 @@ class TestDocuments:
         assert list(explain_predictions(model, docs)) == []
 
 
+def _scale(pixels):
+    return pixels / 127.5 - 1
+
+
 class TestBadDocuments:
     def test_come_back_with_their_error_and_in_their_place(self, model, tmp_path):
         broken = tmp_path / "broken.png"
@@ -126,7 +130,8 @@ class TestBadDocuments:
         good = Image.fromarray(noise(*SHAPE, low=0, high=255).astype("uint8"))
         docs = [good, broken, "missing.png", noise(3, 3, 3), good, 7, object(), good]
         for batch_size in (1, 2, 32):
-            explanations = list(explain_predictions(model, docs, batch_size=batch_size))
+            stream = explain_predictions(model, docs, batch_size, preprocess=_scale)
+            explanations = list(stream)
             errors = [explanation.error for explanation in explanations]
             assert [bool(error) for error in errors] == [bool(doc is not good) for doc in docs]
             assert "broken.png" in errors[1]
@@ -221,7 +226,7 @@ class TestStream:
             )
 
     def test_best_targets_and_names_of_each(self, model):
-        docs = DOCS + noise(7, 1, 1, 3, seed=3, low=-3, high=3)
+        docs = DOCS + noise(7, 1, 1, 3, seed=3, low=-0.1, high=0.1)
         names = ["a", "b", "c"]
         stream = explain_predictions(model, docs, target_names=names, top_targets=2)
         for explanation, doc in zip(stream, docs):

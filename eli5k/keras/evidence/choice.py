@@ -1,24 +1,28 @@
-"""Choose the layer to explain if the user named none."""
+"""Choose the layer to explain, and how its output is read as a map."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 
+from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.asking import DisconnectedError, Question, ask_model
-from eli5k.keras.evidence.probes import Input, Layer, Layers, Point, Probe
-from eli5k.keras.model.layers import candidate_calls, find_call
+from eli5k.keras.evidence.probes import Evidence, Input, Layer, Layers, Point, Probe
+from eli5k.keras.model.geometry import view_of
+from eli5k.keras.model.layers import calls_of, candidate_calls
 from eli5k.keras.model.memory import NoKeyError, key_of, remember
+from eli5k.keras.model.noise import noise_like
 from eli5k.keras.model.structure import Call, input_layer_name
+from eli5k.keras.model.view import TOKENS_RANK, View
 from eli5k.options import Options
 
-# Scales of the noise that shows what depends on what in a model: it may expect numbers around zero,
-# from 0 to 1 or from 0 to 255, and all of its units may be dead for others.
-NOISE_SCALES = (1.0, 0.1, 128.0)
+# How many layers are measured that look like ones whose cells have no place.
+MOST_TRIES = 8
+# Tokens reach the score if more than this share of them does.
+MOST = 0.5
 
 
 def points_to_try(question: Question, options: Options) -> Iterator[tuple[str, Point]]:
@@ -47,31 +51,90 @@ def points_to_try(question: Question, options: Options) -> Iterator[tuple[str, P
         yield name, Input()
         return
     if options.layer is not None:
-        rank = survey.rank if options.reshape is None else None
-        yield _point(find_call(model, survey.calls, options.layer, rank), options)
+        yield from _points_of_named(question, options)
         return
     if options.reshape is not None:
         raise ValueError("reshape is for the output of one layer: pass layer=. Received: None")
-    calls = candidate_calls(model, survey.calls, survey.rank, survey.channels_first)
-    if not any(call.tokens for call in calls):
-        yield from (_point(call, options) for call in calls)
+    yield from _default_points(question, candidate_calls(model, survey))
+
+
+def _points_of_named(question: Question, options: Options) -> Iterator[tuple[str, Point]]:
+    """Yield the calls of the layer that the user named: those with the right map first."""
+    reshaped = options.reshape is not None
+    calls = calls_of(question.model, question.survey.calls, options.layer, reshaped)
+    if reshaped:
+        yield from ((call.path, point_at(call, reshape=options.reshape)) for call in calls)
         return
-    reached = _tokens_that_reach(question, [call for call in calls if call.tokens])
-    yield from (_point(call, options) for call in calls if not call.tokens or call.path in reached)
-    yield from (_point(call, options) for call in calls if call.tokens)
+    views = {call: _view(question, call) for call in calls}
+    for call in sorted(calls, key=lambda call: views[call].problem is not None):
+        yield call.path, point_at(call, views[call])
 
 
-def _point(call: Call, options: Options) -> tuple[str, Layer]:
-    return call.path, Layer(call.path, call.tokens, options.reshape)
+def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple[str, Point]]:
+    """Yield the layers whose cells look at their own places.
+
+    Layers shaped like one whose cells don't are tried last: of latents or steps, there are many.
+    """
+    tokens = [call for call in calls if call.shape and len(call.shape) == TOKENS_RANK]
+    reached = _tokens_that_reach(question, tokens) if tokens else frozenset()
+    wrong: set[Any] = set()
+    shared, tries = [], 0
+    for call in _one_of_each_shape_first(calls, wrong):
+        if call in tokens and point_at(call).key not in reached:
+            continue
+        tries += call.place is None and call.shape in wrong
+        if tries > MOST_TRIES:
+            break
+        view = _view(question, call)
+        if not is_map(view):
+            wrong.add(call.shape)
+        elif view.is_shared:
+            shared.append((call.path, point_at(call, view)))
+        else:
+            yield call.path, point_at(call, view)
+    # What sees several images at once shows heat of all of them.
+    yield from shared
 
 
-def _tokens_that_reach(question: Question, calls: list[Call]) -> frozenset[str]:
-    """Find the transformer layers whose patches still reach the score.
+def _one_of_each_shape_first(calls: Sequence[Call], wrong: set[Any]) -> Iterator[Call]:
+    """Yield calls in order; those that must be measured and are shaped like wrong ones, last."""
+    later = []
+    for call in calls:
+        if call.place is None and call.shape in wrong:
+            later.append(call)
+        else:
+            yield call
+    yield from later
+
+
+def point_at(
+    call: Call, view: View | None = None, reshape: Callable[..., Any] | None = None
+) -> Layer:
+    """Return the point at the output of a call."""
+    return Layer(call.path, call.number, call.element, view, reshape)
+
+
+def is_map(view: View) -> bool:
+    """Tell whether a view is good enough to be chosen without being asked for.
+
+    The steps of a sequence, read as strips of the picture, are not.
+    """
+    return view.problem is None and not (view.tokens and None in view.axes)
+
+
+def _view(question: Question, call: Call) -> View:
+    return view_of(question.model, question.survey, question.inputs, call)
+
+
+def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[str]:
+    """Find the layers most of whose tokens still reach the score.
+
+    After the last attention, only the class token does.
 
     This is one run on noise with all of them tapped. What depends on what is a matter of structure:
     the user's document, which may hold NaN, must not decide it.
     """
-    layers = tuple({call.path: Layer(call.path, call.tokens) for call in calls}.values())
+    layers = tuple(map(point_at, calls))
     target = replace(question.target, logits=True, objective=None)
     noise = noise_like(question.inputs, question.survey.fixed_batch)
     asked = question._replace(
@@ -80,15 +143,15 @@ def _tokens_that_reach(question: Question, calls: list[Call]) -> frozenset[str]:
         classes=None,
         probe=Probe(Layers(layers)),
         patches=(),
-        function=_largest_gradients,
+        function=_shares_reached,
     )
 
     def find_out() -> frozenset[str]:
         try:
-            largest = ask_model(asked).maps
+            shares = ask_model(asked).maps
         except DisconnectedError:
             return frozenset()
-        return frozenset(path for path, peak in largest.items() if peak != 0)
+        return frozenset(key for key, share in shares.items() if share > MOST)
 
     try:
         key = ("tokens that reach", key_of((target.output, target.functions)))
@@ -97,35 +160,11 @@ def _tokens_that_reach(question: Question, calls: list[Call]) -> frozenset[str]:
     return remember(question.model, key, question.survey.structure, find_out)
 
 
-def _largest_gradients(evidence: dict[str, Any]) -> dict[str, Any]:
+def _shares_reached(evidence: dict[str, Evidence]) -> dict[str, Tensor]:
+    """Share of the tokens with a gradient, for each layer."""
     ops = keras.ops
-    return {path: ops.max(ops.abs(part.gradients)) for path, part in evidence.items()}
-
-
-def noise_like(inputs: Any, rows: int | None = None) -> Any:
-    """Make noise shaped like a model's inputs, the same at each call.
-
-    Parameters
-    ----------
-    inputs : numpy.ndarray, or list or dict of them
-        ``(batch, ...)``: only their shapes and dtypes matter.
-    rows : int or None
-        How many samples; None for one with each of ``NOISE_SCALES``.
-
-    Returns
-    -------
-    numpy.ndarray, or list or dict of them
-    """
-    random = np.random.default_rng(0)
-    count = rows or len(NOISE_SCALES)
-    scales = np.resize(NOISE_SCALES, count)
-
-    def draw(like: np.ndarray) -> np.ndarray:
-        shape = (count, *like.shape[1:])
-        if like.dtype.kind not in "f":
-            # Tokens of a vocabulary of unknown size, or a mask: small whole numbers.
-            return random.integers(0, 2, shape).astype(like.dtype)
-        noise = random.standard_normal(shape)
-        return (noise * scales.reshape(-1, *(1,) * (like.ndim - 1))).astype(like.dtype)
-
-    return keras.tree.map_structure(draw, inputs)
+    shares = {}
+    for key, part in evidence.items():
+        largest = ops.max(ops.abs(part.gradients), axis=(0, 1, -1))
+        shares[key] = ops.mean(ops.cast(largest != 0, "float32"))
+    return shares

@@ -1,4 +1,4 @@
-"""Resize the map of a layer to the input."""
+"""Lay the map of a layer over the input."""
 
 from __future__ import annotations
 
@@ -6,8 +6,48 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eli5k.keras.model.view import Frame
 
-def resize(maps: np.ndarray, grid: Sequence[int]) -> np.ndarray:
+
+def over_picture(maps: np.ndarray, grid: Sequence[int], frame: Frame | None) -> np.ndarray:
+    """Enlarge maps to the whole picture; outside their frame they are zero.
+
+    Parameters
+    ----------
+    maps : numpy.ndarray
+        ``(..., *old_grid)``
+    grid : sequence of int
+        The new lengths of the last axes.
+    frame : tuple or None
+        Where the maps begin and end along each axis, in shares of the picture; None if they cover
+        it.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(..., *grid)``, of the same float type.
+
+    Examples
+    --------
+    >>> over_picture(np.array([[1.0, 2.0]]), (1, 8), ((0.0, 0.5), (1.0, 1.0))).tolist()
+    [[0.0, 0.0, 0.0, 0.0, 1.0, 1.25, 1.75, 2.0]]
+    """
+    if frame is None:
+        return resize(maps, grid)
+    return resize(maps, grid, frame) * inside(grid, frame).astype(maps.dtype)
+
+
+def inside(grid: Sequence[int], frame: Frame | None) -> np.ndarray:
+    """Tell which pixels lie in a frame: ``(*grid)``, bool."""
+    shown = np.ones(tuple(grid), bool)
+    for axis, (length, low, high) in enumerate(zip(grid, *frame) if frame else ()):
+        places = (np.arange(length) + 0.5) / length
+        within = (places >= low) & (places <= high)
+        shown &= within.reshape([-1 if other == axis else 1 for other in range(len(grid))])
+    return shown
+
+
+def resize(maps: np.ndarray, grid: Sequence[int], frame: Frame | None = None) -> np.ndarray:
     """Interpolate maps linearly along each axis of their grid.
 
     Pixels are areas, as in pictures: the corners of both grids coincide, and beyond the centre of
@@ -19,6 +59,8 @@ def resize(maps: np.ndarray, grid: Sequence[int]) -> np.ndarray:
         ``(..., *old_grid)``
     grid : sequence of int
         The new lengths of the last axes.
+    frame : tuple or None
+        Where the maps lie, as in :func:`over_picture`. Beyond it, their border continues.
 
     Returns
     -------
@@ -30,15 +72,17 @@ def resize(maps: np.ndarray, grid: Sequence[int]) -> np.ndarray:
     >>> resize(np.array([[0.0, 1.0]]), (1, 4)).tolist()
     [[0.0, 0.25, 0.75, 1.0]]
     """
-    for axis, length in zip(range(-len(grid), 0), grid):
-        if maps.shape[axis] != length:
-            matrix = _interpolation(maps.shape[axis], length).astype(maps.dtype)
+    lows, highs = frame or ((0.0,) * len(grid), (1.0,) * len(grid))
+    for axis, length, low, high in zip(range(-len(grid), 0), grid, lows, highs):
+        if maps.shape[axis] != length or (low, high) != (0, 1):
+            matrix = _interpolation(maps.shape[axis], length, low, high).astype(maps.dtype)
             maps = np.moveaxis(np.moveaxis(maps, axis, -1) @ matrix, -1, axis)
     return maps
 
 
-def _interpolation(old: int, new: int) -> np.ndarray:
+def _interpolation(old: int, new: int, low: float, high: float) -> np.ndarray:
     """Matrix ``(old, new)`` that interpolates between the centres of old pixels."""
-    positions = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    shares = (np.arange(new) + 0.5) * old / new
+    positions = np.clip((shares - low * old) / (high - low) - 0.5, 0, old - 1)
     distances = np.abs(np.arange(old)[:, np.newaxis] - positions)
     return np.maximum(1 - distances, 0)

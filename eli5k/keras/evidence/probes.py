@@ -17,10 +17,11 @@ import keras
 
 from eli5k.keras.backends import Tensor
 from eli5k.keras.model.biases import bias_hooks
-from eli5k.keras.model.hooks import activation_hook, forward_hook
+from eli5k.keras.model.hooks import activation_hook, output_hook
 from eli5k.keras.model.state import variables_read_as
 from eli5k.keras.model.structure import layer_at
 from eli5k.keras.model.survey import RELUS, Survey
+from eli5k.keras.model.view import Frame, View
 
 
 class Evidence(NamedTuple):
@@ -50,12 +51,15 @@ class Tap(NamedTuple):
     to_grid : callable
         ``to_grid(tensor, leading)`` returns it as ``(..., *grid, channels)`` and keeps the first
         ``leading`` axes.
+    number : int or None
+        Which of the layer's calls.
     constant : tensor or None
         What the evidence has as activations, if not the tensor itself.
     """
 
     path: str | None
     to_grid: Callable[[Any, int], Any]
+    number: int | None = None
     constant: Tensor = None
 
 
@@ -92,48 +96,73 @@ class Point(Protocol):
 
 @dataclass(frozen=True)
 class Layer:
-    """The output of one layer.
+    """The output of one call of a layer.
 
     Attributes
     ----------
     path : str or None
         None stands for the layer in the run's options or, without one, the default layer.
-    tokens : tuple of int or None
-        Grid of the patches, if the output is ``(batch, tokens, channels)``.
+    number : int or None
+        Which of the layer's calls; None for all of them, one for each step of a sequence.
+    element : int or None
+        Which tensor of a layer that returns several.
+    view : View or None
+        How the output is read as a map; None leaves it as it is.
     reshape : callable or None
-        Function from the layer's output to ``(batch, *grid, channels)``.
+        The user's function from the layer's output to ``(batch, *grid, channels)``.
     """
 
     path: str | None = None
-    tokens: tuple[int, ...] | None = None
+    number: int | None = 0
+    element: int | None = None
+    view: View | None = None
     reshape: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def key(self) -> str:
+        """Name of the call."""
+        return f"{self.path}:{self.number}"
 
     @contextmanager
     def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
-        def to_grid(tensor: Tensor, leading: int) -> Tensor:
-            return _layer_to_grid(tensor, leading, self, survey.channels_first)
-
-        assert self.path is not None  # Resolved before anything runs.
-        about = Tap(self.path, to_grid)
-        with forward_hook(layer_at(model, self.path), lambda output: tap(output, about)):
+        del survey
+        about = Tap(self.path, self._as_it_is if self.number is None else self._read, self.number)
+        with self.hook(model, lambda output: tap(output, about)):
             yield list
 
+    def hook(
+        self, model: keras.Model, fn: Callable[[Tensor], Tensor]
+    ) -> AbstractContextManager[None]:
+        """Pass this output through ``fn`` while the context is open."""
+        assert self.path is not None  # Resolved before anything runs.
+        return output_hook(layer_at(model, self.path), fn, self.number, self.element)
+
     def gather(self, found: Sequence[tuple[Tap, Evidence]]) -> Any:
-        # If a layer is called several times, the call nearest to the output is explained.
-        return found[-1][1] if found else None
+        if not found or self.number is not None:
+            return found[-1][1] if found else None
+        steps = [evidence for _, evidence in found]
+        activations = keras.ops.stack([step.activations for step in steps], axis=1)
+        gradients = keras.ops.stack([step.gradients for step in steps], axis=2)
+        return Evidence(self._read(activations, 1), self._read(gradients, 2))
 
+    @staticmethod
+    def _as_it_is(tensor: Tensor, leading: int) -> Tensor:
+        del leading
+        return tensor
 
-def _layer_to_grid(tensor: Tensor, leading: int, point: Layer, channels_first: bool) -> Tensor:
-    ops = keras.ops
-    shape = ops.shape(tensor)
-    if point.reshape is not None:
-        rows = point.reshape(ops.reshape(tensor, (-1, *shape[leading:])))
+    def _read(self, tensor: Tensor, leading: int) -> Tensor:
+        if self.reshape is None:
+            return tensor if self.view is None else self.view.read(tensor, leading)
+        shape = keras.ops.shape(tensor)
+        rows = self.reshape(keras.ops.reshape(tensor, (-1, *shape[leading:])))
         _check_reshaped(rows, tensor, leading)
-        return ops.reshape(rows, (*shape[:leading], *ops.shape(rows)[1:]))
-    if point.tokens:
-        patches = tensor[..., -prod(point.tokens) :, :]
-        return ops.reshape(patches, (*shape[:leading], *point.tokens, shape[-1]))
-    return ops.moveaxis(tensor, leading, -1) if channels_first else tensor
+        return keras.ops.reshape(rows, (*shape[:leading], *keras.ops.shape(rows)[1:]))
+
+
+def frame_of(point: Any) -> Frame | None:
+    """Return where the maps of a point lie in the picture; None for all of it."""
+    view = getattr(point, "view", None)
+    return None if view is None else view.frame
 
 
 def _check_reshaped(rows: Tensor, tensor: Tensor, leading: int) -> None:
@@ -157,7 +186,7 @@ def _check_reshaped(rows: Tensor, tensor: Tensor, leading: int) -> None:
 class Layers:
     """The outputs of several layers, in one run.
 
-    Their evidence is a dict by path.
+    Their evidence is a dict by :attr:`Layer.key`.
     """
 
     layers: tuple[Layer, ...]
@@ -170,8 +199,7 @@ class Layers:
             yield list
 
     def gather(self, found: Sequence[tuple[Tap, Evidence]]) -> Any:
-        # As in Layer, the last of several calls counts.
-        return {about.path: evidence for about, evidence in found} or None
+        return _by_layer(self.layers, found) or None
 
 
 @dataclass(frozen=True)
@@ -202,10 +230,24 @@ class Both:
             yield lambda flat: _with_tapped_image(flat, survey, tap, None)
 
     def gather(self, found: Sequence[tuple[Tap, Evidence]]) -> Any:
-        by_path = {about.path: evidence for about, evidence in found}
-        if set(by_path) != {None, self.layer.path}:
-            return None
-        return by_path[self.layer.path], by_path[None]
+        at_layer = _by_layer([self.layer], found).get(self.layer.key)
+        at_input = next((evidence for about, evidence in found if about.path is None), None)
+        return None if at_layer is None or at_input is None else (at_layer, at_input)
+
+
+def _by_layer(
+    layers: Sequence[Layer], found: Sequence[tuple[Tap, Evidence]]
+) -> dict[str, Evidence]:
+    gathered = {}
+    for layer in layers:
+        own = [
+            (about, evidence)
+            for about, evidence in found
+            if (about.path, about.number) == (layer.path, layer.number)
+        ]
+        if own:
+            gathered[layer.key] = layer.gather(own)
+    return gathered
 
 
 @dataclass(frozen=True)
@@ -225,7 +267,7 @@ class Biases:
                 at = axis + leading - 1 if axis > 0 else axis
                 return keras.ops.moveaxis(gradient, at, -1)
 
-            return tap(tensor, Tap("", to_grid, bias))
+            return tap(tensor, Tap("", to_grid, constant=bias))
 
         with bias_hooks(model, fn):
             yield lambda flat: _with_tapped_image(flat, survey, tap, None)
@@ -281,28 +323,31 @@ class Probe:
 class ScaledChannels:
     """Patch that multiplies the channels of a layer by the operand.
 
-    The operand is ``(rows, channels)``, float32, and applies to each call of the layer. A single
+    The operand is ``(rows, channels)``, float32. A single
     sample becomes that many rows at the layer, so the layers before it run once for all of them.
     This works if the rest of the model depends on the layer alone, or broadcasts.
 
     Attributes
     ----------
-    path : str
+    layer : Layer
     """
 
-    path: str
+    layer: Layer
 
     def __call__(
         self, model: keras.Model, survey: Survey, operand: Tensor
     ) -> AbstractContextManager[None]:
+        del survey
+        view = self.layer.view
+
         def fn(output: Tensor) -> Tensor:
             ones = (1,) * (len(output.shape) - 2)
             channels = operand.shape[1]
-            first = survey.channels_first and len(output.shape) == survey.rank
+            first = view is not None and view.channel_axis == 1
             shape = (-1, channels, *ones) if first else (-1, *ones, channels)
             return output * keras.ops.cast(keras.ops.reshape(operand, shape), output.dtype)
 
-        return forward_hook(layer_at(model, self.path), fn)
+        return self.layer.hook(model, fn)
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from eli5k.keras.evidence.asking import DisconnectedError, Peaks, Question, ask_model
-from eli5k.keras.evidence.choice import noise_like, points_to_try
-from eli5k.keras.evidence.probes import Evidence, Layer, Patch, Point, Probe
+from eli5k.keras.evidence.choice import points_to_try
+from eli5k.keras.evidence.maps import over_picture
+from eli5k.keras.evidence.probes import Evidence, Layer, Patch, Point, Probe, frame_of
 from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.model.memory import NoKeyError, key_of, recall, remember
-from eli5k.keras.model.structure import input_layer_name
+from eli5k.keras.model.noise import noise_like
 from eli5k.keras.model.survey import Survey
+from eli5k.keras.model.view import Frame
 from eli5k.options import Options
 
 
@@ -32,12 +35,33 @@ class Attribution(NamedTuple):
         ``(targets, batch, *grid)``, float32.
     peaks : Peaks or None
         The largest activations and gradients behind the maps; None if none were computed.
+    frame : tuple or None
+        Where the maps begin and end along each axis of the picture, in shares of it; None if they
+        cover it.
     """
 
     layer: str | None
     scores: Scores
     maps: Any
     peaks: Peaks | None = None
+    frame: Frame | None = None
+
+
+def on_whole_picture(answer: Attribution, picture: Sequence[int]) -> Attribution:
+    """Lay framed maps over the whole picture, with cells of about the same size.
+
+    Parameters
+    ----------
+    answer : Attribution
+    picture : sequence of int
+        Size of the picture along each axis.
+    """
+    if answer.frame is None:
+        return answer
+    cells = answer.maps.shape[2:]
+    spans = [high - low for low, high in zip(*answer.frame)]
+    grid = [min(ceil(n / span), size) for n, span, size in zip(cells, spans, picture)]
+    return answer._replace(maps=over_picture(answer.maps, grid, answer.frame), frame=None)
 
 
 class NoLayerError(ValueError):
@@ -210,18 +234,22 @@ class Run:
             answer = ask_model(self._question(probe, probe.patches, function), operands)
             path = getattr(probe.point, "path", None)
             return Attribution(path, answer.scores, answer.maps, answer.peaks)
+        refusal: DisconnectedError | None = None
         for path, point in self._points():
             try:
                 asked = self._question(replace(probe, point=point), probe.patches, function)
                 answer = ask_model(asked, operands)
-            except DisconnectedError:
-                if self.options.layer is not None:
-                    raise
+            except DisconnectedError as error:
+                refusal = error
             else:
                 self._remember_default(path, point)
-                return Attribution(path, answer.scores, answer.maps, answer.peaks)
+                frame = frame_of(point)
+                return Attribution(path, answer.scores, answer.maps, answer.peaks, frame)
+        if self.options.layer is not None and refusal is not None:
+            raise refusal
         raise NoLayerError(
-            "No layer of the model has a grid of more than one pixel on which the score depends. "
+            "No layer of the model has a grid of more than one pixel whose cells look at their own "
+            "places in the picture and on which the score depends. "
             f"It calls: {', '.join(dict.fromkeys(call.path for call in self.survey.calls))}."
         )
 
@@ -240,6 +268,17 @@ class Run:
             points = self._points()
         return next(points)
 
+    def problems(self) -> list[tuple[str, str]]:
+        """Say which of the layers that the user named have no map of the picture, and why."""
+        layers = self.options.layer
+        found = []
+        for layer in layers if isinstance(layers, list | tuple) else [layers]:
+            if layer is not None:
+                path, point = self.at_layer(layer).layer_point()
+                view = getattr(point, "view", None)
+                found += [(path, view.problem)] if view is not None and view.problem else []
+        return found
+
     def is_connected(self) -> bool:
         """Tell whether the score depends on the layer of the options."""
 
@@ -253,10 +292,11 @@ class Run:
         key = self._target_key(("connected", self.options.layer))
         return find_out() if key is None else bool(self.remembered(key, find_out))
 
-    def computes_relu_after(self, path: str) -> bool:
-        """Tell whether a ReLU follows the last call of a layer."""
-        last = max((i for i, call in enumerate(self.survey.calls) if call.path == path), default=-1)
-        return self.survey.last_relu is not None and self.survey.last_relu > last
+    def computes_relu_after(self, point: Layer) -> bool:
+        """Tell whether a ReLU follows a call of a layer."""
+        calls = self.survey.calls
+        own = [i for i, c in enumerate(calls) if (c.path, c.number) == (point.path, point.number)]
+        return self.survey.last_relu is not None and self.survey.last_relu > max(own, default=-1)
 
     def on_noise(self, rows: int) -> Run:
         """Ask the same about noise, to learn what no document decides."""
@@ -292,17 +332,14 @@ class Run:
         None if a callable can't be compared.
         """
         try:
-            return key_of((about, self.target.output, self.target.functions))
+            image = self.survey.image_index
+            return key_of((about, self.target.output, self.target.functions, image))
         except NoKeyError:
             return None
 
-    def at_layer(self, path: str | None) -> Run:
+    def at_layer(self, layer: Any) -> Run:
         """Ask the same at another layer."""
-        return replace(self, options=replace(self.options, layer=path))
-
-    def is_input_layer(self, layer: Any) -> bool:
-        """Tell whether a layer is the input layer of the image."""
-        return input_layer_name(self.model, layer, self.survey.image_index) is not None
+        return replace(self, options=replace(self.options, layer=layer))
 
     def remembered(self, key: Any, find_out: Callable[[], Any]) -> Any:
         """Return what ``find_out()`` returned when this model was first asked.

@@ -9,8 +9,8 @@ import numpy as np
 
 from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.batching import chunks
-from eli5k.keras.evidence.maps import resize
-from eli5k.keras.evidence.probes import Evidence, Layer, Probe, ScaledChannels
+from eli5k.keras.evidence.maps import inside, resize
+from eli5k.keras.evidence.probes import Evidence, Layer, Point, Probe, ScaledChannels
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.registry import Cost, register
 from eli5k.progress import progress_bar
@@ -72,11 +72,13 @@ class ScoreCAM:
         activations = _most_varied(answer.maps, self.max_channels)
         batch, channels = activations.shape[0], activations.shape[-1]
         image = run.image.astype("float32", copy=False)
+        grid = image.shape[1:-1]
+        shown = inside(grid, answer.frame)
         scores = np.zeros((batch, channels, answer.scores.explained.shape[1]), "float32")
         for chunk in chunks(run, channels):
-            masks = resize(activations[chunk.samples, ..., chunk.numbers], image.shape[1:-1])
+            masks = resize(activations[chunk.samples, ..., chunk.numbers], grid, answer.frame)
             masked = image[chunk.samples]
-            masked *= _scale_to_one(masks)[..., np.newaxis]
+            masked *= (_scale_to_one(masks) * shown)[..., np.newaxis]
             found = run.perturbed(masked, chunk.samples).scores().explained
             scores[chunk.samples, chunk.numbers] = found
         return answer._replace(maps=_weighted_sum(activations, _softmax_over_channels(scores)))
@@ -156,32 +158,34 @@ class AblationCAM:
         answer = run.evidence(Probe(Layer()), _activations)
         run = run.with_classes(answer.scores)
         batch, channels = answer.maps.shape[0], answer.maps.shape[-1]
-        _check_channels_stay(run, str(answer.layer), channels)
+        _, point = run.layer_point()
+        if isinstance(point, Layer):
+            _check_channels_stay(run, point, channels)
         drops = np.zeros((batch, channels, answer.scores.explained.shape[1]), "float32")
         for sample in progress_bar(range(run.count), progress=run.options.progress, unit="sample"):
-            drops[sample] = _drops(run.part(slice(sample, sample + 1)), str(answer.layer), channels)
+            drops[sample] = _drops(run.part(slice(sample, sample + 1)), point, channels)
         size = np.maximum(np.abs(answer.scores.explained), keras.config.epsilon())
         weights = drops / size[:, np.newaxis]
         return answer._replace(maps=_weighted_sum(answer.maps, weights))
 
 
-def _drops(run: Run, layer: str, channels: int) -> np.ndarray:
+def _drops(run: Run, point: Point, channels: int) -> np.ndarray:
     """Measure what the score loses without each channel: ``(channels, targets)``."""
-    alone = _rest_runs_alone(run, layer, channels)
+    alone = isinstance(point, Layer) and _rest_runs_alone(run, point, channels)
     scores = []
     # The first row leaves out nothing: a score to compare with, rounded in the same way.
     for chunk in chunks(run, 1 + channels):
         factors = chunk.numbers[:, np.newaxis] != 1 + np.arange(channels)
-        found = _scores_without(run, layer, factors.astype("float32"), alone)
+        found = _scores_without(run, point, factors.astype("float32"), alone)
         scores.append(found[: chunk.n_valid])
     of_all, *without = np.concatenate(scores)
     return of_all - np.stack(without)
 
 
-def _scores_without(run: Run, layer: str, factors: np.ndarray, alone: bool) -> np.ndarray:
+def _scores_without(run: Run, point: Point, factors: np.ndarray, alone: bool) -> np.ndarray:
     """Scores of one sample for each row of factors: ``(rows, targets)``."""
     rows = np.zeros(len(factors), int)
-    if run.is_input_layer(layer):
+    if not isinstance(point, Layer):
         image = run.image
         scale = factors.reshape(len(factors), *(1,) * (image.ndim - 2), -1)
         return run.perturbed(image[rows] * scale, rows).scores().explained
@@ -190,10 +194,10 @@ def _scores_without(run: Run, layer: str, factors: np.ndarray, alone: bool) -> n
         run = replace(run, classes=classes)
     else:
         run = run.perturbed(run.image[rows], rows)
-    return run.scores((ScaledChannels(layer),), (factors,)).explained
+    return run.scores((ScaledChannels(point),), (factors,)).explained
 
 
-def _rest_runs_alone(run: Run, layer: str, channels: int) -> bool:
+def _rest_runs_alone(run: Run, point: Layer, channels: int) -> bool:
     """Tell whether one sample may become many rows at the layer.
 
     It may not if a concatenation or a reshape brings in tensors from before the layer. This is
@@ -205,7 +209,7 @@ def _rest_runs_alone(run: Run, layer: str, channels: int) -> bool:
 
     def try_it() -> bool:
         try:
-            values = _scores_without(noise, layer, np.ones((2, channels), "float32"), True)
+            values = _scores_without(noise, point, np.ones((2, channels), "float32"), True)
         except Exception:  # Each backend has its own for shapes that do not match.
             return False
         expected = noise.scores().explained
@@ -213,12 +217,12 @@ def _rest_runs_alone(run: Run, layer: str, channels: int) -> bool:
 
     if run.target.functions:
         return try_it()
-    return bool(run.remembered(("rest runs alone", layer, run.target.output), try_it))
+    return bool(run.remembered(("rest runs alone", point.key, run.target.output), try_it))
 
 
-def _check_channels_stay(run: Run, layer: str, channels: int) -> None:
+def _check_channels_stay(run: Run, point: Layer, channels: int) -> None:
     """Raise ValueError if ``reshape=`` mixes the layer's channels."""
-    shape = next((c.shape for c in reversed(run.survey.calls) if c.path == layer), None)
+    shape = next((c.shape for c in run.survey.calls if c.path == point.path), None)
     if run.options.reshape is None or shape is None:
         return
     output = np.random.default_rng(0).standard_normal(shape, "float32")

@@ -11,11 +11,14 @@ import numpy as np
 
 from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.asking import DisconnectedError
+from eli5k.keras.evidence.choice import is_map
 from eli5k.keras.evidence.maps import resize
-from eli5k.keras.evidence.probes import Evidence, Layer, Layers, Point, Probe
-from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.evidence.probes import Evidence, Layer, Layers, Point, Probe, frame_of
+from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
 from eli5k.keras.methods.registry import AtLayer, Cost, find_method, register
-from eli5k.keras.model.layers import candidate_calls, map_grid, preparing_paths
+from eli5k.keras.model.geometry import view_of
+from eli5k.keras.model.layers import candidate_calls
+from eli5k.keras.model.structure import Call
 from eli5k.options import MethodLike
 
 
@@ -79,6 +82,8 @@ class Fuse:
 
     def __call__(self, run: Run) -> Attribution:
         answers = self._answers(run)
+        if len({answer.frame for answer in answers}) > 1:
+            answers = [on_whole_picture(each, run.survey.picture_grid) for each in answers]
         grid = max((answer.maps.shape[2:] for answer in answers), key=prod)
         axes = tuple(range(2, 2 + len(grid)))
         peaks = [np.abs(answer.maps).max(axis=axes, keepdims=True) for answer in answers]
@@ -117,17 +122,19 @@ class Fuse:
 
         Each grid has at least twice the size of the one before, along each axis.
         """
-        survey = run.survey
-        points = [run.layer_point()]
-        by_path = {call.path: call for call in survey.calls}
-        first = by_path.get(points[0][0])
-        grid = () if first is None else map_grid(first, survey.rank, survey.channels_first)
-        preparing = preparing_paths(survey.calls)
-        calls = candidate_calls(run.model, survey.calls, survey.rank, survey.channels_first)
-        for call in calls:
-            of_call = map_grid(call, survey.rank, survey.channels_first)
-            is_larger = grid and all(new >= 2 * old for new, old in zip(of_call, grid))
-            if len(points) == self.levels or not is_larger or call.path in preparing:
+        path, point = run.layer_point()
+        points = [(path, point)]
+        if not isinstance(point, Layer) or point.view is None:
+            return points
+        grid = point.view.grid(_shape_of(run, point))
+        for call in candidate_calls(run.model, run.survey):
+            if len(points) == self.levels:
+                break
+            if not _may_be_larger(call, grid):
+                continue
+            view = view_of(run.model, run.survey, run.inputs, call)
+            of_call = view.grid(call.shape or ())
+            if not is_map(view) or not all(new >= 2 * old for new, old in zip(of_call, grid)):
                 continue
             at_call = run.at_layer(call.path)
             if at_call.is_connected():
@@ -136,18 +143,32 @@ class Fuse:
         return points
 
 
+def _shape_of(run: Run, point: Layer) -> tuple[int, ...]:
+    own = (
+        call for call in run.survey.calls if (call.path, call.number) == (point.path, point.number)
+    )
+    return next(own).shape or ()
+
+
+def _may_be_larger(call: Call, grid: tuple[int, ...]) -> bool:
+    """Tell whether a call has cells enough, before its geometry is known."""
+    return call.shape is not None and prod(call.shape[1:]) >= 2 ** len(grid) * prod(grid)
+
+
 def _in_one_run(
     run: Run, layers: list[Layer], function: Callable[[Evidence], Tensor]
 ) -> list[Attribution]:
     """Explain several layers in one run, with a tap at each."""
     answer = run.evidence(Probe(Layers(tuple(layers))), _ByLayer(function))
-    missing = [layer.path for layer in layers if layer.path not in answer.maps]
+    missing = [layer.path for layer in layers if layer.key not in answer.maps]
     if missing:
         raise DisconnectedError(
             f"The explained score does not depend on the layers {missing}. Leave them out."
         )
     return [
-        Attribution(layer.path, answer.scores, answer.maps[layer.path], answer.peaks)
+        Attribution(
+            layer.path, answer.scores, answer.maps[layer.key], answer.peaks, frame_of(layer)
+        )
         for layer in layers
     ]
 
@@ -159,4 +180,4 @@ class _ByLayer:
     function: Callable[[Evidence], Tensor]
 
     def __call__(self, evidence: dict[str, Evidence]) -> dict[str, Any]:
-        return {path: self.function(part) for path, part in evidence.items()}
+        return {key: self.function(part) for key, part in evidence.items()}

@@ -8,8 +8,8 @@ import numpy as np
 
 from eli5k.base import ExplanationWarning, warn
 from eli5k.keras.backends import Tensor
-from eli5k.keras.evidence.maps import resize
-from eli5k.keras.evidence.probes import Both, Evidence, Input, Layer, Probe, guided_relus
+from eli5k.keras.evidence.maps import over_picture
+from eli5k.keras.evidence.probes import Both, Evidence, Input, Layer, Probe, frame_of, guided_relus
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.cam import grad_cam
 from eli5k.keras.methods.gradient import gradient, signed_gradient
@@ -91,16 +91,18 @@ class GuidedGradCAM:
         """Return maps ``(targets, batch, *grid)`` of the input's size, not negative."""
         warn_without_relu(run)
         path, point = run.layer_point()
-        if isinstance(point, Layer) and not run.computes_relu_after(path):
+        if isinstance(point, Layer) and not run.computes_relu_after(point):
             answer = run.evidence(Probe(Both(point), (guided_relus,)), _both_maps)
             coarse, fine = answer.maps
+            frame = frame_of(point)
             answer = answer._replace(layer=path)
         else:
             answer = run.evidence(Probe(Layer()), grad_cam)
-            coarse = answer.maps
+            coarse, frame = answer.maps, answer.frame
             guided = Probe(Input(), (guided_relus,))
             fine = run.with_classes(answer.scores).evidence(guided, gradient).maps
-        return answer._replace(maps=fine * resize(np.maximum(coarse, 0), fine.shape[2:]))
+        coarse = over_picture(np.maximum(coarse, 0), fine.shape[2:], frame)
+        return answer._replace(maps=fine * coarse, frame=None)
 
 
 def _both_maps(evidence: tuple[Evidence, Evidence]) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from eli5k.keras.evidence.batching import add_perturbed, chunks
-from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
 from eli5k.keras.methods.registry import Cost, find_method, register
 from eli5k.options import MethodLike
 
@@ -72,7 +72,8 @@ class TTA:
         image = run.image
         factors = self._factors(image.ndim - 2)
         # The plain input says which classes are explained; mostly, it is one of the views.
-        plain = explain(run)
+        picture = run.survey.picture_grid
+        plain = on_whole_picture(explain(run), picture)
         run = run.with_classes(plain.scores)
         is_plain = (factors == 1).all(axis=1)
         total = plain.maps * np.float32(is_plain.sum())
@@ -81,7 +82,8 @@ class TTA:
             zooms = others[chunk.numbers]
             channels = np.moveaxis(image[chunk.samples].astype("float32", copy=False), -1, 1)
             views = np.moveaxis(_zoom(channels, zooms), 1, -1)
-            maps = explain(run.perturbed(views, chunk.samples)).maps
+            of_views = explain(run.perturbed(views, chunk.samples))
+            maps = on_whole_picture(of_views, picture).maps
             maps = np.moveaxis(_zoom(np.moveaxis(maps, 0, 1), 1 / zooms), 1, 0)
             add_perturbed(total, chunk, maps * _shown(zooms, maps.shape[2:]))
         times_shown = _shown(factors, total.shape[2:]).sum(axis=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +10,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from eli5k.base import ExplanationWarning
-from eli5k.keras.attribution import explain_samples
 from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.asking import DisconnectedError
 from eli5k.keras.evidence.run import NoLayerError, Run
 from eli5k.keras.methods import METHODS, find_method
 from eli5k.keras.methods.registry import Cost
 from eli5k.keras.metrics.agreement import agreement, on_cells
+from eli5k.keras.metrics.explained import explained
 from eli5k.keras.metrics.halves import Halves, measure_halves
 from eli5k.keras.metrics.verdict import SUPPORTED, is_testable, verdict_on
-from eli5k.keras.model.layers import candidate_calls, map_grid
+from eli5k.keras.model.layers import candidate_calls, is_stretched
+from eli5k.keras.model.structure import grid_of
 from eli5k.options import MethodLike
 
 # Methods that run the model more often take part only if they are named.
@@ -122,7 +121,7 @@ def rank_methods(
         (name_of(method), method, asked)
         for method in (_affordable() if methods is None else methods)
     ]
-    return _ranked(named, halves)
+    return _ranked(named, halves, (NoLayerError, DisconnectedError))
 
 
 def rank_layers(
@@ -172,7 +171,8 @@ def rank_layers(
     named = [
         (str(getattr(layer, "name", layer)), method, asked.at_layer(layer)) for layer in chosen
     ]
-    return _ranked(named, halves)
+    # What the user did not name may turn out to be no map of the picture.
+    return _ranked(named, halves, ValueError if layers is None else DisconnectedError)
 
 
 def _prepared(
@@ -218,22 +218,25 @@ def name_of(method: MethodLike) -> str:
 def _last_of_each_grid(run: Run) -> list[str]:
     seen = run.survey
     chosen: dict[tuple[int, ...], str] = {}
-    for call in candidate_calls(run.model, seen.calls, seen.rank, seen.channels_first):
-        chosen.setdefault(map_grid(call, seen.rank, seen.channels_first), call.path)
+    for call in candidate_calls(run.model, seen):
+        assert call.shape is not None  # Otherwise it has no grid.
+        if not is_stretched(call, seen):
+            chosen.setdefault(grid_of(call.shape, seen.channels_first), call.path)
     return list(chosen.values())
 
 
-def _ranked(named: Sequence[tuple[str, MethodLike, Run]], halves: Halves) -> Ranking:
+def _ranked(
+    named: Sequence[tuple[str, MethodLike, Run]],
+    halves: Halves,
+    passed_over: type[ValueError] | tuple[type[ValueError], ...],
+) -> Ranking:
     ranks, errors = Ranking(), []
     for name, method, asked in named:
-        with warnings.catch_warnings():
-            # What a single map warns of is not about the ranking.
-            warnings.simplefilter("ignore", ExplanationWarning)
-            try:
-                maps, seconds = _timed(asked, method)
-            except (NoLayerError, DisconnectedError) as error:
-                errors.append(str(error))
-                continue
+        try:
+            maps, seconds = _timed(asked, method)
+        except passed_over as error:
+            errors.append(str(error))
+            continue
         ranks.append(rank_of(name, maps, halves, seconds))
     if not ranks:
         raise ValueError(f"Nothing could be ranked: {errors[0] if errors else 'no method given'}")
@@ -243,11 +246,11 @@ def _ranked(named: Sequence[tuple[str, MethodLike, Run]], halves: Halves) -> Ran
 
 def _timed(asked: Run, method: MethodLike) -> tuple[np.ndarray, float]:
     """Explain, and then the first document again: what is asked for the first time is slower."""
-    maps = np.asarray(explain_samples(asked, method).maps)
+    maps = np.asarray(explained(asked, method).maps)
     first = asked.part(np.arange(1))
-    explain_samples(first, method)
+    explained(first, method)
     start = time.perf_counter()
-    explain_samples(first, method)
+    explained(first, method)
     return maps, time.perf_counter() - start
 
 

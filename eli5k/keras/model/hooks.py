@@ -10,6 +10,7 @@ admits one thread at a time to the hooks. Compiled functions run without it.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,13 +77,104 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iter
     >>> float(layer(3.0))
     6.0
     """
-    # A quantized layer runs its quantized_call instead of call.
-    quantized = getattr(layer, "quantization_mode", None) is not None
+    with call_hook(layer, lambda call, args, kwargs: fn(call(*args, **kwargs))):
+        yield
+
+
+@contextmanager
+def output_hook(
+    layer: keras.Operation, fn: Callable[[Tensor], Tensor], number: int | None, element: int | None
+) -> Iterator[None]:
+    """Pass the outputs of one call of ``layer`` through ``fn``, or one tensor of several.
+
+    Parameters
+    ----------
+    layer : keras.Operation
+    fn : callable
+        Function from the output to what the rest of the model gets instead.
+    number : int or None
+        Which call, counted from the opening of the context; None for all.
+    element : int or None
+        Which of the tensors that the layer returns; None if it is one tensor.
+
+    Examples
+    --------
+    >>> import keras
+    >>> layer = keras.layers.Rescaling(2.0)
+    >>> with output_hook(layer, lambda output: output + 1, number=1, element=None):
+    ...     float(layer(3.0)), float(layer(3.0))
+    (6.0, 7.0)
+    """
+    numbers = itertools.count()
+
+    def on_output(output: Any) -> Any:
+        if number not in (None, next(numbers)):
+            return output
+        if element is None:
+            return fn(output)
+        flat = keras.tree.flatten(output)
+        flat[element] = fn(flat[element])
+        return keras.tree.pack_sequence_as(output, flat)
+
+    with forward_hook(layer, on_output):
+        yield
+
+
+@contextmanager
+def call_hook(
+    layer: keras.Operation, fn: Callable[[Callable[..., Any], Any, Any], Any]
+) -> Iterator[None]:
+    """Call ``fn`` instead of ``layer`` while the context is open.
+
+    Parameters
+    ----------
+    layer : keras.Operation
+    fn : callable
+        ``fn(call, args, kwargs)``: what the rest of the model gets instead of
+        ``call(*args, **kwargs)``.
+
+    Examples
+    --------
+    >>> import keras
+    >>> layer = keras.layers.Rescaling(2.0)
+    >>> with call_hook(layer, lambda call, args, kwargs: call(args[0] + 1, **kwargs)):
+    ...     float(layer(3.0))
+    8.0
+    """
 
     def replace(original: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args, **kwargs: fn(original(*args, **kwargs))
+        return lambda *args, **kwargs: fn(original, args, kwargs)
 
+    # A quantized layer runs its quantized_call instead of call.
+    quantized = getattr(layer, "quantization_mode", None) is not None
     with _shadow(layer, "quantized_call" if quantized else "call", replace):
+        yield
+
+
+@contextmanager
+def input_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Pass the first input of ``layer`` through ``fn`` while the context is open.
+
+    Parameters
+    ----------
+    layer : keras.Operation
+        A layer, at any depth of any model.
+    fn : callable
+        Function from the layer's input to what the layer gets instead.
+
+    Examples
+    --------
+    >>> import keras
+    >>> layer = keras.layers.Rescaling(2.0)
+    >>> with input_hook(layer, lambda tensor: tensor + 1):
+    ...     float(layer(3.0))
+    8.0
+    """
+
+    def on_input(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        return call(fn(args[0]), *args[1:], **kwargs)
+
+    with call_hook(layer, on_input):
         yield
 
 

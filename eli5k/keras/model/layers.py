@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from math import prod
 
 import keras
 
+from eli5k.keras.model.receptive import SINGLE, is_single
 from eli5k.keras.model.structure import Call, grid_of, walk
+from eli5k.keras.model.survey import Survey
+
+# Cells this many times longer than wide are tried last.
+STRETCHED = 6
 
 
-def map_grid(call: Call, rank: int, channels_first: bool) -> tuple[int, ...]:
-    """Return the grid of a map of a call's output, or ``()``."""
-    if call.shape is not None and len(call.shape) == rank:
-        return grid_of(call.shape, channels_first)
-    return call.tokens or ()
-
-
-def find_call(
-    model: keras.Model, calls: Sequence[Call], layer: str | int | keras.Layer, rank: int | None
-) -> Call:
-    """Find the call of the layer that a user means.
+def calls_of(
+    model: keras.Model, calls: Sequence[Call], layer: str | int | keras.Operation, reshaped: bool
+) -> list[Call]:
+    """Find the calls of the layer that a user means, the last one first.
 
     Parameters
     ----------
     model : keras.Model
     calls : sequence of Call
         Calls from :func:`eli5k.keras.model.survey.survey`.
-    layer : str, int or keras.Layer
+    layer : str, int, keras.Layer or keras.Operation
         A name (at any depth, if unique), a path, an index into ``model.layers``, or an instance.
-    rank : int or None
-        Rank that the layer's output must have, unless it holds tokens of patches: the rank of the
-        model's image input. None for any.
+    reshaped : bool
+        The user's own function makes a grid of its output, whatever its rank is.
 
     Raises
     ------
@@ -43,28 +39,45 @@ def find_call(
         or if its output has no grid.
     """
     if isinstance(layer, str):
-        named = _find_path(calls, layer)
-        call = next(call for call in reversed(calls) if call.path == named)
-    elif isinstance(layer, keras.Layer):
-        call = _find_instance(model, calls, layer)
+        paths = {_find_path(calls, layer)}
+    elif isinstance(layer, keras.Operation):
+        paths = _paths_of(model, calls, layer)
     elif hasattr(layer, "__index__"):
-        call = _find_instance(model, calls, _layer_at_index(model, int(layer)))
+        paths = _paths_of(model, calls, _layer_at_index(model, int(layer)))
     else:
         raise TypeError(
             "layer must be a name or path (str), an index (int), a keras.Layer or None; a list of "
             "layers is only allowed with method='fuse'. "
             f"Received: {layer!r} of type {type(layer).__name__}"
         )
-    fits = rank is None or call.tokens or (call.shape is not None and len(call.shape) == rank)
-    if not fits:
-        raise ValueError(
-            f"layer {call.path!r} has no grid to make a map of: its output is "
-            f"{'not one tensor' if call.shape is None else call.shape}, and a map needs "
-            f"rank {rank}. Pass a layer before the pooling, or leave layer=None to let eli5k "
-            "choose; for unusual shapes pass reshape=, a function that returns "
-            "(batch, *grid, channels)."
+    meant = [call for call in reversed(calls) if call.path in paths]
+    fitting = [call for call in meant if has_grid(call) or (reshaped and call.shape)]
+    if not fitting:
+        raise ValueError(_no_grid(meant[0], calls))
+    return fitting
+
+
+def _no_grid(call: Call, calls: Sequence[Call]) -> str:
+    elements = {
+        other.path: other.shape for other in calls if other.path.startswith(call.path + "[")
+    }
+    if elements:
+        listed = ", ".join(f"{path!r} {shape}" for path, shape in elements.items())
+        return (
+            f"layer {call.path!r} has no grid to make a map of: its output is not one tensor. "
+            f"Pass the one that you need: {listed}."
         )
-    return call
+    return (
+        f"layer {call.path!r} has no grid to make a map of: its output is "
+        f"{call.shape or 'not one tensor'}, and a map needs more than one cell. Pass a layer "
+        "before the pooling, or leave layer=None to let eli5k choose; if its shape is unusual "
+        "pass reshape=, a function that returns (batch, *grid, channels)."
+    )
+
+
+def has_grid(call: Call) -> bool:
+    """Tell whether a call's output has more than one cell."""
+    return call.shape is not None and not is_single(call.shape)
 
 
 def _find_path(calls: Sequence[Call], name: str) -> str:
@@ -98,66 +111,63 @@ def _layer_at_index(model: keras.Model, index: int) -> keras.Layer:
     return model.layers[index]
 
 
-def _find_instance(model: keras.Model, calls: Sequence[Call], layer: keras.Layer) -> Call:
+def _paths_of(model: keras.Model, calls: Sequence[Call], layer: keras.Operation) -> set[str]:
     paths = {path for path, other in walk(model) if other is layer}
-    for call in reversed(calls):
-        if call.path in paths:
-            return call
-    raise ValueError(
-        f"layer {layer.name!r} is not called when the model runs. "
-        "Pass a layer of this model that takes part in its prediction."
-    )
+    if not any(call.path in paths for call in calls):
+        raise ValueError(
+            f"layer {layer.name!r} is not called when the model runs. "
+            "Pass a layer of this model that takes part in its prediction."
+        )
+    return paths
 
 
-def preparing_paths(calls: Sequence[Call]) -> set[str]:
-    """Paths of the layers that only prepare the picture.
-
-    They are called before the first layer with a kernel.
-
-    Parameters
-    ----------
-    calls : sequence of Call
-        Calls of a model, in order.
-    """
-    first_kernel = next((i for i, call in enumerate(calls) if call.has_kernel), len(calls))
-    return {call.path for call in calls[:first_kernel]}
-
-
-def candidate_calls(
-    model: keras.Model, calls: Sequence[Call], rank: int, channels_first: bool
-) -> list[Call]:
+def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
     """Order the calls by how well they can be explained.
 
-    The first one that the score depends on is explained. eli5's choice comes first: the last of
-    ``model.layers`` whose output has the rank of the input, or the tokens of its patches. Then come
-    all layers at any depth, from the last called to the first. Layers without a grid, or with a
-    single pixel, are left out. Layers that only prepare the picture (augmentation, rescaling:
-    called before the first kernel) come last.
+    The first one that the score depends on, and whose cells look at their own places, is explained.
+    eli5's choice comes first: the last of ``model.layers`` whose output has a grid. It does not if
+    a model that is called after it has a layer with a grid. Then come all layers at any depth, from
+    the last called to the first. What has a single cell is left out, and what only prepares the
+    picture (augmentation, rescaling: called before the first kernel).
 
     Parameters
     ----------
     model : keras.Model
-    calls : sequence of Call
-    rank : int
-        Rank of the model's image input.
-    channels_first : bool
+    survey : Survey
 
     Returns
     -------
     list of Call
-        Without repetition; empty if no layer has a grid.
+        Empty if no layer has a grid.
     """
+    calls = survey.calls
+    first_kernel = next((i for i, call in enumerate(calls) if call.has_kernel), len(calls))
     usable = [
-        call
-        for call in calls
-        if not call.in_attention and prod(map_grid(call, rank, channels_first)) > 1
+        (index, call)
+        for index, call in enumerate(calls)
+        if index >= first_kernel and has_grid(call) and call.place != SINGLE
     ]
-    preparing = preparing_paths(calls)
-    order = {id(layer): index for index, layer in enumerate(model.layers)}
-    top_level = {path: order[id(layer)] for path, layer in walk(model) if id(layer) in order}
-    of_eli5 = sorted(
-        (call for call in usable if call.path in top_level),
-        key=lambda call: -top_level[call.path],
-    )[:1]
-    ordered = {call.path: call for call in of_eli5 + usable[::-1]}.values()
-    return sorted(ordered, key=lambda call: call.path in preparing)
+    at_top = {id(part): n for n, part in enumerate(getattr(model, "operations", model.layers))}
+    order = {path: at_top[id(part)] for path, part in walk(model) if id(part) in at_top}
+    models = tuple(path + "/" for path, part in walk(model) if isinstance(part, keras.Model))
+    of_eli5 = max(
+        ((order[call.path], index) for index, call in usable if call.path in order),
+        default=None,
+    )
+    by_depth = [call for _, call in reversed(usable)]
+    if of_eli5 is not None:
+        is_last = not any(
+            index > of_eli5[1] and call.path.startswith(models) for index, call in usable
+        )
+        by_depth = [calls[of_eli5[1]]] * is_last + by_depth
+    # Of attention weights, for example, the axes are heads and tokens.
+    return sorted(dict.fromkeys(by_depth), key=lambda call: is_stretched(call, survey))
+
+
+def is_stretched(call: Call, survey: Survey) -> bool:
+    """Tell whether cells would be much longer than wide, if the output were a map."""
+    if call.place is not None or call.shape is None or len(call.shape) != survey.rank:
+        return False
+    grid = grid_of(call.shape, survey.channels_first)
+    sides = [size / cells for size, cells in zip(survey.picture_grid, grid)]
+    return max(sides) > STRETCHED * min(sides)

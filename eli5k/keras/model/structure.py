@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import keras
+from keras.src.models.functional import Functional
 
 from eli5k.keras.backends import Tensor
+from eli5k.keras.model.receptive import Place
 
 
 def all_layers(model: keras.Model) -> list[keras.Layer]:
@@ -26,8 +29,10 @@ def all_layers(model: keras.Model) -> list[keras.Layer]:
 ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 
 
-def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
-    """Yield path and instance of every layer inside a model.
+def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Operation]]:
+    """Yield path and instance of every layer and operation inside a model.
+
+    An operation is what ``a + b`` or ``ops.relu(x)`` leaves in a functional model.
 
     Parameters
     ----------
@@ -39,7 +44,7 @@ def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Laye
     path : str
         Names joined by ``/``, as in ``"mobilenetv2_1.00_224/Conv_1"``. If a subclassed model gives
         several siblings the same name, they get ``:1``, ``:2``, ...
-    layer : keras.Layer
+    layer : keras.Layer or keras.Operation
         The instance. Input layers are left out, since nothing calls them.
 
     Examples
@@ -49,17 +54,26 @@ def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Laye
     ['backbone', 'backbone/flat']
     """
     seen: Counter[str] = Counter()
-    for layer in model._flatten_layers(include_self=False, recursive=False):
+    parts = model._flatten_layers(include_self=False, recursive=False)
+    for layer in chain(parts, _operations_of(model)):
         if isinstance(layer, keras.layers.InputLayer):
             continue
         path = prefix + layer.name + (f":{seen[layer.name]}" if seen[layer.name] else "")
         seen[layer.name] += 1
         yield path, layer
-        yield from walk(layer, prefix=path + "/")
+        if isinstance(layer, keras.Layer):
+            yield from walk(layer, prefix=path + "/")
 
 
-def layer_at(model: keras.Model, path: str) -> keras.Layer:
-    """Return the layer at a path that :func:`walk` gave.
+def _operations_of(model: keras.Layer) -> list[keras.Operation]:
+    """List the operations of a functional model that are no layers."""
+    if not isinstance(model, Functional):
+        return []
+    return [part for part in model.operations if not isinstance(part, keras.Layer)]
+
+
+def layer_at(model: keras.Model, path: str) -> keras.Operation:
+    """Return the layer at a path that :func:`walk` gave, or at one of its elements.
 
     Raises
     ------
@@ -67,7 +81,7 @@ def layer_at(model: keras.Model, path: str) -> keras.Layer:
         If there is none, as for an input layer.
     """
     for found, layer in walk(model):
-        if found == path:
+        if path == found or path.startswith(found + "["):
             return layer
     raise ValueError(f"layer must be one that the model calls. Received: {path!r}")
 
@@ -144,17 +158,31 @@ def has_channels_first(model: keras.Model) -> bool:
 
 
 class Call(NamedTuple):
-    """One call of one layer, in the order of returning.
+    """One call of one layer or operation, in the order of returning.
 
-    ``tokens`` is the grid of the patches, if the output is ``(batch, tokens, channels)``. Inside an
-    attention layer the axes are heads and tokens, however many there are.
+    Attributes
+    ----------
+    path : str
+    shape : tuple of int or None
+        Shape of the output; None if it is not one tensor.
+    has_kernel : bool
+        Whether the layer has weights with several axes.
+    number : int or None
+        Which call of the same layer it is. None stands for all calls, one for each step: the layer
+        is inside a ``TimeDistributed``, and the shape has the axis of the steps.
+    place : Place or None
+        Where its cells lie in the picture, if arithmetic can follow them.
+    element : int or None
+        Position among the flat outputs of a layer that returns several tensors; the path ends in
+        ``[0]``, ``[1]`` or a key.
     """
 
     path: str
     shape: tuple[int, ...] | None
     has_kernel: bool
-    tokens: tuple[int, ...] | None = None
-    in_attention: bool = False
+    number: int | None = 0
+    place: Place | None = None
+    element: int | None = None
 
 
 class Head(NamedTuple):

@@ -10,19 +10,11 @@ import keras
 import numpy as np
 
 from eli5k.keras.backends import Tensor, to_tensors
-from eli5k.keras.model.hooks import activation_hook, forward_hook
+from eli5k.keras.model.hooks import activation_hook
 from eli5k.keras.model.memory import remember, structure_of
+from eli5k.keras.model.record import Record
 from eli5k.keras.model.state import dry_run
-from eli5k.keras.model.structure import (
-    ATTENTION,
-    Call,
-    Head,
-    fixed_batch_of,
-    grid_of,
-    has_channels_first,
-    walk,
-)
-from eli5k.keras.model.tokens import with_token_grids
+from eli5k.keras.model.structure import Call, Head, fixed_batch_of, grid_of, has_channels_first
 
 # Functions that compute a ReLU in Keras' backends.
 RELUS = ("relu", "relu6")
@@ -38,10 +30,11 @@ class Survey:
         In the order of returning.
     heads : tuple of Head
         The outputs, with shapes instead of tensors.
-    rank : int
-        Rank of the model's image input, and of each layer's output with such a grid.
+    input_shapes : tuple of tuple of int
+        Shapes of the flat inputs.
     image_index : int
-        Position of the image among the flat inputs: the first one of that rank.
+        Position of the explained image among them: the first of the highest rank, unless the user
+        chose another.
     channels_first : bool
         Whether tensors are ``(batch, channels, *grid)``.
     last_relu : int or None
@@ -55,12 +48,28 @@ class Survey:
 
     calls: tuple[Call, ...]
     heads: tuple[Head, ...]
-    rank: int
+    input_shapes: tuple[tuple[int, ...], ...]
     image_index: int
     channels_first: bool
     last_relu: int | None
     fixed_batch: int | None
     structure: int
+
+    @property
+    def rank(self) -> int:
+        """Rank of the explained image."""
+        return len(self.input_shapes[self.image_index])
+
+    @property
+    def image_indices(self) -> list[int]:
+        """Positions of all inputs of that rank."""
+        ranks = [len(shape) for shape in self.input_shapes]
+        return [index for index, rank in enumerate(ranks) if rank == max(ranks)]
+
+    @property
+    def picture_grid(self) -> tuple[int, ...]:
+        """Size of the explained image along each axis, without batch and channels."""
+        return grid_of(self.input_shapes[self.image_index], self.channels_first)
 
 
 def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
@@ -138,57 +147,40 @@ def survey(model: keras.Model, inputs: Any) -> Survey:
 
 
 def _run_survey(model: keras.Model, inputs: Any) -> Survey:
-    calls: list[Call] = []
     heads: list[Head] = []
     relus: list[int] = []
     fixed_batch = fixed_batch_of(model)
     rows = np.zeros(fixed_batch or 1, int)
     one = keras.tree.map_structure(lambda x: x[rows], inputs)
-    layers = list(walk(model))
-    attention = tuple(path + "/" for path, layer in layers if isinstance(layer, ATTENTION))
+    record = Record(model)
 
     def note_relu(_: Any, output: Tensor) -> Tensor:
-        relus.append(len(calls))
+        relus.append(len(record.calls))
         return output
 
     def look() -> None:
-        calls.clear()
         relus.clear()
         with ExitStack() as hooks:
             for name in RELUS:
                 hooks.enter_context(activation_hook(name, note_relu))
-            for path, layer in layers:
-                inside = path.startswith(attention)
-                hooks.enter_context(forward_hook(layer, _recorder(calls, path, layer, inside)))
-            _, seen = run_model(model, to_tensors(one))
+            tensors = to_tensors(one)
+            hooks.enter_context(record.open(keras.tree.flatten(tensors)))
+            _, seen = run_model(model, tensors)
         heads[:] = [head._replace(output=_shape(head.output), logits=None) for head in seen]
 
     dry_run(look, model)
-    shapes = [tuple(x.shape) for x in keras.tree.flatten(one)]
-    rank = max(map(len, shapes))
-    image_index = [len(shape) for shape in shapes].index(rank)
-    channels_first = has_channels_first(model)
-    image_grid = grid_of(shapes[image_index], channels_first)
+    shapes = tuple(tuple(x.shape) for x in keras.tree.flatten(one))
+    image_index = max(range(len(shapes)), key=lambda index: len(shapes[index]))
     return Survey(
-        tuple(with_token_grids(calls, rank, image_grid, channels_first)),
+        tuple(record.calls),
         tuple(heads),
-        rank,
+        shapes,
         image_index,
-        channels_first,
+        has_channels_first(model),
         relus[-1] if relus else None,
         fixed_batch,
         structure_of(model),  # Only now: the run may have built it.
     )
-
-
-def _recorder(calls: list[Call], path: str, layer: keras.Layer, in_attention: bool) -> Any:
-    def record(output: Tensor) -> Tensor:
-        has_kernel = any(len(weight.shape) > 1 for weight in layer.weights)
-        call = Call(path, _shape(output), has_kernel, in_attention=in_attention)
-        calls.append(call)
-        return output
-
-    return record
 
 
 def _shape(output: Tensor) -> tuple[int, ...] | None:

@@ -69,6 +69,17 @@ def test_a_part_of_the_pictures_is_enough():
     assert 0.5 <= found.peaks < 0.7
 
 
+def test_a_border_is_a_place_too():
+    rng = np.random.default_rng(3)
+    rim = [(0, c) for c in range(24)] + [(24, c) for c in range(24)]
+    rim += [(r, 0) for r in range(24)] + [(r, 24) for r in range(24)]
+    docs, _ = pictures([rim[i] for i in rng.permutation(len(rim))[:40]])
+    found = metrics.audit(spot_model(), docs)
+    assert found.remarkable
+    assert found.place == "along the border"
+    assert "as much of the middle covered" in str(found)
+
+
 def test_changes_are_those_of_the_models_own_class():
     docs, classes = pictures(anywhere(12))
     model = spot_model()

@@ -11,8 +11,8 @@ import pytest
 from keras import applications, layers
 
 from eli5k import explain_prediction
-from eli5k.keras.model.layers import candidate_calls, find_call
-from eli5k.keras.model.structure import Call, grid_of, has_channels_first, layer_at, walk
+from eli5k.keras.model.layers import calls_of, candidate_calls
+from eli5k.keras.model.structure import grid_of, has_channels_first, layer_at, walk
 from eli5k.keras.model.survey import survey
 from tests.zoo import (
     SHAPE,
@@ -73,8 +73,7 @@ class TestWalk:
 
 class TestFindCall:
     def find(self, model, layer, doc=DOC):
-        survey_of_model = seen(model, doc)
-        return find_call(model, survey_of_model.calls, layer, survey_of_model.rank)
+        return calls_of(model, seen(model, doc).calls, layer, False)[0]
 
     def test_name_path_index_and_instance_agree(self):
         model = backbone_and_head(net_layers())
@@ -103,7 +102,7 @@ class TestFindCall:
             (1.0, TypeError, "layer must be.*Received: 1.0 of type float"),
             (["top"], TypeError, "layer must be.*list"),
             (layers.Conv2D, TypeError, "layer must be"),
-            ("gap", ValueError, r"layer 'gap' has no grid.*\(1, 6\).*rank 4"),
+            ("gap", ValueError, r"layer 'gap' has no grid.*\(1, 6\).*more than one cell"),
             (-1, ValueError, r"layer 'head' has no grid.*\(1, 3\)"),
             (layers.Conv2D(1, 1, name="foreign"), ValueError, "layer 'foreign' is not called"),
         ],
@@ -160,8 +159,14 @@ class TestFindCall:
             def call(self, x):
                 return super().call(self.pair(x)[0])
 
-        with pytest.raises(ValueError, match=r"layer 'pair' has no grid.*not one tensor"):
-            explain_prediction(Model(net_layers()), DOC, layer="pair")
+        model = Model(net_layers())
+        with pytest.raises(ValueError, match=r"(?s)layer 'pair' has no grid.*'pair\[0\]' \(1, 12"):
+            explain_prediction(model, DOC, layer="pair")
+        # The one that the model uses; its map is that of the input.
+        explained = explain_prediction(model, DOC, targets=[0], layer="pair[0]", logits=True)
+        with pytest.raises(ValueError, match=r"does not depend on layer 'pair\[1\]'"):
+            explain_prediction(model, DOC, targets=[0], layer="pair[1]")
+        assert explained.targets[0].heatmap.shape == SHAPE[:2]
 
 
 class TestChoice:
@@ -226,22 +231,20 @@ class TestChoice:
             explain_prediction(model, DOC, targets=[0], image=keras.utils.array_to_img(DOC[0]))
 
     def test_order(self):
-        """eli5's choice, then from the last call to the first, and preparation last."""
-        calls = [
-            Call("rescaling", (1, 8, 8, 3), False),
-            Call("backbone/conv1", (1, 8, 8, 4), True),
-            Call("backbone/conv2", (1, 4, 4, 4), True),
-            Call("backbone", (1, 4, 4, 4), True),
-            Call("one pixel", (1, 1, 1, 4), False),
-            Call("dense", (1, 2), True),
-        ]
-        backbone = [layers.Conv2D(4, 1, name=name) for name in ("conv1", "conv2")]
+        """eli5's choice, then from the last call to the first, and no preparation."""
+        backbone = [layers.Conv2D(4, 1, name="conv1"), layers.Conv2D(4, 1, 2, name="conv2")]
         net = [layers.Rescaling(1.0, name="rescaling"), keras.Sequential(backbone, name="backbone")]
-        net += [layers.MaxPooling2D(name="one pixel"), layers.Dense(2, name="dense")]
-        model = keras.Sequential(net)
-        order = [call.path for call in candidate_calls(model, calls, 4, False)]
-        assert order == ["backbone", "backbone/conv2", "backbone/conv1", "rescaling"]
-        assert candidate_calls(model, calls[-2:], 4, False) == []
+        net += [layers.GlobalMaxPooling2D(keepdims=True, name="one pixel"), layers.Flatten()]
+        model = keras.Sequential([keras.Input(SHAPE), *net, layers.Dense(2, name="dense")])
+        order = [call.path for call in candidate_calls(model, seen(model))]
+        assert order == ["backbone", "backbone/conv2", "backbone/conv1"]
+
+    def test_lone_convolution_does_not_win_over_a_pooled_backbone(self):
+        """eli5 takes the convolution: the backbone's own output has no grid."""
+        backbone = keras.Sequential([*net_layers()[:5], layers.GlobalAveragePooling2D()])
+        first = layers.Conv2D(3, 1, name="to_rgb")
+        model = keras.Sequential([keras.Input(SHAPE), first, backbone, layers.Dense(2)])
+        assert explain_prediction(model, DOC, targets=[0]).layer.endswith("/top")
 
 
 class TestChannels:

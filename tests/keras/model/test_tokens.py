@@ -10,9 +10,9 @@ from keras import layers
 from eli5k import explain_prediction, explain_predictions
 from eli5k.keras import attribute
 from eli5k.keras.methods import METHODS, RISE, IntegratedGradients, Occlusion, Smooth
+from eli5k.keras.model.geometry import view_of
 from eli5k.keras.model.survey import survey
-from eli5k.keras.model.tokens import square_patches, token_grid
-from tests.zoo import noise, run_layers
+from tests.zoo import noise
 
 SHAPE = (16, 24, 3)
 GRID = (4, 6)
@@ -72,31 +72,14 @@ def transformer(extra=1, pooling=None, embed=None):
     return keras.Model(inputs, layers.Dense(3, activation="softmax", name="head")(x))
 
 
+def view(model, path):
+    """How the last call of a layer is read."""
+    seen = survey(model, DOCS)
+    call = next(call for call in reversed(seen.calls) if call.path == path)
+    return view_of(model, seen, DOCS, call)
+
+
 class TestGrids:
-    @pytest.mark.parametrize(
-        ("tokens", "image", "grid"),
-        [
-            (196, (224, 224), (14, 14)),
-            (197, (224, 224), (14, 14)),
-            (198, (224, 224), (14, 14)),
-            (261, (224, 224), (16, 16)),
-            (50, (224, 224), (7, 7)),
-            (24, (16, 24), (4, 6)),
-            (29, (16, 24), (4, 6)),
-            (5, (32, 32), (2, 2)),
-            (2, (32, 32), None),
-            (220, (224, 224), None),
-            (12, (8, 8, 8), None),
-        ],
-    )
-    def test_patches_of_a_picture(self, tokens, image, grid):
-        assert token_grid(tokens, square_patches(image)) == grid
-
-    def test_grid_of_an_earlier_layer_is_likelier(self):
-        assert token_grid(16, [(2, 8), (4, 4)]) == (2, 8)
-        assert token_grid(17, [(2, 8), (4, 4)]) == (2, 8)
-        assert token_grid(17, [(2, 7), (4, 4)]) == (4, 4)
-
     def test_transformer_without_a_convolution_is_an_image_model(self):
         explanation = explain_prediction(transformer(embed="by hand"), DOCS[:1], targets=[1])
         assert explanation.error == ""
@@ -104,22 +87,21 @@ class TestGrids:
 
     @pytest.mark.parametrize("extra", [0, 1, 5])
     @pytest.mark.parametrize("embed", ["convolution", "by hand"])
-    def test_calls_of_a_transformer(self, extra, embed):
-        seen = survey(transformer(extra, embed=embed), DOCS)
-        tokens = {call.path: call.tokens for call in seen.calls}
-        assert tokens["norm1"] == tokens["add2"] == GRID
-        assert tokens["pooled"] is None
-        inside = [call.path for call in seen.calls if call.in_attention]
-        assert inside
-        assert all(path.startswith("attention/") for path in inside)
+    def test_views_of_a_transformer(self, extra, embed):
+        model = transformer(extra, embed=embed)
+        assert view(model, "norm1").tokens == view(model, "add2").tokens == GRID
+        # Heads and tokens are no rows and columns.
+        of_attention = [c.path for c in survey(model, DOCS).calls if "attention/" in c.path]
+        grids = [view(model, path) for path in of_attention if path != "attention/output"]
+        assert len(grids) > 3
+        assert all(each.problem for each in grids if each.tokens is None)
 
     def test_patches_that_are_no_squares(self):
         inputs = keras.Input(SHAPE)
         x = layers.Conv2D(8, (4, 2), strides=(4, 2), name="embed")(inputs)
         x = layers.Reshape((-1, 8), name="patches")(x)
         model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
-        seen = survey(model, DOCS)
-        assert {call.path: call.tokens for call in seen.calls}["patches"] == (4, 12)
+        assert view(model, "patches").tokens == (4, 12)
         _, maps = attribute(model, DOCS, 1, layer="patches")
         _, expected = attribute(model, DOCS, 1, layer="embed")
         np.testing.assert_allclose(maps, expected, atol=1e-6)
@@ -234,25 +216,3 @@ class TestReshape:
     def test_needs_a_layer(self):
         with pytest.raises(ValueError, match=r"reshape.*layer="):
             attribute(transformer(), DOCS, 0, reshape=lambda tokens: tokens)
-
-    def test_is_named_where_tokens_fit_no_grid(self):
-        inputs = keras.Input(SHAPE)
-        x = layers.Reshape((-1, 16), name="odd")(layers.Conv2D(8, 4, strides=4)(inputs))
-        x = layers.Dense(2)(layers.Flatten()(x))
-        model = keras.Model(inputs, x)
-        with pytest.raises(ValueError, match=r"layer 'odd' has no grid.*reshape="):
-            attribute(model, DOCS, 0, layer="odd")
-
-
-def test_networks_of_convolutions_have_no_tokens():
-    """Also where something has three axes: a film's frames, columns of text."""
-    film = keras.Sequential(
-        [
-            keras.Input((5, 8, 8, 1)),
-            layers.TimeDistributed(layers.Conv2D(4, 3, name="conv")),
-            layers.TimeDistributed(layers.GlobalAveragePooling2D(), name="frames"),
-            layers.GlobalAveragePooling1D(),
-        ]
-    )
-    assert not any(call.tokens for call in survey(film, noise(1, 5, 8, 8, 1)).calls)
-    assert run_layers(film.layers, noise(1, 5, 8, 8, 1)).shape == (1, 4)

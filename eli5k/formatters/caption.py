@@ -1,0 +1,89 @@
+"""Word the captions of pictures: what is seen, and how much of it there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from eli5k.base import Explanation, TargetExplanation
+from eli5k.formatters.text import label, numbers
+
+# Lines of a caption; the words of a line stand together if they fit.
+Caption = list[list[str]]
+
+
+def short_caption(expl: Explanation, target: TargetExplanation) -> Caption:
+    """Name a target, its numbers and its input.
+
+    Parameters
+    ----------
+    expl : Explanation
+    target : TargetExplanation
+
+    Returns
+    -------
+    list of list of str
+
+    Examples
+    --------
+    >>> short_caption(Explanation("net", input="left"), TargetExplanation("cat", score=2.5))
+    [['y=cat'], ['score 2.5'], ['input left']]
+    """
+    lines = [[label(target)], numbers(target)[::-1]]
+    if expl.input:
+        lines.append([f"input {expl.input}"])
+    return [line for line in lines if line]
+
+
+def what_was_done(expl: Explanation) -> list[str]:
+    """Name the method, the layer and the output.
+
+    Parameters
+    ----------
+    expl : Explanation
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> what_was_done(Explanation("net", method="Grad-CAM", layer="conv"))
+    ['Grad-CAM', 'layer conv']
+    """
+    words = [expl.method] if expl.method else []
+    if expl.layer:
+        words.append(f"layer {expl.layer}")
+    if expl.output:
+        words.append(f"output {expl.output}")
+    return words
+
+
+def long_caption(
+    expl: Explanation, target: TargetExplanation, note: str = "", shared: Sequence[str] = ()
+) -> Caption:
+    """Say all that there is to say about one panel.
+
+    Parameters
+    ----------
+    expl : Explanation
+    target : TargetExplanation
+    note : str
+        How the map was scaled, or why nothing is seen.
+    shared : sequence of str
+        What is told once, below the sheet.
+
+    Returns
+    -------
+    list of list of str
+
+    Examples
+    --------
+    >>> expl = Explanation("net", method="RISE", layer="conv")
+    >>> long_caption(expl, TargetExplanation("cat"), "no evidence", shared=["RISE"])
+    [['y=cat'], ['layer conv'], ['no evidence']]
+    """
+    own = [word for word in what_was_done(expl) if word not in shared]
+    source = [Path(expl.source).name] if expl.source else []
+    source = [word for word in source if word not in shared]
+    return [line for line in (source, *short_caption(expl, target), own, [note]) if any(line)]

@@ -1,0 +1,184 @@
+"""Make the panels of a picture from explanations: one for each target of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from eli5k.base import Explanation, TargetExplanation
+from eli5k.formatters.caption import long_caption, short_caption, what_was_done
+from eli5k.formatters.heatmap import colourise, drawable_heatmap
+from eli5k.formatters.scaling import Scaled, is_fine, scale, scale_alike
+from eli5k.formatters.sheet import Bar, Panel
+from eli5k.formatters.styles import AGAINST, FOR, Heat, find_style
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How a picture looks: the keywords of :func:`eli5k.format_as_image`.
+
+    Attributes
+    ----------
+    resampling_filter, colormap, alpha_limit, style, caption, colorbar, same_scale
+        As there.
+
+    Examples
+    --------
+    >>> Look(style="dim").caption
+    False
+    """
+
+    resampling_filter: int | None = Image.Resampling.LANCZOS
+    colormap: str | Callable[[np.ndarray], np.ndarray] = "viridis"
+    alpha_limit: float | None = 0.65
+    style: str | None = None
+    caption: bool = False
+    colorbar: bool = False
+    same_scale: bool = False
+
+    def style_of(self, expl: Explanation, target: TargetExplanation) -> str:
+        """Name the style: a captioned map of pixels is drawn over a dark photograph."""
+        if self.style is not None:
+            return self.style
+        return "dim" if self.caption and is_fine(expl, target) else "overlay"
+
+
+def panels_of(explanations: Sequence[Explanation], look: Look) -> tuple[list[Panel], list[str]]:
+    """Make the panels of a picture.
+
+    Parameters
+    ----------
+    explanations : sequence of Explanation
+        Each with a picture.
+    look : Look
+
+    Returns
+    -------
+    panels : list of Panel
+    footer : list of str
+        What holds for all panels, if there are several.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a map can't be drawn in this way.
+
+    Examples
+    --------
+    >>> cat = TargetExplanation("cat", heatmap=np.ones((7, 7)))
+    >>> expl = Explanation("net", targets=[cat], image=Image.new("L", (64, 64)))
+    >>> panels, footer = panels_of([expl], Look())
+    >>> panels[0].caption, footer
+    ([['y=cat']], [])
+    """
+    parts = [part for expl in explanations for part in (expl, *expl.others)]
+    pairs = [(part, target) for part in parts for target in part.targets or ()]
+    scaled = _scaled(pairs, look)
+    shared = _shared([part for part, _ in pairs]) if look.caption else []
+    panels: list[Panel] = []
+    shown: list[int] = []
+    for (part, target), map_ in zip(pairs, scaled):
+        if look.style == "side" and id(part) not in shown:
+            shown.append(id(part))
+            panels.append(_original(part, look))
+        panels.append(_panel(part, target, map_, look, shared))
+    if look.caption and len(pairs) > 1:
+        note = "all maps on one scale" if look.same_scale else "each map scaled by its own maximum"
+        return panels, [*shared, note]
+    return panels, shared
+
+
+def picture_of(expl: Explanation) -> Image.Image:
+    """Return the picture of an explanation.
+
+    Parameters
+    ----------
+    expl : Explanation
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Raises
+    ------
+    TypeError
+        If it has none.
+
+    Examples
+    --------
+    >>> picture_of(Explanation("net", image=Image.new("L", (64, 48)))).size
+    (64, 48)
+    """
+    if not isinstance(expl.image, Image.Image):
+        raise TypeError(f"The explanation's image must be a Pillow image. Received: {expl.image!r}")
+    return expl.image
+
+
+def _scaled(pairs: Sequence[tuple[Explanation, TargetExplanation]], look: Look) -> list[Scaled]:
+    if look.same_scale:
+        for _, target in pairs:
+            drawable_heatmap(target)
+        return scale_alike([target for _, target in pairs])
+    if look.caption or look.style not in (None, "overlay"):
+        return [scale(expl, target) for expl, target in pairs]
+    # eli5's own scaling: the uncaptioned overlay has eli5's pixels.
+    return [Scaled(drawable_heatmap(target)) for _, target in pairs]
+
+
+def _shared(parts: Sequence[Explanation]) -> list[str]:
+    """Return what is the same for several panels, and told once below them."""
+    if len(parts) < 2:
+        return []
+    words = [
+        ([Path(part.source).name] if part.source else []) + what_was_done(part) for part in parts
+    ]
+    return [word for word in words[0] if all(word in each for each in words)]
+
+
+def _panel(
+    expl: Explanation, target: TargetExplanation, scaled: Scaled, look: Look, shared: Sequence[str]
+) -> Panel:
+    style = find_style(look.style_of(expl, target))
+    heat = Heat(
+        scaled.heatmap,
+        target.attribution,
+        expl.frame,
+        look.colormap,
+        look.alpha_limit,
+        look.resampling_filter,
+    )
+    caption = short_caption(expl, target)
+    if look.caption:
+        note = scaled.note if not look.same_scale or "no evidence" in scaled.note else ""
+        caption = long_caption(expl, target, note, shared)
+    bar = _bar(expl, target, scaled, look) if look.colorbar else None
+    return Panel(picture_of(expl), lambda picture: style(picture, heat), caption, bar)
+
+
+def _original(expl: Explanation, look: Look) -> Panel:
+    caption = [["original"]] if look.caption else []
+    if look.caption and expl.input:
+        caption.append([f"input {expl.input}"])
+    return Panel(picture_of(expl), lambda picture: picture.convert("RGBA"), caption)
+
+
+def _bar(expl: Explanation, target: TargetExplanation, scaled: Scaled, look: Look) -> Bar:
+    """Return the colours from low to high, with the raw values that they stand for."""
+    style = look.style_of(expl, target)
+    raw = target.attribution
+    values = None if raw is None else np.nan_to_num(raw, posinf=0.0, neginf=0.0)
+    if style == "signed" and values is not None:
+        highest = float(np.abs(values).max())
+        ramp = np.linspace(-1, 1, 256)[np.newaxis]
+        colours = np.empty((1, 256, 4))
+        colours[..., :3] = np.where(ramp[..., np.newaxis] > 0, FOR, AGAINST) / np.array(255)
+        colours[..., 3] = np.abs(ramp) * (1 if look.alpha_limit is None else look.alpha_limit)
+        return Bar(colours, f"{-highest:.3g}", f"{highest:.3g}")
+    limit = None if style == "dim" else look.alpha_limit
+    colours = colourise(np.linspace(0, 1, 256)[np.newaxis], look.colormap, limit)
+    highest = 1.0 if values is None else max(0.0, float(values.max()))
+    return Bar(colours, f"{scaled.low * highest:.3g}", f"{scaled.high * highest:.3g}")

@@ -1,0 +1,141 @@
+"""Save explanations as a picture or a page, by the name of the file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from PIL import Image
+
+from eli5k.base import Explanation
+from eli5k.formatters.image import draw_picture
+from eli5k.formatters.page import format_as_page
+from eli5k.formatters.panels import Look
+
+# What Pillow is told about a format. JPEG and PDF have no transparency.
+PICTURES: dict[str, dict[str, Any]] = {
+    ".png": {"format": "PNG", "optimize": True},
+    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".webp": {"format": "WEBP", "lossless": True},
+    ".pdf": {"format": "PDF", "resolution": 150.0},
+}
+OPAQUE = ("JPEG", "PDF")
+PAGES = (".html", ".htm")
+
+#: The colormap of captioned pictures.
+COLORMAP = "inferno"
+
+
+def save(
+    explanations: Explanation | Sequence[Explanation],
+    path: str | os.PathLike[str],
+    *,
+    caption: bool = True,
+    **look: Any,
+) -> Path:
+    """Save explanations in the format that the name of the file tells.
+
+    Parameters
+    ----------
+    explanations : Explanation or sequence of Explanation
+        Several become one sheet, or one page.
+    path : path
+        Its name ends with .png, .jpg, .jpeg, .webp, .pdf or .html. An existing file is replaced
+        once the new one is complete.
+    caption : bool
+        Tell name, score, probability, method and layer below the picture; otherwise the picture is
+        what :func:`~eli5k.format_as_image` returns.
+    **look
+        Other keywords of :func:`~eli5k.format_as_image`, or of :func:`~eli5k.format_as_page` for a
+        page.
+
+    Returns
+    -------
+    pathlib.Path
+        The written file.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`~eli5k.format_as_image`; also if the name has another ending, or if there is no
+        explanation.
+    OSError
+        If the file can't be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from eli5k.base import TargetExplanation
+    >>> target = TargetExplanation("cat", heatmap=np.eye(7))
+    >>> expl = Explanation("net", targets=[target], image=Image.new("RGB", (64, 48)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(expl, folder + "/why.jpg", style="boxes").name
+    'why.jpg'
+    """
+    found = [explanations] if isinstance(explanations, Explanation) else list(explanations)
+    if not found:
+        raise ValueError("explanations must have at least one explanation. Received: none")
+    path = Path(path)
+    options = PICTURES.get(path.suffix.lower())
+    if path.suffix.lower() in PAGES:
+        with written_beside(path) as file:
+            file.write(format_as_page(found, **look).encode("utf-8"))
+        return path
+    if options is None:
+        endings = ", ".join([*PICTURES, *PAGES])
+        raise ValueError(f"path must end with {endings}. Received: {os.fspath(path)!r}")
+    for expl in found:
+        if expl.error and expl.image is None:
+            raise ValueError(f"An explanation has no picture to save: {expl.error}")
+    if caption:
+        look = {"colormap": COLORMAP, **look}
+    picture = draw_picture(found, Look(caption=caption, **look))
+    if options["format"] in OPAQUE:
+        paper = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(paper, picture).convert("RGB")
+    with written_beside(path) as file:
+        picture.save(file, **options)
+    return path
+
+
+@contextlib.contextmanager
+def written_beside(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file beside another, and replace that one when all is written.
+
+    Nobody ever sees half a file: not even after an error or on a full disk.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Yields
+    ------
+    binary file
+
+    Raises
+    ------
+    OSError
+        If the file can't be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with written_beside(Path(folder) / "page.html") as file:
+    ...         _ = file.write(b"<p>")
+    ...     [each.name for each in Path(folder).iterdir()]
+    ['page.html']
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with beside.open("xb") as file:
+            yield file
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

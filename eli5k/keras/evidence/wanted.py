@@ -1,0 +1,257 @@
+"""Find out which values a model was trained on, from what the model itself shows.
+
+The first normalisation stores mean and variance of what it saw in training. Artificial photographs
+in each usual scale show which of them fits. No document decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from eli5k.keras.evidence.run import Run
+from eli5k.keras.evidence.scales import (
+    BRIGHTNESS,
+    CONTRAST,
+    MEAN,
+    SCALES,
+    Scale,
+    artificial_pictures,
+    convert,
+)
+from eli5k.keras.evidence.scores import Target
+from eli5k.keras.evidence.targets import class_count
+from eli5k.keras.model.applications import find_backbone
+from eli5k.keras.model.memory import remember
+from eli5k.keras.model.stem import (
+    Statistics,
+    channels_of,
+    first_kernel,
+    norms_of,
+    run_until,
+    statistics_of,
+)
+from eli5k.keras.model.structure import layer_at
+
+# A layer's memory fits artificial photographs in the right scale to 0.3, and in a wrong one to 0.5
+# at best: the median Kullback-Leibler divergence over its channels.
+FITS = 0.4
+# By how much the logits of a trained classifier differ between a photograph and a black picture.
+# Trained on pixels up to 255, small nets had 20 to 50, and up to 1, 5 to 50.
+LOGITS = {"0..1": (0.5, 128.0), "0..255": (4.0, 128.0)}
+# What a first kernel gets, by the scale of what the model gets: below and above that, the model
+# scales its input itself.
+INSIDE = (1 / 50, 50.0)
+NOTHING = 1e-6
+# Data of a larger deviation are pixels up to 255.
+LARGE = 5.0
+# Up to so many channels, each has a mean of its own.
+COLOURS = 4
+# A larger model is not run once more to find out.
+SMALL_MODEL = 5_000_000
+
+
+class Wanted(NamedTuple):
+    """What a model was trained on, as far as the model shows.
+
+    Attributes
+    ----------
+    misfits : dict of str to float
+        For each usual scale, how badly photographs in it fit.
+    seen : (float, float) or None
+        Mean and deviation of the values that it was trained on, if it stores statistics.
+    """
+
+    misfits: dict[str, float]
+    seen: tuple[float, float] | None = None
+
+    @property
+    def best(self) -> str:
+        """The scale that fits best."""
+        return min(self.misfits, key=lambda name: self.misfits[name])
+
+    @property
+    def is_photographic(self) -> bool:
+        """Whether the training data were about as bright and as varied as photographs."""
+        if self.seen is None:
+            return False
+        scale, (mean, deviation) = SCALES[self.best], self.seen
+        unit = (mean - np.mean(scale.offset)) / np.mean(scale.factor)
+        contrast = deviation / np.mean(scale.factor)
+        is_usual = abs(unit - BRIGHTNESS) < 0.5 * CONTRAST and 0.5 < contrast / CONTRAST < 2
+        return bool(is_usual and self.misfits[self.best] <= FITS)
+
+
+def wanted_by(run: Run, values: tuple[str, ...]) -> Wanted | None:
+    """Find out what a model was trained on, or None if nothing shows it.
+
+    Parameters
+    ----------
+    run : Run
+    values : tuple of str
+        Scales that the document may have: a model without stored statistics is only asked about
+        these.
+    """
+    structure = run.survey.structure
+    norms = run.remembered("norms", lambda: norms_of(run.model, run.survey))
+    stores = ((norm, statistics_of(layer_at(run.model, norm))) for norm in norms)
+    norm, stored = next((pair for pair in stores if pair[1] is not None), ("", None))
+    if stored is not None:
+        key = ("scale", run.image.shape[1:], *(hash(each.tobytes()) for each in stored))
+        return remember(run.model, key, structure, lambda: _from_memory(run, norm, stored))
+    path = first_kernel(run.survey)
+    if norms or path is None:
+        return None  # Nothing was trained yet.
+    kernels = map(keras.ops.convert_to_numpy, layer_at(run.model, path).weights)
+    about = (run.image.shape[1:], run.target.output, values)
+    key = ("scale", about, tuple(hash(kernel.tobytes()) for kernel in kernels))
+    return remember(run.model, key, structure, lambda: _from_kernels(run, values))
+
+
+def scales_itself(run: Run) -> bool:
+    """Tell whether a model makes pixels from 0 to 255 small before its first kernel."""
+    gain = _gain(run)
+    return gain is not None and gain < INSIDE[0]
+
+
+def _from_memory(run: Run, norm: str, stored: Statistics) -> Wanted | None:
+    """Show photographs in each scale to the model, up to its first normalisation."""
+    pictures = artificial_pictures(run.image.shape[1:])
+    layer = layer_at(run.model, norm)
+    misfits = {}
+    for name, scale in SCALES.items():
+        if not _has_channels(scale, pictures.shape[-1]):
+            continue
+        array = _stem_of(run, norm, convert(pictures, "0..1", name))
+        if array is None:
+            return None
+        made = channels_of(layer, array)
+        ratio = np.maximum(made.variance / stored.variance, 1e-12)
+        shift = (made.mean - stored.mean) ** 2 / stored.variance
+        misfits[name] = float(np.median(ratio + shift - 1 - np.log(ratio)) / 2)
+    seen = _seen(run, norm, stored, 1.0)
+    if seen is not None and seen[1] > LARGE:
+        seen = _seen(run, norm, stored, 255.0)
+    return None if seen is None else Wanted(misfits, seen)
+
+
+def _has_channels(scale: Scale, channels: int) -> bool:
+    return np.ndim(scale.offset) == 0 or channels == len(MEAN)
+
+
+def _seen(run: Run, norm: str, stored: Statistics, scale: float) -> tuple[float, float] | None:
+    """Estimate mean and deviation of the training data from what a normalisation stores.
+
+    ``scale`` is about the largest of these data: a model need not be linear.
+    """
+    one, two = scale * artificial_pictures(run.image.shape[1:])[:, np.newaxis]
+    channels = one.shape[-1]
+    # Black; white in each channel, or in all of many; and two photographs.
+    whites = np.eye(channels) if channels <= COLOURS else np.ones((1, channels))
+    whites = scale * whites.reshape(len(whites), *(1,) * (one.ndim - 2), channels)
+    images = [np.zeros_like(one), np.broadcast_to(whites, (len(whites), *one.shape[1:])), one, two]
+    array = _stem_of(run, norm, np.concatenate(images).astype("float32"))
+    if array is None:
+        return None
+    layer = layer_at(run.model, norm)
+    dark, *bright = (channels_of(layer, each[np.newaxis]).mean for each in array[:-2])
+    gain = channels_of(layer, array[-2:-1] - array[-1:]).variance / (one - two).var()
+    slopes = (np.stack(bright, axis=1) - dark[:, np.newaxis]) / scale
+    if not (slopes.any() and (gain > 0).any()):
+        return None
+    deviations = np.sqrt(stored.variance)
+    means, *_ = np.linalg.lstsq(
+        slopes / deviations[:, np.newaxis], (stored.mean - dark) / deviations, rcond=None
+    )
+    deviation = np.sqrt(np.median(stored.variance[gain > 0] / gain[gain > 0]))
+    return float(means.mean()), float(deviation)
+
+
+def _stem_of(run: Run, path: str, images: np.ndarray) -> np.ndarray | None:
+    """Return what a layer gets from images; the other inputs are zeros."""
+    part = run.part(slice(0, 1))
+    black = replace(part, inputs=keras.tree.map_structure(np.zeros_like, part.inputs))
+    size = run.survey.fixed_batch or len(images)
+    found = []
+    for start in range(0, len(images), size):
+        rows = np.minimum(np.arange(start, start + size), len(images) - 1)
+        asked = black.perturbed(images[rows], np.zeros(size, int))
+        array = run_until(run.model, path, asked.inputs)
+        if array is None or len(array) != size:
+            return None
+        found.append(array)
+    return np.concatenate(found)[: len(images)]
+
+
+def _from_kernels(run: Run, values: tuple[str, ...]) -> Wanted | None:
+    """Judge a model that stores no statistics by what it does itself, and by its logits."""
+    gain = _gain(run)
+    if gain is None:
+        return None
+    if not INSIDE[0] <= gain <= INSIDE[1]:
+        return _only("0..255" if gain < INSIDE[0] else "0..1")
+    backbone = find_backbone(run.model)
+    if backbone is None:
+        is_small = run.model.count_params() < SMALL_MODEL
+        return _from_logits(run, ("0..1", "0..255")) if is_small else None
+    if values == ("0..255",):
+        return _only(backbone.values)
+    # Whoever trained a head on small numbers made the best of it, whatever the backbone wants.
+    return _from_logits(run, ("0..1",)) or _only(backbone.values)
+
+
+def _only(*names: str) -> Wanted:
+    return Wanted({name: 0.0 if name in names else np.inf for name in SCALES})
+
+
+def _gain(run: Run) -> float | None:
+    """Return by how much a model scales pixels before its first kernel.
+
+    None if it brings any picture to the same scale, or that can't be seen.
+    """
+    path = first_kernel(run.survey)
+    unit = artificial_pictures(run.image.shape[1:])
+    if path is None:
+        return None
+    small, large = (_stem_of(run, path, convert(unit, "0..1", name)) for name in ("0..1", "0..255"))
+    if small is None or large is None:
+        return None
+    # Between two pictures, whatever number is added to both.
+    spread, wide = (float((each[0] - each[1]).std()) for each in (small, large))
+    if wide < 100 * spread:
+        return None
+    # Such as a mean of ImageNet in 0..255 that is subtracted.
+    is_far_off = abs(small.mean()) > 20 * spread
+    return NOTHING if is_far_off else wide / float(255 * (unit[0] - unit[1]).std())
+
+
+def _from_logits(run: Run, scales: tuple[str, ...]) -> Wanted | None:
+    """Find the one scale in which a photograph moves the logits as a trained model's would."""
+    head = run.survey.heads[run.target.output]
+    count = class_count(head)
+    # New layers have biases of zero.
+    biases = [weight for weight in run.model.weights if len(weight.shape) == 1]
+    is_trained = all(keras.ops.convert_to_numpy(bias).any() for bias in biases)
+    if head.activation is None or count is None or run.survey.fixed_batch or not is_trained:
+        return None
+    unit = artificial_pictures(run.image.shape[1:])
+    pictures = [convert(unit, "0..1", name) for name in scales]
+    images = np.concatenate([np.zeros_like(unit[:1]), *pictures])
+    part = run.part(slice(0, 1))
+    black = replace(part, inputs=keras.tree.map_structure(np.zeros_like, part.inputs))
+    asked = black.perturbed(images, np.zeros(len(images), int))
+    target = Target(run.target.output, logits=True, best=count)
+    scores = replace(asked, target=target, classes=None).scores()
+    logits = np.zeros((len(images), count))
+    np.put_along_axis(logits, scores.classes, scores.values, axis=1)
+    moved = logits[1:] - logits[:1]
+    moved = np.ptp(moved, axis=1) if count > 1 else np.abs(moved[:, 0])
+    means = np.mean(np.split(moved, len(scales)), axis=1)
+    limits = (LOGITS[name] for name in scales)
+    sane = [name for name, (low, high), mean in zip(scales, limits, means) if low <= mean <= high]
+    if len(sane) != 1:
+        return None
+    return _only("0..1", "-1..1", "imagenet") if sane == ["0..1"] else _only("0..255", "caffe")

@@ -1,0 +1,429 @@
+"""Where the cells of a layer look, so that a map is drawn there.
+
+What arithmetic can't follow is measured: noise goes in, and the gradient of a few cells with
+respect to the picture shows what each of them sees most. An affine map from cells to places is the
+frame of the layer's map. If none fits, the layer has no map of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from eli5k.keras.backends import Tensor, active_backend
+from eli5k.keras.model.hooks import output_hook
+from eli5k.keras.model.memory import remember
+from eli5k.keras.model.noise import noise_like
+from eli5k.keras.model.receptive import SINGLE
+from eli5k.keras.model.state import compiled, stateless
+from eli5k.keras.model.structure import Call, layer_at
+from eli5k.keras.model.survey import Survey, run_model
+from eli5k.keras.model.view import MOST_EXTRA_TOKENS, View, readings_of
+
+# Noise inputs for each cell: their scales differ, since a model may be dead for one of them.
+NOISES = 3
+# A cell may be off by this share of its own size, or lie this far off the picture's axes.
+LOOSE, SKEW = 0.5, 0.3
+# Cells of less than this share of the map count as that large; errors that close count as equal.
+FINE, NEAR = 0.06, 0.1
+# A map of less than this share of the picture, or of more than its inverse, is no map. Nor are
+# cells of less than this share of a pixel: attention heads, for example, all see the same.
+SMALLEST, PIXEL = 0.05, 0.9
+# How many tokens are looked at, and how they are spread.
+TOKENS, GOLDEN = 12, 0.618033988749895
+MAP_RANK = 3
+
+
+class Sight(NamedTuple):
+    """What a few cells of a layer see most.
+
+    Attributes
+    ----------
+    positions : numpy.ndarray
+        ``(cells,)``: numbers of the cells in the flattened grid.
+    centres : numpy.ndarray
+        ``(cells, axes)``: where they look, in shares of the picture; NaN if nowhere.
+    sizes : tuple of int
+        Size of the picture along each axis, in pixels.
+    others : tuple of int
+        Positions of the other images that they see.
+    """
+
+    positions: np.ndarray
+    centres: np.ndarray
+    sizes: tuple[int, ...]
+    others: tuple[int, ...] = ()
+
+
+def view_of(model: keras.Model, survey: Survey, inputs: Any, call: Call) -> View:
+    """Find out how a layer's output is a map of the explained image.
+
+    What arithmetic follows costs nothing. Anything else takes one forward and backward pass of a
+    small batch, and is remembered.
+
+    Parameters
+    ----------
+    model : keras.Model
+    survey : Survey
+    inputs : array, or list or dict of arrays
+        Only their shapes and dtypes matter.
+    call : Call
+        One of the survey's, with one tensor as output.
+
+    Returns
+    -------
+    View
+        With its ``problem`` set if there is none.
+    """
+    assert call.shape is not None
+    known = _followed(survey, call)
+    if known is not None:
+        return known
+    key = ("view", call.path, call.number, survey.image_index, survey.input_shapes)
+    view: View = remember(
+        model, key, survey.structure, lambda: _measured(model, survey, inputs, call)
+    )
+    return view
+
+
+def _followed(survey: Survey, call: Call) -> View | None:
+    """Return what arithmetic tells, if it does."""
+    place, shape = call.place, call.shape
+    assert shape is not None
+    if place is None:
+        return None
+    axes = tuple(range(len(survey.picture_grid)))
+    view = View(axes, channel_axis=1 if survey.channels_first else -1)
+    if place == SINGLE:
+        return replace(view, problem="each of its cells sees the whole picture")
+    if place.input != survey.image_index:
+        return replace(view, problem=f"it looks at another input, number {place.input}")
+    low, high = place.frame(view.grid(shape), survey.picture_grid)
+    return _in_frame(view, shape, low, high, [0.0] * len(axes))
+
+
+def _measured(model: keras.Model, survey: Survey, inputs: Any, call: Call) -> View:
+    shape, axes = call.shape, len(survey.picture_grid)
+    assert shape is not None
+    found = View(tuple(range(axes)), problem="its output has no grid")
+    # A converted model may hold channels first in spite of its setting.
+    for channel_axis in (1, -1) if survey.channels_first else (-1, 1):
+        readings = readings_of(shape, channel_axis, axes)
+        if len(shape) < MAP_RANK or not readings:
+            continue
+        sight = look(model, survey, inputs, call, channel_axis)
+        if sight is None:
+            return _squarest(readings, shape, survey.picture_grid)
+        view = best_of([fit(each, shape, sight) for each in readings])
+        if view.problem is None:
+            return view
+        if channel_axis == readings[0].channel_axis and found.tokens is None:
+            found = view
+    return found
+
+
+def _squarest(readings: list[View], shape: Sequence[int], picture: Sequence[int]) -> View:
+    """Guess, if nothing can be measured: a model of whole numbers has no gradient."""
+
+    def stretch(view: View) -> float:
+        sides = [size / cells for size, cells in zip(picture, view.grid(shape))]
+        return max(sides) / min(sides)
+
+    return min(readings, key=stretch)
+
+
+class Fit(NamedTuple):
+    """How well a view fits.
+
+    Attributes
+    ----------
+    view : View
+    error : float
+        How far the cells look from where its frame puts them, in cells.
+    shift : float
+        How far the ends of its frame are from those of the picture, as a share of it.
+    """
+
+    view: View
+    error: float
+    shift: float = np.inf
+
+
+def best_of(fits: list[Fit]) -> View:
+    """Choose the reading that fits best, and then the one that covers the picture best.
+
+    A grid without its first row, or with tokens of another kind as its first row, fits as well.
+    """
+    fitting = [each for each in fits if each.view.problem is None]
+    full = [each for each in fitting if None not in each.view.axes]
+    least = min(each.error for each in full or fitting or fits)
+    near = [each for each in full or fitting or fits if each.error <= least + NEAR]
+    return min(near, key=lambda each: each.shift).view
+
+
+def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
+    """Fit the frame of a view to where a few cells look.
+
+    Parameters
+    ----------
+    view : View
+        A reading of the output, not yet placed.
+    shape : sequence of int
+        Shape of the output.
+    sight : Sight
+
+    Returns
+    -------
+    Fit
+        Its view is turned and framed, or tells its problem.
+
+    Examples
+    --------
+    >>> centres = np.array([[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]])
+    >>> fit(View((0, 1)), (1, 2, 2, 8), Sight(np.arange(4), centres[:, ::-1], (9, 9))).view.axes
+    (1, 0)
+    """
+    if sight.others and not np.isfinite(sight.centres).any():
+        other = f"it looks at another input, number {sight.others[0]}"
+        return Fit(replace(view, problem=other), np.inf)
+    own = view.own_grid(shape)
+    view = replace(view, is_shared=bool(sight.others))
+    long = [axis for axis, n in enumerate(own) if n > 1]
+    where, centres = _coordinates(view, shape, sight)
+    if len(where) <= len(long):
+        return Fit(replace(view, problem="its cells do not see the picture"), np.inf)
+    shares = (where[:, long] + 0.5) / np.array(own)[long]
+    design = np.column_stack([shares, np.ones(len(shares))])
+    inverse = np.linalg.pinv(design)
+    solved = inverse @ centres  # (long axes + 1, picture axes)
+    slopes, starts = solved[:-1], solved[-1]
+    off = np.sqrt(np.mean((design @ solved - centres) ** 2, axis=0))
+    along = _matched(slopes)
+    error = _error(slopes, off, along, np.array(own)[long], sight.sizes)
+    if len(long) > sum(axis is not None for axis in along) or error > LOOSE:
+        how = f" (off by {off.max():.2f} of its size)" if np.isfinite(error) else ""
+        return Fit(replace(view, problem=f"no grid fits where its cells look{how}"), error)
+    axes = tuple(None if axis is None else long[axis] for axis in along)
+    ends = [
+        (0.0, 1.0) if axis is None else (start, start + slopes[axis, column])
+        for column, (axis, start) in enumerate(zip(along, starts))
+    ]
+    low, high = zip(*((float(a), float(b)) for a, b in ends))
+    doubt = 2 * off * np.abs(inverse[-1]).max()
+    shift = max(max(abs(min(pair)), abs(max(pair) - 1)) for pair in ends)
+    return Fit(_in_frame(replace(view, axes=axes), shape, low, high, doubt), error, float(shift))
+
+
+def _coordinates(view: View, shape: Sequence[int], sight: Sight) -> tuple[np.ndarray, np.ndarray]:
+    """Return row and column of the cells that see the picture, and where they look."""
+    own = view.own_grid(shape)
+    cells = prod(own)
+    total = shape[2 if view.channel_axis == 1 else 1] if view.tokens else cells
+    numbers = sight.positions - (total - cells)
+    usable = (numbers >= 0) & np.isfinite(sight.centres).all(axis=1)
+    return np.stack(np.unravel_index(numbers[usable], own), axis=1), sight.centres[usable]
+
+
+def _error(
+    slopes: np.ndarray,
+    off: np.ndarray,
+    along: Sequence[int | None],
+    cells: np.ndarray,
+    sizes: Sequence[int],
+) -> float:
+    """Return how far the cells look from where the fit puts them, in cells, at worst."""
+    worst = 0.0
+    for column, axis in enumerate(along):
+        if axis is None:
+            continue
+        span = abs(slopes[axis, column])
+        is_point = span * sizes[column] < PIXEL * cells[axis]
+        if is_point or not SMALLEST <= span <= 1 / SMALLEST:
+            return np.inf
+        skew = np.delete(np.abs(slopes[:, column]), axis).max(initial=0) / span
+        error = off[column] / (span * max(1 / cells[axis], FINE))
+        worst = max(worst, float(error), float(skew) * LOOSE / SKEW)
+    return worst
+
+
+def _matched(slopes: np.ndarray) -> list[int | None]:
+    """Choose for each axis of the picture the grid axis that moves most along it."""
+    left = np.abs(slopes)
+    along: list[int | None] = [None] * left.shape[1]
+    for _ in range(min(left.shape)):
+        axis, picture_axis = np.unravel_index(left.argmax(), left.shape)
+        along[picture_axis] = int(axis)
+        left[axis], left[:, picture_axis] = -1, -1
+    return along
+
+
+def _in_frame(
+    view: View,
+    shape: Sequence[int],
+    low: Sequence[float],
+    high: Sequence[float],
+    doubt: Sequence[float],
+) -> View:
+    """Draw the map over all of an axis if that is true within a cell."""
+    flipped = tuple(b < a for a, b in zip(low, high))
+    view = replace(view, flipped=flipped if any(flipped) else ())
+    sides = [(min(a, b), max(a, b)) for a, b in zip(low, high)]
+    cells = zip(sides, view.grid(shape), doubt)
+    sides = [
+        (0.0, 1.0) if max(abs(a), abs(b - 1)) <= (b - a) / n * (1 + 1e-6) + unsure else (a, b)
+        for (a, b), n, unsure in cells
+    ]
+    if any(b <= 0 or a >= 1 for a, b in sides):
+        return replace(view, problem="its cells look beyond the picture")
+    is_whole = all(side == (0, 1) for side in sides)
+    frame = (tuple(a for a, _ in sides), tuple(b for _, b in sides))
+    return view if is_whole else replace(view, frame=frame)
+
+
+def look(
+    model: keras.Model, survey: Survey, inputs: Any, call: Call, channel_axis: int
+) -> Sight | None:
+    """Measure what a few cells of a layer see most, on noise.
+
+    Parameters
+    ----------
+    model : keras.Model
+    survey : Survey
+    inputs : array, or list or dict of arrays
+        Only their shapes and dtypes matter.
+    call : Call
+    channel_axis : int
+        -1 or 1.
+
+    Returns
+    -------
+    Sight or None
+        None if the picture is made of whole numbers, which have no gradient.
+    """
+    assert call.shape is not None
+    flat = keras.tree.flatten(inputs)
+    if flat[survey.image_index].dtype.kind != "f":
+        return None
+    shape = call.shape if channel_axis == -1 else (call.shape[0], *call.shape[2:], call.shape[1])
+    positions = chosen_cells(shape[1:-1], survey.picture_grid)
+    rows = len(positions) * NOISES
+    noise = noise_like(inputs, rows)
+    chosen = np.zeros((rows, prod(shape[1:-1])), "float32")
+    chosen[np.arange(rows), np.repeat(positions, NOISES)] = 1
+    signs = np.random.default_rng(0).choice([-1, 1], shape[-1]).astype("float32")
+    differentiate = compiled(_Look(model, survey, call, channel_axis), model)
+    size = survey.fixed_batch or rows
+    parts = []
+    for start in range(0, rows, size):
+        part = np.arange(start, start + size) % rows
+        at = keras.tree.map_structure(lambda array, part=part: array[part], noise)
+        parts.append(keras.tree.map_structure(_magnitude, differentiate(at, chosen[part], signs)))
+    seen = {index: np.concatenate([part[index] for part in parts])[:rows] for index in parts[0]}
+    centres = {
+        index: _centres(_means(gradient, survey.channels_first), len(positions), prod(shape[1:-1]))
+        for index, gradient in seen.items()
+    }
+    own = centres.get(survey.image_index)
+    sizes = survey.picture_grid
+    if own is None:
+        own = np.full((len(positions), len(sizes)), np.nan)
+    others = tuple(
+        index
+        for index, where in centres.items()
+        if index != survey.image_index and np.isfinite(where).any()
+    )
+    return Sight(positions, own, sizes, others)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Gradient of the chosen cells with respect to each image."""
+
+    model: keras.Model
+    survey: Survey
+    call: Call
+    channel_axis: int
+
+    def __call__(self, inputs: Any, chosen: Tensor, signs: Tensor) -> dict[int, Tensor]:
+        ops = keras.ops
+        flat = keras.tree.flatten(inputs)
+        tapped = [i for i in self.survey.image_indices if "float" in str(flat[i].dtype)]
+
+        def forward(tap: Callable[[Tensor], Tensor]) -> tuple[Tensor, tuple[()]]:
+            outputs: list[Tensor] = []
+
+            def keep(output: Tensor) -> Tensor:
+                outputs.append(output)
+                return output
+
+            watched = [tap(x) if i in tapped else x for i, x in enumerate(flat)]
+            layer = layer_at(self.model, self.call.path)
+            with output_hook(layer, keep, self.call.number, self.call.element):
+                run_model(self.model, keras.tree.pack_sequence_as(inputs, watched))
+            of_steps = self.call.number is None
+            output = ops.stack(outputs, axis=1) if of_steps else outputs[0]
+            cells = ops.cast(ops.moveaxis(output, self.channel_axis, -1), "float32")
+            cells = ops.reshape(cells, (*ops.shape(chosen), ops.shape(signs)[0]))
+            of_each = ops.sum(cells * ops.expand_dims(chosen, -1), axis=1)
+            return ops.sum(of_each * signs, axis=1, keepdims=True), ()
+
+        _, _, gradients = active_backend().differentiate(stateless(forward))
+        return {i: g[0] for i, g in zip(tapped, gradients) if g is not None}
+
+
+def chosen_cells(grid: Sequence[int], picture: Sequence[int]) -> np.ndarray:
+    """Choose cells that lie well apart, and not at the border, where the view is cut."""
+    if len(grid) < len(picture):  # Tokens: any of them but the first, which may be of a class.
+        count = prod(grid)
+        first = min(MOST_EXTRA_TOKENS, count // 2)
+        spread = (np.arange(TOKENS) * GOLDEN) % 1
+        return np.unique(first + (spread * (count - first)).astype(int))
+    by_axis = [range(n) if n <= 3 else [n * k // 4 for k in (1, 2, 3)] for n in grid]
+    if len(grid) == 1:
+        return np.unique(np.linspace(grid[0] / 8, grid[0] * 7 / 8, 9).astype(int))
+    cells = [
+        (i, j, *(third[(i + j) % len(third)] for third in by_axis[2:]))
+        for i, j in product(*by_axis[:2])
+    ]
+    return np.unique(np.ravel_multi_index(np.array(cells).T, grid))
+
+
+def _magnitude(gradient: Tensor) -> np.ndarray:
+    return np.abs(keras.ops.convert_to_numpy(keras.ops.cast(gradient, "float32")))
+
+
+def _means(gradient: np.ndarray, channels_first: bool) -> np.ndarray:
+    """Sum over the channels; each row counts alike: ``(rows, *picture)``."""
+    summed = gradient.sum(axis=1 if channels_first else -1)
+    total = summed.sum(axis=tuple(range(1, summed.ndim)), keepdims=True)
+    usable = np.isfinite(total) & (total > 0)
+    return np.where(usable, summed, 0) / np.where(usable, total, 1)
+
+
+def _centres(seen: np.ndarray, cells: int, grid_size: int) -> np.ndarray:
+    """Find the centres of the peaks, in shares of the picture: ``(cells, axes)``.
+
+    A peak is the part above half the maximum. The centroid of all would be drawn to the middle
+    where the border cuts off what a cell sees.
+    """
+    maps = seen.reshape(cells, -1, *seen.shape[1:]).mean(axis=1, dtype="float64")
+    sizes = maps.shape[1:]
+    width = (prod(sizes) / grid_size) ** (1 / len(sizes)) / 2
+    for axis, size in enumerate(sizes, start=1):
+        distances = np.subtract.outer(np.arange(size), np.arange(size))
+        blur = np.exp(-0.5 * (distances / max(width, 0.5)) ** 2)
+        maps = np.moveaxis(np.tensordot(maps, blur, axes=(axis, 0)), -1, axis)
+    axes = tuple(range(1, maps.ndim))
+    peaks = np.maximum(maps - maps.max(axis=axes, keepdims=True) / 2, 0)
+    total = peaks.sum(axis=axes)
+    centres = []
+    for axis, size in enumerate(sizes, start=1):
+        along = peaks.sum(axis=tuple(other for other in axes if other != axis))
+        centres.append(along @ (np.arange(size) + 0.5) / size)
+    return np.where(total > 0, np.array(centres) / np.where(total > 0, total, 1), np.nan).T

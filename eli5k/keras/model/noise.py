@@ -1,0 +1,41 @@
+"""Noise that shows what depends on what in a model: no document may decide that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+# A model may expect numbers around zero, from 0 to 1 or from 0 to 255, and all of its units may be
+# dead for others.
+NOISE_SCALES = (1.0, 0.1, 128.0)
+
+
+def noise_like(inputs: Any, rows: int | None = None) -> Any:
+    """Make noise shaped like a model's inputs, the same at each call.
+
+    Parameters
+    ----------
+    inputs : numpy.ndarray, or list or dict of them
+        ``(batch, ...)``: only their shapes and dtypes matter.
+    rows : int or None
+        How many samples; None for one with each of ``NOISE_SCALES``.
+
+    Returns
+    -------
+    numpy.ndarray, or list or dict of them
+    """
+    random = np.random.default_rng(0)
+    count = rows or len(NOISE_SCALES)
+    scales = np.resize(NOISE_SCALES, count)
+
+    def draw(like: np.ndarray) -> np.ndarray:
+        shape = (count, *like.shape[1:])
+        if like.dtype.kind not in "f":
+            # Tokens of a vocabulary of unknown size, or a mask: small whole numbers.
+            return random.integers(0, 2, shape).astype(like.dtype)
+        noise = random.standard_normal(shape)
+        return (noise * scales.reshape(-1, *(1,) * (like.ndim - 1))).astype(like.dtype)
+
+    return keras.tree.map_structure(draw, inputs)

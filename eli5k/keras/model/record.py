@@ -1,0 +1,135 @@
+"""Record which layers a model calls, with which shapes, and where their cells lie."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+
+from eli5k.keras.backends import Tensor
+from eli5k.keras.model.hooks import call_hook
+from eli5k.keras.model.receptive import (
+    SINGLE,
+    Place,
+    is_single,
+    place_after,
+    place_of_input,
+)
+from eli5k.keras.model.structure import Call, has_channels_first, walk
+
+
+class Record:
+    """The calls of one run.
+
+    Attributes
+    ----------
+    calls : list of Call
+        In the order of returning.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.AveragePooling2D(2)])
+    >>> record, x = Record(model), keras.ops.ones((1, 8, 8, 1))
+    >>> with record.open([x]):
+    ...     _ = model(x)
+    >>> record.calls[0].shape, record.calls[0].place.steps
+    ((1, 4, 4, 1), (2.0, 2.0))
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+        self.calls: list[Call] = []
+        # Tensors are told apart by identity, so they are kept while the run lasts.
+        self._places: dict[int, tuple[Tensor, Place | None]] = {}
+        self._numbers: Counter[str] = Counter()
+
+    @contextmanager
+    def open(self, inputs: Sequence[Tensor]) -> Iterator[None]:
+        """Record what the model does with its flat inputs, from the beginning."""
+        self.calls.clear()
+        self._numbers.clear()
+        self.channels_first = has_channels_first(self.model)
+        for index, tensor in enumerate(inputs):
+            axes = len(tensor.shape) - 2
+            self._note(tensor, place_of_input(index, axes) if axes > 0 else SINGLE)
+        with ExitStack() as hooks:
+            hooks.enter_context(call_hook(self.model, self._entering(len(inputs))))
+            steps: list[str] = []
+            for path, layer in walk(self.model):
+                inside = path.startswith(tuple(steps))
+                if isinstance(layer, keras.layers.TimeDistributed):
+                    steps.append(path + "/")
+                hooks.enter_context(call_hook(layer, self._recorder(path, layer, inside)))
+            yield
+        self._places.clear()
+
+    def _entering(self, count: int) -> Callable[..., Any]:
+        """Note the inputs again: a model may have cast them to its own precision."""
+
+        def enter(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+            flat = keras.tree.flatten(args[0]) if args else []
+            if len(flat) == count:
+                for index, tensor in enumerate(flat):
+                    axes = len(tensor.shape) - 2
+                    self._note(tensor, place_of_input(index, axes) if axes > 0 else SINGLE)
+            return call(*args, **kwargs)
+
+        return enter
+
+    def _recorder(self, path: str, layer: keras.Operation, in_steps: bool) -> Callable[..., Any]:
+        has_kernel = any(len(weight.shape) > 1 for weight in getattr(layer, "weights", ()))
+
+        def record(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+            output = call(*args, **kwargs)
+            if not keras.ops.is_tensor(output):
+                self.calls.append(Call(path, None, has_kernel, self._number(path)))
+                self._add_elements(path, output, has_kernel)
+                return output
+            if id(output) not in self._places:  # Else it is a model, whose last layer was noted.
+                self._note(output, self._place(layer, (args, kwargs), output))
+            shape, place = tuple(output.shape), self._places[id(output)][1]
+            if in_steps:
+                self._add_step(path, shape, has_kernel)
+            else:
+                self.calls.append(Call(path, shape, has_kernel, self._number(path), place))
+            return output
+
+        return record
+
+    def _add_elements(self, path: str, output: Any, has_kernel: bool) -> None:
+        """Note each tensor of a tuple or a dict, under a name such as ``"pair[0]"``."""
+        for index, (keys, part) in enumerate(keras.tree.flatten_with_path(output)):
+            if keras.ops.is_tensor(part):
+                name = f"{path}[{'/'.join(map(str, keys))}]"
+                _, place = self._places.get(id(part), (part, None))
+                shape = tuple(part.shape)
+                self.calls.append(
+                    Call(name, shape, has_kernel, self._number(name), place, element=index)
+                )
+
+    def _place(self, layer: keras.Operation, arguments: Any, output: Tensor) -> Place | None:
+        if is_single(output.shape):
+            return SINGLE
+        tensors = [x for x in keras.tree.flatten(arguments) if keras.ops.is_tensor(x)]
+        known = [(x.shape, self._places.get(id(x), (x, None))[1]) for x in tensors]
+        return place_after(layer, known, self.channels_first)
+
+    def _note(self, tensor: Tensor, place: Place | None) -> None:
+        self._places[id(tensor)] = (tensor, place)
+
+    def _number(self, path: str) -> int:
+        self._numbers[path] += 1
+        return self._numbers[path] - 1
+
+    def _add_step(self, path: str, shape: tuple[int, ...], has_kernel: bool) -> None:
+        """Count the calls of one layer for all steps as a single call."""
+        if self._number(path):
+            at = max(i for i, call in enumerate(self.calls) if call.path == path)
+            known = self.calls[at].shape
+            assert known is not None
+            self.calls[at] = self.calls[at]._replace(shape=(known[0], known[1] + 1, *known[2:]))
+        else:
+            self.calls.append(Call(path, (shape[0], 1, *shape[1:]), has_kernel, None))

@@ -1,0 +1,147 @@
+"""Stem of a model: what the first layers make of an input, without running the rest."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from eli5k.keras.backends import Tensor, active_backend, to_tensors
+from eli5k.keras.model.hooks import input_hook
+from eli5k.keras.model.state import stateless
+from eli5k.keras.model.structure import Call, all_layers, layer_at
+from eli5k.keras.model.survey import Survey
+
+
+class Statistics(NamedTuple):
+    """What a normalisation layer remembers of its training data: ``(channels,)`` each."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def norms_of(model: keras.Model, survey: Survey) -> tuple[str, ...]:
+    """Return the paths of the called layers that store statistics of images, in order.
+
+    Examples
+    --------
+    >>> from eli5k.keras.model.survey import survey
+    >>> names = keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization(name="norm")
+    >>> model = keras.Sequential([keras.Input((4, 4, 1)), *names])
+    >>> norms_of(model, survey(model, np.ones((1, 4, 4, 1))))
+    ('norm',)
+    """
+    return tuple(
+        call.path
+        for call in survey.calls
+        if call.shape is not None
+        and len(call.shape) == survey.rank
+        and _looks_at_image(call, survey)
+        and _stores(layer_at(model, call.path))
+    )
+
+
+def _stores(layer: keras.Layer) -> bool:
+    if isinstance(layer, keras.layers.Normalization):
+        # With a mean as an argument it stores none.
+        return layer.input_mean is None
+    return isinstance(layer, keras.layers.BatchNormalization)
+
+
+def first_kernel(survey: Survey) -> str | None:
+    """Return the path of the first called layer that has a kernel, or None."""
+    calls = (call for call in survey.calls if call.has_kernel and _looks_at_image(call, survey))
+    return next((call.path for call in calls), None)
+
+
+def _looks_at_image(call: Call, survey: Survey) -> bool:
+    """Tell whether the first call of a layer looks at the explained image, among several."""
+    if len(survey.image_indices) == 1:
+        return True
+    place = call.place
+    return place is not None and place.input == survey.image_index and call.number == 0
+
+
+def statistics_of(layer: keras.Layer) -> Statistics | None:
+    """Return what a normalisation remembers, or None if nothing was stored yet.
+
+    Examples
+    --------
+    >>> norm = keras.layers.BatchNormalization()
+    >>> norm.build((None, 2))
+    >>> statistics_of(norm) is None
+    True
+    """
+    if isinstance(layer, keras.layers.BatchNormalization):
+        mean, variance = layer.moving_mean, layer.moving_variance
+    elif getattr(layer, "adapt_mean", None) is not None:
+        mean, variance = layer.adapt_mean, layer.adapt_variance
+    else:
+        return None
+    to_numpy = keras.ops.convert_to_numpy
+    mean, variance = (np.ravel(to_numpy(each)).astype("float32") for each in (mean, variance))
+    if not (mean.any() or (variance != 1).any()):
+        return None
+    return Statistics(mean, variance + getattr(layer, "epsilon", 0.0))
+
+
+class _EnoughError(BaseException):
+    """Leaves a model's call, past every ``except Exception`` of Keras."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__()
+        self.tensor = tensor
+
+
+def run_until(model: keras.Model, path: str, inputs: Any) -> np.ndarray | None:
+    """Return the first input of a layer, without running what comes after.
+
+    Parameters
+    ----------
+    model : keras.Model
+    path : str
+        A layer that the model calls.
+    inputs : numpy.ndarray, or list or dict of them
+        ``(batch, ...)``, as the model takes them.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        ``(batch, ...)``, float32; None if the model doesn't call that layer.
+
+    Examples
+    --------
+    >>> layers = [keras.layers.Rescaling(2.0), keras.layers.Dense(3, name="dense")]
+    >>> run_until(keras.Sequential(layers), "dense", np.ones((1, 2)))
+    array([[2., 2.]], dtype=float32)
+    """
+
+    def stop(tensor: Tensor) -> Tensor:
+        raise _EnoughError(tensor)
+
+    layer = layer_at(model, path)
+    with active_backend().at_inference(model, all_layers), input_hook(layer, stop):
+        try:
+            stateless(lambda tensors: model(tensors, training=False))(to_tensors(inputs))
+        except _EnoughError as reached:
+            tensor = keras.ops.cast(reached.tensor, "float32")
+            found: np.ndarray = keras.ops.convert_to_numpy(tensor)
+            return found
+    return None
+
+
+def channels_of(layer: keras.Layer, array: np.ndarray) -> Statistics:
+    """Return mean and variance of each channel that a normalisation has.
+
+    Parameters
+    ----------
+    layer : keras.Layer
+        BatchNormalization or Normalization.
+    array : numpy.ndarray
+        ``(batch, ...)``: its input.
+    """
+    kept = {int(axis) % array.ndim for axis in np.atleast_1d(layer.axis)}
+    others = tuple(axis for axis in range(array.ndim) if axis not in kept)
+    array = array.astype("float64")
+    return Statistics(np.ravel(array.mean(axis=others)), np.ravel(array.var(axis=others)))
