@@ -70,10 +70,11 @@ def test_a_part_of_the_pictures_is_enough():
 
 
 def test_a_border_is_a_place_too():
-    rng = np.random.default_rng(3)
-    rim = [(0, c) for c in range(24)] + [(24, c) for c in range(24)]
-    rim += [(r, 0) for r in range(24)] + [(r, 24) for r in range(24)]
-    docs, _ = pictures([rim[i] for i in rng.permutation(len(rim))[:40]])
+    docs = noise(40, SIDE, SIDE, 2, low=0, high=0.05)
+    rim = np.ones((SIDE, SIDE), bool)
+    rim[2:-2, 2:-2] = False
+    for number, picture in enumerate(docs):
+        picture[rim, number % 2] = 1
     found = metrics.audit(spot_model(), docs)
     assert found.remarkable
     assert found.place == "along the border"
