@@ -88,3 +88,8 @@ def __getattr__(name: str) -> Any:
     if name in OF_KERAS:
         return getattr(importlib.import_module("eli5k.keras"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # What comes late is public too.
+    return sorted({*__all__, "__version__", "__doc__", "__name__", "__file__", "__path__"})

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
+import io
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eli5k.base import ExplanationWarning
+from eli5k.base import Explanation, ExplanationWarning
 from eli5k.explain import explain_prediction
 from eli5k.formatters import fields, format_as_html, format_as_image
+from eli5k.options import Options
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def _options_of(formatter: Callable[..., Any]) -> frozenset[str]:
@@ -39,9 +45,11 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
     Returns
     -------
     PIL.Image.Image
-        The result of :func:`~eli5k.format_as_image`, if the explanation has a picture.
+        The result of :func:`~eli5k.format_as_image`, if the explanation has a picture. A notebook
+        shows it with its caption; ``caption=False`` shows the bare one.
     IPython.display.HTML
-        If it has none, for instance because the model is not supported.
+        If it has none, for instance because the model is not supported; also with
+        ``interactive=True``, which shows a viewer instead of a picture.
     Explanation
         If a library that shows it is missing.
 
@@ -71,9 +79,9 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
         _suggest_format_kwarg(error, explain_kwargs)
         raise
     try:
-        if expl.image is not None:
+        if expl.image is not None and not kwargs.get("interactive"):
             options = {key: kwargs[key] for key in kwargs if key in IMAGE_KWARGS}
-            return format_as_image(expl, **options)
+            return _shown_captioned(format_as_image(expl, **options), expl, options)
         from IPython.display import HTML
     except ImportError as missing:
         warnings.warn(
@@ -85,6 +93,49 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
         return expl
     options = {key: kwargs[key] for key in kwargs if key in HTML_KWARGS}
     return HTML(format_as_html(expl, **{"show": fields.WEIGHTS, **options}))
+
+
+def _signature() -> inspect.Signature:
+    """Return the signature with every keyword, for ``help`` and completion."""
+    own = inspect.signature(show_prediction).parameters
+    keywords = {each.name: each.default for each in dataclasses.fields(Options)}
+    keywords["image"] = None
+    for formatter in (format_as_html, format_as_image):
+        parameters = inspect.signature(formatter).parameters.values()
+        keywords |= {each.name: each.default for each in parameters if each.name in FORMAT_KWARGS}
+    return inspect.Signature(
+        [
+            own["estimator"],
+            own["doc"],
+            *(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+                for name, default in keywords.items()
+            ),
+            own["kwargs"],
+        ]
+    )
+
+
+# Handlers of other models take other keywords, so the function itself takes all.
+show_prediction.__signature__ = _signature()  # type: ignore[attr-defined]
+
+
+def _shown_captioned(
+    picture: Image.Image, expl: Explanation, options: dict[str, Any]
+) -> Image.Image:
+    """Let a picture display itself in a notebook captioned, and enlarged if it is small.
+
+    For code it stays the picture that eli5 returns.
+    """
+
+    def png() -> bytes:
+        file = io.BytesIO()
+        format_as_image(expl, **{"caption": True, **options}).save(file, "PNG")
+        return file.getvalue()
+
+    # A notebook takes the method of the object before that of its class.
+    picture._repr_png_ = png  # type: ignore[method-assign]
+    return picture
 
 
 def _suggest_format_kwarg(error: TypeError, explain_kwargs: dict[str, Any]) -> None:

@@ -1,16 +1,24 @@
 """show_prediction: what goes to the explanation, what to the format, and what comes back."""
 
+import base64
+import inspect
+import io
+import pickle
+import pydoc
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import HTML
 from PIL import Image
 
+import eli5k
 from eli5k import format_as_html, format_as_image, show_prediction
 from eli5k.base import Explanation, ExplanationWarning, TargetExplanation
 from eli5k.explain import explain_prediction
+from eli5k.formatters import fields
 from eli5k.ipython import FORMAT_KWARGS
 
 PICTURE = Image.new("RGB", (300, 200), "navy")
@@ -42,6 +50,29 @@ def test_an_explanation_with_a_picture_is_shown_as_one():
     assert model.doc == "doc"
 
 
+def shown_by_jupyter(value):
+    """The picture that a notebook shows of a value."""
+    data, _ = InteractiveShell.instance().display_formatter.format(value)
+    png = data["image/png"]
+    return Image.open(io.BytesIO(png if isinstance(png, bytes) else base64.b64decode(png)))
+
+
+def test_a_notebook_shows_the_picture_with_its_caption():
+    model = Model(image=Image.new("RGB", (28, 20)))
+    picture = show_prediction(model, "doc")
+    assert picture.size == (28, 20)
+    shown = shown_by_jupyter(picture)
+    captioned = format_as_image(model.explanation(), caption=True)
+    np.testing.assert_array_equal(np.asarray(shown), np.asarray(captioned))
+    bare = show_prediction(model, "doc", caption=False)
+    assert shown_by_jupyter(bare).size == (28, 20)
+
+
+def test_the_picture_can_be_copied_and_pickled():
+    picture = show_prediction(Model(), "doc")
+    assert pickle.loads(pickle.dumps(picture)) == picture.copy() == picture
+
+
 def test_the_keywords_of_the_format_do_not_reach_the_explanation():
     model = Model()
     shown = show_prediction(
@@ -66,6 +97,30 @@ def test_without_a_picture_it_is_shown_as_html():
     assert shown.data == format_as_html(
         model.explanation(), include_styles=False, show=("method", "targets")
     )
+
+
+def test_a_viewer_is_html_with_the_still_picture():
+    shown = show_prediction(Model(), "doc", interactive=True)
+    assert isinstance(shown, HTML)
+    assert shown.data == format_as_html(
+        Model().explanation(), show=fields.WEIGHTS, interactive=True
+    )
+    assert "<img" in shown.data
+
+
+def test_help_and_completion_show_every_keyword():
+    names = inspect.signature(show_prediction).parameters
+    assert list(names)[:2] == ["estimator", "doc"]
+    assert {"targets", "layer", "method", "preprocess", "image", "colormap", "style"} <= set(names)
+    assert names["method"].default == "grad-cam"
+    assert names["alpha_limit"].default == 0.65
+    assert "top_targets" in pydoc.render_doc(show_prediction)
+
+
+def test_dir_lists_what_is_public():
+    listed = {name for name in dir(eli5k) if not name.startswith("_")}
+    assert listed == set(eli5k.__all__)
+    assert {"explain_predictions", "keras"} <= listed
 
 
 def test_html_shows_the_targets_alone_unless_asked_for_more():
@@ -94,6 +149,11 @@ def test_the_keywords_of_the_other_format_are_ignored():
         "resampling_filter": Image.Resampling.LANCZOS,
         "colormap": "viridis",
         "alpha_limit": 0.65,
+        "style": None,
+        "caption": False,
+        "colorbar": False,
+        "same_scale": False,
+        "interactive": False,
     }
     assert set(everything) == FORMAT_KWARGS
     assert show_prediction(Model(), "doc", **everything) == show_prediction(Model(), "doc")

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from eli5k.base import Explanation, TargetExplanation
-from eli5k.formatters.text import label, numbers
+from eli5k.base import (
+    AmbiguousOutputWarning,
+    Explanation,
+    MisplacedMapWarning,
+    TargetExplanation,
+    UnscaledInputWarning,
+)
+from eli5k.formatters.text import check_of, label, numbers
 
 # Lines of a caption; the words of a line stand together if they fit.
 Caption = list[list[str]]
+
+# Warnings without which a picture would convince of something wrong.
+WARNED = {
+    MisplacedMapWarning: "warning: misplaced map",
+    UnscaledInputWarning: "warning: unscaled input",
+    AmbiguousOutputWarning: "warning: one of several outputs",
+}
 
 
 def short_caption(expl: Explanation, target: TargetExplanation) -> Caption:
@@ -86,4 +99,6 @@ def long_caption(
     own = [word for word in what_was_done(expl) if word not in shared]
     source = [Path(expl.source).name] if expl.source else []
     source = [word for word in source if word not in shared]
-    return [line for line in (source, *short_caption(expl, target), own, [note]) if any(line)]
+    warned = [[WARNED[kind]] for kind in dict.fromkeys(map(type, expl.warnings)) if kind in WARNED]
+    lines = [source, *short_caption(expl, target), own, [note], check_of(target)[:1], *warned]
+    return [line for line in lines if any(line)]

@@ -12,8 +12,9 @@ from eli5k.base import WHOLE, Explanation
 from eli5k.formatters.frame import Frame, place_of_cell
 from eli5k.formatters.heatmap import drawable_heatmap
 
-# Side of the grid on which regions are found: coarse maps are enlarged to it, fine ones reduced.
-FINEST = 96
+# Cells along a side: a map is gathered into at most so many blocks, and these are enlarged to about
+# the second number, so that a box is no coarser than what is seen.
+COARSEST, FINEST = 32, 64
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,15 @@ def hot_boxes(
 
 
 def _fine(heatmap: np.ndarray) -> np.ndarray:
-    """Bring a map to the grid on which regions are found: blocks of cells, or parts of cells."""
-    height, width = heatmap.shape
-    size = [min(FINEST, side * max(1, FINEST // side)) for side in (width, height)]
+    """Bring a map to the grid on which regions are found: blocks of cells, or parts of cells.
+
+    The mean of a block gathers the scattered pixels of a fine map.
+    """
     image = Image.fromarray(np.asarray(heatmap, np.float32))
-    reduces = width > FINEST or height > FINEST
-    kernel = Image.Resampling.BOX if reduces else Image.Resampling.BILINEAR
-    return np.asarray(image.resize((size[0], size[1]), kernel), np.float64)
+    blocks = (min(COARSEST, image.width), min(COARSEST, image.height))
+    image = image.resize(blocks, Image.Resampling.BOX)
+    size = (image.width * (FINEST // image.width), image.height * (FINEST // image.height))
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float64)
 
 
 def _box(

@@ -11,8 +11,9 @@ from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import fields
 from eli5k.formatters.heatmap import colourise, drawable_heatmap, overlay
 from eli5k.formatters.image import image_to_data_uri
+from eli5k.formatters.page import viewer_over
 from eli5k.formatters.sheet import SHORTEST, fit
-from eli5k.formatters.text import label, numbers, place_of_heat
+from eli5k.formatters.text import check_of, label, numbers, place_of_heat
 
 STYLES = """\
 <style>
@@ -37,6 +38,8 @@ def format_as_html(
     highlight_spaces: bool | None = None,
     horizontal_layout: bool = True,
     show_feature_values: bool = False,
+    *,
+    interactive: bool = False,
 ) -> str:
     """Format an explanation as a fragment of HTML.
 
@@ -53,6 +56,9 @@ def format_as_html(
         See :mod:`eli5k.formatters.fields`.
     horizontal_layout : bool
         Show the targets side by side instead of one below the other.
+    interactive : bool
+        Put the viewer of :func:`~eli5k.format_as_page` over the pictures. It needs no kernel and no
+        network. The pictures stay for notebooks that run no scripts.
     force_weights, preserve_density, highlight_spaces, show_feature_values
         Accepted for compatibility with eli5; they mean nothing for an image.
 
@@ -98,7 +104,8 @@ def format_as_html(
             ]
             parts += _targets(figures, horizontal_layout)
     parts.append("</div>\n")
-    return (format_html_styles() if include_styles else "") + "\n".join(parts)
+    html = (format_html_styles() if include_styles else "") + "\n".join(parts)
+    return viewer_over(html, explanation) if interactive else html
 
 
 def format_html_styles() -> str:
@@ -137,7 +144,9 @@ def _figure(target: TargetExplanation, explanation: Explanation) -> str:
     if explanation.output:
         where += f"; output {explanation.output}"
     picture, width = _picture(target, explanation)
-    caption = f"<figcaption>{header}<small>{escape(where)}</small></figcaption>"
+    lines = [where, *filter(None, [". ".join(check_of(target))])]
+    told = "".join(f"<small>{escape(line)}</small>" for line in lines)
+    caption = f"<figcaption>{header}{told}</figcaption>"
     return f"<figure{width}>{picture}{caption}</figure>"
 
 

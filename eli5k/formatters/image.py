@@ -126,12 +126,12 @@ def draw_picture(explanations: Sequence[Explanation], look: Look) -> Image.Image
     """
     if look.style is not None:
         find_style(look.style)
-    panels, footer = panels_of(explanations, look)
+    panels, footer, columns = panels_of(explanations, look)
     if not panels:
         return picture_of(explanations[0]).convert("RGBA")
     if len(panels) == 1 and not look.caption and not look.colorbar:
         return panels[0].draw(panels[0].image)
-    return draw_sheet(panels, footer)
+    return draw_sheet(panels, footer, columns)
 
 
 def image_to_data_uri(image: Image.Image) -> str:

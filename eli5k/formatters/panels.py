@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,7 @@ from PIL import Image
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters.caption import long_caption, short_caption, what_was_done
 from eli5k.formatters.heatmap import colourise, drawable_heatmap
-from eli5k.formatters.scaling import Scaled, is_fine, scale, scale_alike
+from eli5k.formatters.scaling import BLANK, Scaled, as_it_is, is_fine, scale, scale_alike
 from eli5k.formatters.sheet import Bar, Panel
 from eli5k.formatters.styles import AGAINST, FOR, Heat, find_style
 
@@ -47,20 +48,36 @@ class Look:
         return "dim" if self.caption and is_fine(expl, target) else "overlay"
 
 
-def panels_of(explanations: Sequence[Explanation], look: Look) -> tuple[list[Panel], list[str]]:
+class Layout(NamedTuple):
+    """What a sheet shows.
+
+    Attributes
+    ----------
+    panels : list of Panel
+    footer : list of str
+        What holds for all panels, if there are several.
+    columns : int or None
+        How many panels stand side by side; None leaves that to the sheet.
+    """
+
+    panels: list[Panel]
+    footer: list[str]
+    columns: int | None
+
+
+def panels_of(explanations: Sequence[Explanation], look: Look) -> Layout:
     """Make the panels of a picture.
 
     Parameters
     ----------
     explanations : sequence of Explanation
-        Each with a picture.
+        Each with a picture. Explanations of the same picture and targets, such as those of several
+        methods, become columns, and the targets rows.
     look : Look
 
     Returns
     -------
-    panels : list of Panel
-    footer : list of str
-        What holds for all panels, if there are several.
+    Layout
 
     Raises
     ------
@@ -71,12 +88,15 @@ def panels_of(explanations: Sequence[Explanation], look: Look) -> tuple[list[Pan
     --------
     >>> cat = TargetExplanation("cat", heatmap=np.ones((7, 7)))
     >>> expl = Explanation("net", targets=[cat], image=Image.new("L", (64, 64)))
-    >>> panels, footer = panels_of([expl], Look())
-    >>> panels[0].caption, footer
-    ([['y=cat']], [])
+    >>> panels_of([expl], Look()).panels[0].caption
+    [['y=cat']]
     """
     parts = [part for expl in explanations for part in (expl, *expl.others)]
     pairs = [(part, target) for part in parts for target in part.targets or ()]
+    columns = None
+    if look.style != "side" and _are_comparable(parts):
+        columns = len(parts)
+        pairs = [(part, target) for row in zip(*_targets(parts)) for part, target in row]
     scaled = _scaled(pairs, look)
     shared = _shared([part for part, _ in pairs]) if look.caption else []
     panels: list[Panel] = []
@@ -88,8 +108,23 @@ def panels_of(explanations: Sequence[Explanation], look: Look) -> tuple[list[Pan
         panels.append(_panel(part, target, map_, look, shared))
     if look.caption and len(pairs) > 1:
         note = "all maps on one scale" if look.same_scale else "each map scaled by its own maximum"
-        return panels, [*shared, note]
-    return panels, shared
+        return Layout(panels, [*shared, note], columns)
+    return Layout(panels, shared, columns)
+
+
+def _targets(parts: Sequence[Explanation]) -> list[list[tuple[Explanation, TargetExplanation]]]:
+    return [[(part, target) for target in part.targets or ()] for part in parts]
+
+
+def _are_comparable(parts: Sequence[Explanation]) -> bool:
+    """Tell whether several explanations are of the same picture and several targets."""
+    first = parts[0]
+    names = [target.target for target in first.targets or ()]
+    return (
+        min(len(parts), len(names)) > 1
+        and all([target.target for target in part.targets or ()] == names for part in parts)
+        and all(part.image == first.image for part in parts)
+    )
 
 
 def picture_of(expl: Explanation) -> Image.Image:
@@ -126,7 +161,7 @@ def _scaled(pairs: Sequence[tuple[Explanation, TargetExplanation]], look: Look) 
     if look.caption or look.style not in (None, "overlay"):
         return [scale(expl, target) for expl, target in pairs]
     # eli5's own scaling: the uncaptioned overlay has eli5's pixels.
-    return [Scaled(drawable_heatmap(target)) for _, target in pairs]
+    return [as_it_is(target) for _, target in pairs]
 
 
 def _shared(parts: Sequence[Explanation]) -> list[str]:
@@ -153,7 +188,7 @@ def _panel(
     )
     caption = short_caption(expl, target)
     if look.caption:
-        note = scaled.note if not look.same_scale or "no evidence" in scaled.note else ""
+        note = scaled.note if not look.same_scale or scaled.note == BLANK else ""
         caption = long_caption(expl, target, note, shared)
     bar = _bar(expl, target, scaled, look) if look.colorbar else None
     return Panel(picture_of(expl), lambda picture: style(picture, heat), caption, bar)
@@ -169,10 +204,8 @@ def _original(expl: Explanation, look: Look) -> Panel:
 def _bar(expl: Explanation, target: TargetExplanation, scaled: Scaled, look: Look) -> Bar:
     """Return the colours from low to high, with the raw values that they stand for."""
     style = look.style_of(expl, target)
-    raw = target.attribution
-    values = None if raw is None else np.nan_to_num(raw, posinf=0.0, neginf=0.0)
-    if style == "signed" and values is not None:
-        highest = float(np.abs(values).max())
+    if style == "signed" and target.attribution is not None:
+        highest = float(np.abs(np.nan_to_num(target.attribution, posinf=0.0, neginf=0.0)).max())
         ramp = np.linspace(-1, 1, 256)[np.newaxis]
         colours = np.empty((1, 256, 4))
         colours[..., :3] = np.where(ramp[..., np.newaxis] > 0, FOR, AGAINST) / np.array(255)
@@ -180,5 +213,5 @@ def _bar(expl: Explanation, target: TargetExplanation, scaled: Scaled, look: Loo
         return Bar(colours, f"{-highest:.3g}", f"{highest:.3g}")
     limit = None if style == "dim" else look.alpha_limit
     colours = colourise(np.linspace(0, 1, 256)[np.newaxis], look.colormap, limit)
-    highest = 1.0 if values is None else max(0.0, float(values.max()))
-    return Bar(colours, f"{scaled.low * highest:.3g}", f"{scaled.high * highest:.3g}")
+    low, high = (each * scaled.unit for each in (scaled.low, scaled.high))
+    return Bar(colours, f"{low:.3g}", f"{high:.3g}")

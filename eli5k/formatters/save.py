@@ -27,9 +27,6 @@ PICTURES: dict[str, dict[str, Any]] = {
 OPAQUE = ("JPEG", "PDF")
 PAGES = (".html", ".htm")
 
-#: The colormap of captioned pictures.
-COLORMAP = "inferno"
-
 
 def save(
     explanations: Explanation | Sequence[Explanation],
@@ -93,8 +90,6 @@ def save(
     for expl in found:
         if expl.error and expl.image is None:
             raise ValueError(f"An explanation has no picture to save: {expl.error}")
-    if caption:
-        look = {"colormap": COLORMAP, **look}
     picture = draw_picture(found, Look(caption=caption, **look))
     if options["format"] in OPAQUE:
         paper = Image.new("RGBA", picture.size, "white")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from eli5k.formatters.heatmap import drawable_heatmap
 # A map that never falls below this part of its maximum hardly varies.
 FLAT = 0.5
 PERCENTILE = 99
+BLANK = "no evidence: the map is blank"
 # A map with so many rows and columns shows pixels and not the cells of a layer.
 FINE = 64
 
@@ -28,7 +29,9 @@ class Scaled:
     note : str
         How it was scaled, or why nothing is seen; empty for eli5's scaling by the maximum.
     low, high : float
-        The parts of the map's maximum that are shown as 0 and as 1.
+        The values of the map that are shown as 0 and as 1.
+    unit : float
+        The raw value that 1 in the map stands for; 1 if there is no raw map.
 
     Examples
     --------
@@ -40,6 +43,7 @@ class Scaled:
     note: str = ""
     low: float = 0.0
     high: float = 1.0
+    unit: float = 1.0
 
 
 def is_fine(expl: Explanation, target: TargetExplanation) -> bool:
@@ -62,6 +66,35 @@ def is_fine(expl: Explanation, target: TargetExplanation) -> bool:
     True
     """
     return expl.layer is None or min(drawable_heatmap(target).shape) >= FINE
+
+
+def as_it_is(target: TargetExplanation) -> Scaled:
+    """Leave a map as eli5 scales it: by its maximum.
+
+    Parameters
+    ----------
+    target : TargetExplanation
+
+    Returns
+    -------
+    Scaled
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the map can't be drawn.
+
+    Examples
+    --------
+    >>> raw = np.array([[-1.0, 3.0]])
+    >>> as_it_is(TargetExplanation("cat", heatmap=np.array([[0.0, 1.0]]), attribution=raw)).unit
+    3.0
+    """
+    heatmap = drawable_heatmap(target)
+    highest = float(heatmap.max())
+    if highest == 0 or target.attribution is None:
+        return Scaled(heatmap)
+    return Scaled(heatmap, unit=float(_positive(target.attribution).max()) / highest)
 
 
 def scale(expl: Explanation, target: TargetExplanation) -> Scaled:
@@ -91,25 +124,29 @@ def scale(expl: Explanation, target: TargetExplanation) -> Scaled:
     >>> scale(Explanation("net", method="RISE", layer="conv"), rise)
     Scaled(heatmap=array([[0., 1.]]), note='shown from 0.75 to 1 of its maximum', ...)
     """
-    heatmap = np.asarray(drawable_heatmap(target), np.float64)
+    same = as_it_is(target)
+    heatmap = np.asarray(same.heatmap, np.float64)
     low, high = float(heatmap.min()), float(heatmap.max())
     if high == 0:
-        return Scaled(heatmap, "no evidence: the map is blank")
+        return replace(same, note=BLANK)
     if low == high:
-        return Scaled(heatmap, "the same everywhere: the map shows no place")
-    if expl.method == "Grad-CAM":
-        return Scaled(heatmap)
+        return replace(same, note="the same everywhere: the map shows no place")
     low = low if low >= FLAT * high else 0.0
     percentile = float(np.percentile(heatmap, PERCENTILE))
     is_sparse = is_fine(expl, target) and low < percentile < high
+    if expl.method == "Grad-CAM" or not (low or is_sparse):
+        return same
     top = percentile if is_sparse else high
-    note = ""
-    if low > 0:
+    note = f"scaled by its {PERCENTILE}th percentile"
+    if low:
         note = f"shown from {low / high:.2g} to {top / high:.2g} of its maximum"
-    elif is_sparse:
-        note = f"scaled by its {PERCENTILE}th percentile"
     shown = np.clip((heatmap - low) / (top - low), 0, 1)
-    return Scaled(shown, note, low / high, top / high)
+    return replace(same, heatmap=shown, note=note, low=low, high=top)
+
+
+def _positive(attribution: np.ndarray) -> np.ndarray:
+    raw = np.asarray(attribution, np.float64)
+    return np.maximum(np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0), 0)
 
 
 def scale_alike(targets: Sequence[TargetExplanation]) -> list[Scaled]:
@@ -143,14 +180,8 @@ def scale_alike(targets: Sequence[TargetExplanation]) -> list[Scaled]:
                 f"target {target.target!r} must have a raw map to be shown on the scale of others. "
                 "Received: attribution None"
             )
-        raw = np.asarray(target.attribution, np.float64)
-        positive.append(np.maximum(np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0), 0))
+        positive.append(_positive(target.attribution))
     highest = max(float(raw.max()) for raw in positive)
-    note = "all maps on one scale"
-    return [
-        Scaled(
-            raw / highest if highest else raw,
-            note if raw.any() else "no evidence: the map is blank",
-        )
-        for raw in positive
-    ]
+    notes = ["all maps on one scale" if raw.any() else BLANK for raw in positive]
+    unit = highest or 1.0
+    return [Scaled(raw / unit, note, unit=unit) for raw, note in zip(positive, notes)]

@@ -74,7 +74,9 @@ class Panel:
     bar: Bar | None = None
 
 
-def draw_sheet(panels: Sequence[Panel], footer: Sequence[str] = ()) -> Image.Image:
+def draw_sheet(
+    panels: Sequence[Panel], footer: Sequence[str] = (), columns: int | None = None
+) -> Image.Image:
     """Draw panels with their captions below.
 
     Parameters
@@ -82,11 +84,13 @@ def draw_sheet(panels: Sequence[Panel], footer: Sequence[str] = ()) -> Image.Ima
     panels : sequence of Panel
     footer : sequence of str
         What holds for all of them.
+    columns : int or None
+        How many panels stand side by side; None chooses what suits their shape.
 
     Returns
     -------
     PIL.Image.Image
-        In mode RGBA, about as wide as a screen is for its height.
+        In mode RGBA; by default about as wide as a screen is for its height.
 
     Examples
     --------
@@ -95,7 +99,7 @@ def draw_sheet(panels: Sequence[Panel], footer: Sequence[str] = ()) -> Image.Ima
     >>> draw_sheet(panels).size
     (618, 237)
     """
-    columns = _columns(panels)
+    columns = columns or _columns(panels)
     pictures = [fit(panel.image, longest=min(LONGEST, SHEET // columns)) for panel in panels]
     width = max(SHORTEST, *(picture.width for picture in pictures))
     highest = max(picture.height for picture in pictures)

@@ -50,7 +50,9 @@ def format_as_text(
         elif section == "description":
             lines += [part.description for part in parts if part.description]
         elif section == "targets":
-            lines += [_target_line(each, part) for part in parts for each in part.targets or ()]
+            lines += [
+                line for part in parts for each in part.targets or () for line in _lines(each, part)
+            ]
     # What holds for all inputs is told once.
     return "\n".join(dict.fromkeys(lines))
 
@@ -148,7 +150,28 @@ def place_of_heat(heatmap: np.ndarray | None, frame: Frame = WHOLE) -> str:
     return f"hottest {words}, {across:.0%} across and {down:.0%} down"
 
 
-def _target_line(target: TargetExplanation, expl: Explanation) -> str:
+def check_of(target: TargetExplanation) -> list[str]:
+    """Tell what runs of the model said about a map, if it was checked.
+
+    Parameters
+    ----------
+    target : TargetExplanation
+
+    Returns
+    -------
+    list of str
+        The verdict and the reason, or nothing.
+
+    Examples
+    --------
+    >>> check_of(TargetExplanation(7))
+    []
+    """
+    check = getattr(target, "check", None)
+    return [] if check is None else [f"check: {check.verdict}", check.sentence]
+
+
+def _lines(target: TargetExplanation, expl: Explanation) -> list[str]:
     line = label(target)
     if numbers(target):
         line += f" ({', '.join(numbers(target))})"
@@ -158,4 +181,7 @@ def _target_line(target: TargetExplanation, expl: Explanation) -> str:
         line += f" in input {expl.input}"
     if expl.layer:
         line += f" at layer {expl.layer}"
-    return f"{line}: {place_of_heat(target.heatmap, expl.frame)}"
+    lines = [f"{line}: {place_of_heat(target.heatmap, expl.frame)}"]
+    if check_of(target):
+        lines.append(f"  {'. '.join(check_of(target))}")
+    return lines

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
 
 from eli5k.base import BlankMapWarning, ExplanationWarning, UnscaledInputWarning
 from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.evidence.scores import Scores, Target
+from eli5k.keras.evidence.targets import class_count
 
 # A float32 has no number between 1 - 6e-8 and 1: this close to 0 or 1, a gradient is mostly
 # rounding error.
@@ -50,10 +53,9 @@ def warnings_about(
     found = [[each] if each else [] for each in unscaled or [None] * values.shape[0]]
     suspect = ~shows | saturated | ~np.isfinite(values.T)
     for row, target in np.argwhere(suspect.T):
-        if _near_one(run, attribution)[target, row] and any(
-            isinstance(each, UnscaledInputWarning) for each in found[row]
-        ):
-            continue
+        is_unscaled = any(isinstance(each, UnscaledInputWarning) for each in found[row])
+        if is_unscaled and _near_one(run, attribution)[target, row]:
+            continue  # That is why, and logits=True wouldn't help.
         about = f" of target {names[row][target]!r}" if values.shape[1] > 1 else ""
         category: type[ExplanationWarning] = BlankMapWarning
         if not finite[target, row]:
@@ -73,6 +75,37 @@ def warnings_about(
             )
         found[row].append(category(message))
     return found
+
+
+def hidden_logits(run: Run, scores: Scores) -> str | None:
+    """Tell why the logits that a user asks for can't be seen.
+
+    Parameters
+    ----------
+    run : Run
+    scores : Scores
+        Its scores, as arrays.
+
+    Returns
+    -------
+    str or None
+        The reason, as half a sentence; None if nothing is hidden, or nothing was asked for.
+    """
+    head = run.survey.heads[run.target.output]
+    if not run.target.logits or run.target.functions or head.activation:
+        return None
+    # Numbers that are no probabilities are logits already.
+    if ((scores.values < 0) | (scores.values > 1)).any():
+        return None
+    if head.hidden:
+        return f"the model changes its {head.hidden} before it returns it, as a clip or a mean does"
+    count = class_count(head)
+    if count is None or count == 1:
+        return None
+    every = replace(run, target=Target(run.target.output, best=count), classes=None)
+    if not np.allclose(every.scores().values.sum(axis=1), 1, atol=1e-3):
+        return None
+    return "the model's own code computes its softmax without Keras"
 
 
 def _is_saturated(run: Run, attribution: Attribution) -> np.ndarray:
@@ -125,6 +158,12 @@ def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
             "or pass another layer."
         )
     if peaks.gradients[target, row] == 0:
+        head = run.survey.heads[run.target.output]
+        if head.activation is None and abs(attribution.scores.values[row, target] - 1) <= SATURATED:
+            return (
+                "the output is 1, where the gradient of a softmax or sigmoid is zero. Its logits "
+                "can't be seen: explain a copy of the model that returns them."
+            )
         if _near_one(run, attribution)[target, row]:
             probability = attribution.scores.probabilities[row, target]
             return (

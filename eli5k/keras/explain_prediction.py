@@ -13,16 +13,24 @@ import keras
 import numpy as np
 from PIL import Image
 
-from eli5k.base import WHOLE, Explanation, TargetExplanation, collected_warnings, warn
+from eli5k.base import (
+    WHOLE,
+    Check,
+    Explanation,
+    ExplanationWarning,
+    TargetExplanation,
+    collected_warnings,
+    warn,
+)
 from eli5k.keras.attribution import ask, explain_samples
-from eli5k.keras.diagnosis import warnings_about
-from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.diagnosis import hidden_logits, warnings_about
+from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
 from eli5k.keras.evidence.scores import Target, name_of
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, is_image_model, read_document, takes_images
 from eli5k.keras.methods import Method, find_method, names_without_layer
-from eli5k.keras.metrics.check import check_answer, with_checks, with_contradictions
+from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
 from eli5k.keras.model.interface import image_inputs
 from eli5k.keras.preprocessing import within
 from eli5k.keras.scaling import warnings_of_scale
@@ -33,6 +41,9 @@ IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec
 PICTURE_AXES = 2
 # What ``input=`` takes besides a name or an index.
 ALL_INPUTS = "all"
+COPY = (
+    "The probability is explained; to explain the logits, pass a copy of the model that ends there."
+)
 
 
 def explain_prediction_keras(
@@ -196,13 +207,16 @@ def explain_batch(
     run = replace(run, target=target, classes=rows, n_valid=n_valid)
     with collected_warnings() as about_all:
         answer = explain_samples(run, options.method)
+        hidden = hidden_logits(run, answer.scores)
+        if hidden:
+            warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
     called = _called(answer, target, names)
     is_scaled = options.preprocess is not None or documents[0].is_preprocessed
     unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
     about_each = warnings_about(run, answer, called, unscaled)
-    checks = check_answer(run, answer) if options.check else []
+    checks = _checked(run, answer) if options.check else []
     about_each = with_contradictions(about_each, checks, called)
-    common = _common(run, answer, method)
+    common = _common(run, answer, method, hidden)
     explanations = []
     for row, document in enumerate(documents[:n_valid]):
         where = _place(document)
@@ -216,27 +230,32 @@ def explain_batch(
                 image=document.picture(run.survey.image_index),
                 frame=within(document.frame, _frame(answer)),
                 source=document.source,
-                warnings=[*about_all, *own],
+                warnings=[*document.warnings, *about_all, *own],
             )
         )
     return explanations
 
 
+def _checked(run: Run, answer: Attribution) -> list[list[Check]]:
+    asked = replace(run, classes=answer.scores.classes)
+    return check_run(asked, on_whole_picture(answer, run.survey.picture_grid).maps)
+
+
 def _frame(answer: Attribution) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of the maps, in shares of the picture."""
+    """Return left, top, right and bottom of the maps, in shares of the model's input."""
     if answer.frame is None or len(answer.frame[0]) != PICTURE_AXES:
         return WHOLE
     (top, left), (bottom, right) = answer.frame
     return left, top, right, bottom
 
 
-def _common(run: Run, answer: Attribution, method: Method) -> dict[str, Any]:
+def _common(run: Run, answer: Attribution, method: Method, hidden: str | None) -> dict[str, Any]:
     """Return the fields that the explanations of a batch have in common."""
     heads, images = run.survey.heads, image_inputs(run.model, run.inputs)
     names = {index: name for name, index in images.items()}
     return {
         "estimator": run.model.name,
-        "description": _description(method, answer.layer, run),
+        "description": _description(method, answer.layer, run, hidden),
         "error": "",
         "method": method.title,
         "is_regression": False,
@@ -293,11 +312,13 @@ def _target_explanations(
     return explanations
 
 
-def _description(method: Method, layer: str | None, run: Run) -> str:
+def _description(method: Method, layer: str | None, run: Run, hidden: str | None) -> str:
     head = run.survey.heads[run.target.output]
     score = "score"
     if head.activation:
         score = "score (logit)" if run.target.logits else "score (probability)"
+    if hidden:
+        score = "score (probability, because its logits can't be seen)"
     where = "the input" if layer is None else f"layer {layer!r}"
     of_each = "each target" if run.target.functions else "each class"
     output = f" in output {head.name!r}" if len(run.survey.heads) > 1 else ""

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from eli5k.base import WHOLE
+from eli5k.base import WHOLE, ExplanationWarning, collected_warnings
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
 from eli5k.keras.model.structure import ATTENTION, has_channels_first, walk
 from eli5k.keras.pictures import open_picture, picture_of
@@ -55,6 +55,8 @@ class Document:
         Path of the file it came from.
     number : int or None
         Its position among many documents.
+    warnings : tuple of ExplanationWarning
+        What was noticed when it was read.
     """
 
     inputs: Any
@@ -64,6 +66,7 @@ class Document:
     is_preprocessed: bool = False
     source: str | None = None
     number: int | None = None
+    warnings: tuple[ExplanationWarning, ...] = ()
 
     def picture(self, index: int) -> Image.Image | None:
         """Return the picture to show if a flat input is explained.
@@ -173,12 +176,20 @@ def read_document(
             array = preprocessed(preprocess, array, spec)
         return _Part(array, picture)
 
-    parts = _map_inputs(model, doc, read)
+    with collected_warnings() as found:
+        parts = _map_inputs(model, doc, read)
     inputs = keras.tree.map_structure(lambda part: part.array, parts)
     flat = keras.tree.flatten(parts)
     pictures = tuple(part.picture for part in flat)
-    is_preprocessed = preprocessor is not None
-    return Document(inputs, pictures, shown, flat[0].frame, is_preprocessed, _source_of(doc))
+    return Document(
+        inputs,
+        pictures,
+        shown,
+        frame=flat[0].frame,
+        is_preprocessed=preprocessor is not None,
+        source=_source_of(doc),
+        warnings=tuple(found),
+    )
 
 
 def _read_for_preprocessor(
@@ -200,7 +211,7 @@ def _read_for_preprocessor(
         picture = picture_of(array[0], channels_first)
     fitted = _checked(apply_preprocessor(preprocessor, array), spec, 1)
     frame = measured_frame(model, preprocessor, array.shape, channels_first)
-    return _Part(fitted, picture, frame)
+    return _Part(fitted, _opaque(picture, spec, channels_first), frame)
 
 
 def _source_of(doc: Any) -> str | None:
@@ -302,8 +313,16 @@ def _read_part(
 ) -> tuple[np.ndarray, Image.Image | None]:
     if isinstance(part, str | os.PathLike | Image.Image):
         picture = open_picture(part)
-        return _picture_to_array(picture, spec.shape, channels_first), picture
+        return _picture_to_array(picture, spec.shape, channels_first), _opaque(
+            picture, spec, channels_first
+        )
     return _checked(_as_array(part), spec, 1), None
+
+
+def _opaque(picture: Image.Image, spec: keras.KerasTensor, channels_first: bool) -> Image.Image:
+    """Show a picture without transparency if the model takes that channel too."""
+    channels = spec.shape[1 if channels_first else -1]
+    return picture.convert("RGB") if channels == 4 and len(spec.shape) == IMAGE_RANK else picture
 
 
 def _as_array(part: Any) -> np.ndarray:

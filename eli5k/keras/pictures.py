@@ -8,6 +8,10 @@ import keras
 import numpy as np
 from PIL import Image, ImageOps
 
+from eli5k.base import ExplanationWarning, warn
+
+SIXTEEN_BITS = "I;16"
+
 
 def open_picture(source: Image.Image | str | os.PathLike[str]) -> Image.Image:
     """Open a picture upright, with 8 bits per channel.
@@ -19,7 +23,13 @@ def open_picture(source: Image.Image | str | os.PathLike[str]) -> Image.Image:
     Returns
     -------
     PIL.Image.Image
-        A copy in mode L, RGB or RGBA.
+        A copy in mode L, RGB or RGBA. The mode decides how a picture of more bits is scaled, never
+        its largest value: 16 bits by 65535, 32-bit integers likewise, floats by 1.
+
+    Warns
+    -----
+    ExplanationWarning
+        If the mode has no fixed range, such as "F" and "I".
 
     Raises
     ------
@@ -47,7 +57,7 @@ def open_picture(source: Image.Image | str | os.PathLike[str]) -> Image.Image:
         )
     picture = ImageOps.exif_transpose(source)
     if picture.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_eight_bits(np.asarray(picture)))
+        return _to_eight_bits(picture)
     if picture.mode in ("L", "RGB", "RGBA"):
         return picture.copy()
     if picture.mode == "1":
@@ -56,16 +66,22 @@ def open_picture(source: Image.Image | str | os.PathLike[str]) -> Image.Image:
     return picture.convert("RGBA" if has_alpha else "RGB")
 
 
-def _to_eight_bits(values: np.ndarray) -> np.ndarray:
-    """Scale 16-bit integers, or floats of any range, to 0..255."""
-    if values.dtype.kind == "f":
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        if low >= 0 and high <= 1:
-            low, high = 0.0, 1.0
+def _to_eight_bits(picture: Image.Image) -> Image.Image:
+    """Scale a picture of more bits to 0..255, by what its mode means."""
+    values = np.asarray(picture).astype("float64")
+    if picture.mode.startswith(SIXTEEN_BITS):
+        white = 65535.0
     else:
-        low, high = 0.0, 65535.0 if values.max() > 255 else 255.0
-    scaled = (np.nan_to_num(values.astype("float64")) - low) / ((high - low) or 1.0)
-    return np.clip(scaled * 255, 0, 255).round().astype("uint8")
+        white = 1.0 if picture.mode == "F" else 65535.0
+        finite = values[np.isfinite(values)]
+        found = f", here from {finite.min():.4g} to {finite.max():.4g}" if finite.size else ""
+        warn(
+            f"A picture of mode {picture.mode!r} has no fixed range: its values{found}, were read "
+            f"as going from 0 to {white:.0f}. If they go further, pass an array instead.",
+            ExplanationWarning,
+        )
+    scaled = 255 * np.clip(np.nan_to_num(values / white), 0, 1)
+    return Image.fromarray(scaled.round().astype("uint8"))
 
 
 def picture_of(array: np.ndarray, channels_first: bool = False) -> Image.Image:
@@ -74,9 +90,10 @@ def picture_of(array: np.ndarray, channels_first: bool = False) -> Image.Image:
     Parameters
     ----------
     array : numpy.ndarray
-        ``(height, width, channels)``, or ``(channels, height, width)`` if ``channels_first``. One,
-        three or four channels make a grey, RGB or RGBA picture; any other number is shown as the
-        grey mean of the channels.
+        ``(height, width, channels)``, or ``(channels, height, width)`` if ``channels_first``. One
+        or three channels make a grey or RGB picture. Four make an RGB picture of the first three:
+        the fourth may be depth, or another frame, and is no transparency. Any other number is shown
+        as the grey mean of the channels.
     channels_first : bool
 
     Returns
@@ -90,7 +107,9 @@ def picture_of(array: np.ndarray, channels_first: bool = False) -> Image.Image:
     """
     if channels_first:
         array = np.moveaxis(array, 0, -1)
-    if array.shape[-1] not in (1, 3, 4):
+    if array.shape[-1] == 4:
+        array = array[..., :3]
+    elif array.shape[-1] not in (1, 3):
         array = array.mean(axis=-1, keepdims=True)
     # The sum is a cheap test that there is nothing to replace.
     finite = array if np.isfinite(array.sum()) else np.nan_to_num(array)

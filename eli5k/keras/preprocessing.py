@@ -187,6 +187,8 @@ def within(outer: Frame, inner: Frame) -> Frame:
     >>> within((0.2, 0.0, 0.8, 1.0), (0.5, 0.0, 1.0, 1.0))
     (0.5, 0.0, 0.8, 1.0)
     """
+    if outer == WHOLE:
+        return inner
     left, top, right, bottom = outer
     width, height = right - left, bottom - top
     return (

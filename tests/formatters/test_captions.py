@@ -1,12 +1,21 @@
 """What captioned pictures tell, and how their maps are scaled."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from eli5k.base import Explanation, TargetExplanation
+from eli5k.base import (
+    BlankMapWarning,
+    Explanation,
+    MisplacedMapWarning,
+    TargetExplanation,
+    UnscaledInputWarning,
+)
 from eli5k.formatters import format_as_image
 from eli5k.formatters.scaling import scale, scale_alike
+from tests.formatters.checked import Checked
 from tests.formatters.test_frame import spot
 from tests.formatters.test_sheet import find, picture, written  # noqa: F401
 
@@ -48,6 +57,12 @@ def test_a_panel_without_evidence_says_so(written):  # noqa: F811
     format_as_image(explain(np.eye(3), np.zeros((3, 3))), caption=True)
     assert texts(written)[:5].count("no evidence: the map is blank") == 1
     assert texts(written)[4] == "no evidence: the map is blank"
+
+
+def test_a_picture_carries_the_warnings_that_change_what_it_means(written):  # noqa: F811
+    warnings = [MisplacedMapWarning("1"), UnscaledInputWarning("2"), UnscaledInputWarning("3")]
+    format_as_image(explain(np.eye(3), warnings=[*warnings, BlankMapWarning("4")]), caption=True)
+    assert texts(written)[3:] == ["warning: misplaced map", "warning: unscaled input"]
 
 
 def test_a_small_picture_is_enlarged_and_captioned():
@@ -112,6 +127,14 @@ def test_one_scale_compares_raw_maps(written):  # noqa: F811
 # The colour bar
 
 
+def test_bars_on_one_scale_have_the_same_ends(written):  # noqa: F811
+    expl = explain(np.eye(2), np.eye(2))
+    expl.targets[1].attribution = np.eye(2) * 1.5
+    format_as_image(expl, colorbar=True, same_scale=True)
+    numbers = [text for text in texts(written) if text[0].isdigit()]
+    assert numbers == ["0", "3", "0", "3"]
+
+
 def test_a_bar_names_the_values_at_its_ends(written):  # noqa: F811
     expl = explain(spot((3, 3), (1, 1)))
     format_as_image(expl, colorbar=True)
@@ -131,3 +154,11 @@ def test_the_colours_of_a_bar_are_those_of_the_heat():
     below = rows > 310
     assert below.any()
     assert columns[below].min() > 100  # towards the right end
+
+
+def test_a_caption_has_the_checks_word(written):  # noqa: F811
+    expl = explain(np.eye(3))
+    check = SimpleNamespace(verdict="supported", sentence="It is.")
+    expl.targets = [Checked("cat", heatmap=np.eye(3), check=check)]
+    format_as_image(expl, caption=True)
+    assert texts(written)[-1] == "check: supported"

@@ -66,7 +66,16 @@ def test_a_fine_map_is_found_quickly():
     heatmap = np.random.default_rng(0).random((600, 800)) * 0.1
     heatmap[200:300, 400:600] += 0.9
     [region] = hot_regions(explain(heatmap, size=(800, 600)))
-    assert region.box == pytest.approx((400, 200, 600, 300), abs=800 / 96)
+    assert region.box == pytest.approx((400, 200, 600, 300), abs=800 / 32)
+
+
+def test_scattered_pixels_are_one_region():
+    rng = np.random.default_rng(0)
+    heatmap = np.where(rng.random((224, 224)) < 0.01, 0.3, 0.0)
+    heatmap[60:120, 100:180] = np.where(rng.random((60, 80)) < 0.3, 1.0, 0.0)
+    first = hot_regions(explain(heatmap, size=(224, 224)), threshold=0.3)[0]
+    assert first.box == pytest.approx((100, 60, 180, 120), abs=10)
+    assert first.heat > 0.7
 
 
 def test_a_blank_map_has_no_regions():

@@ -4,6 +4,7 @@ import base64
 import io
 import sys
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import fields, format_as_html, format_as_image, format_html_styles
+from tests.formatters.checked import Checked
 
 VOID = {"img", "br"}
 EVIL = '<script>alert("1")</script>\' onload=&amp;'
@@ -179,3 +181,10 @@ def test_a_bad_heatmap_is_an_error():
         format_as_html(explain(0, heatmap=[[0.5]], image=Image.new("L", (9, 9))))
     with pytest.raises(ValueError, match=r"maximum 2\.0"):
         format_as_html(explain(0, heatmap=np.full((2, 2), 2.0), image=Image.new("L", (9, 9))))
+
+
+def test_a_check_is_told_below_the_picture():
+    check = SimpleNamespace(verdict="not shown", sentence="Chance does <so>.")
+    target = Checked("cat", check=check)
+    page = Page(format_as_html(Explanation("net", targets=[target])))
+    assert "check: not shown. Chance does <so>." in page.text

@@ -1,5 +1,7 @@
 """An explanation in words."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import fields, format_as_text
 from eli5k.formatters.text import label, numbers, place_of_heat
+from tests.formatters.checked import Checked
 
 
 def spot(shape, place):
@@ -117,3 +120,9 @@ def test_a_name_is_one_line_that_can_be_encoded(name):
 )
 def test_numbers_have_four_digits(value, text):
     assert numbers(TargetExplanation(0, score=value)) == [f"score {text}"]
+
+
+def test_a_check_is_told_below_its_target():
+    target = Checked("cat", check=SimpleNamespace(verdict="not shown", sentence="Chance does so."))
+    lines = format_as_text(Explanation("net", targets=[target])).split("\n")
+    assert lines == ["y=cat: there is no map", "  check: not shown. Chance does so."]

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from keras import layers
 from PIL import Image, TiffImagePlugin
 
-from eli5k import explain_prediction
+from eli5k import ExplanationWarning, explain_prediction
 from eli5k.keras.inputs import check_batch, is_image_model, read_document
 from eli5k.keras.pictures import open_picture, picture_of
 from tests.close import assert_close
@@ -318,27 +318,44 @@ class TestFileFormats:
         assert picture.mode == "L"
         np.testing.assert_array_equal(np.asarray(picture), np.round(values / 257).astype("uint8"))
 
-    def test_floats_from_0_to_1(self, tmp_path):
-        values = np.linspace(0, 1, HEIGHT * WIDTH, dtype="float32").reshape(HEIGHT, WIDTH)
-        picture = self.read(Image.fromarray(values), tmp_path, ".tiff")
+    def test_the_mode_decides_never_the_largest_value(self, tmp_path):
+        # Two pictures of one camera: the darker one stays the darker one.
+        for largest in (65535, 4095, 255, 3):
+            values = np.linspace(0, largest, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype("uint16")
+            for picture in (Image.fromarray(values), self.read(Image.fromarray(values), tmp_path)):
+                expected = np.round(values / 257).astype("uint8")
+                np.testing.assert_array_equal(np.asarray(open_picture(picture)), expected)
+
+    @pytest.mark.parametrize("largest", [1.0, 0.5, 0.1])
+    def test_floats_go_to_1_and_say_so(self, largest, tmp_path):
+        values = np.linspace(0, largest, HEIGHT * WIDTH, dtype="float32").reshape(HEIGHT, WIDTH)
+        with pytest.warns(ExplanationWarning, match=f"'F' .* to {largest:.4g}, .* from 0 to 1"):
+            picture = self.read(Image.fromarray(values), tmp_path, ".tiff")
         np.testing.assert_array_equal(np.asarray(picture), np.round(values * 255).astype("uint8"))
-        half = open_picture(Image.fromarray(values / 2))
-        assert np.asarray(half).max() == 128
 
-    @pytest.mark.filterwarnings("ignore:All-NaN slice encountered:RuntimeWarning")
-    @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
-    def test_floats_of_another_range_are_stretched(self, tmp_path):
-        values = np.linspace(-30, 70, HEIGHT * WIDTH, dtype="float32").reshape(HEIGHT, WIDTH)
-        picture = self.read(Image.fromarray(values), tmp_path, ".tiff")
-        expected = np.round((values + 30) / 100 * 255)
-        assert np.abs(np.asarray(picture) - expected).max() <= 1
-        for constant in (np.full((2, 2), 7, "float32"), np.full((2, 2), np.nan, "float32")):
-            assert open_picture(Image.fromarray(constant)).mode == "L"
-
-    def test_integers_of_32_bits(self):
+    def test_integers_of_32_bits_go_to_65535_and_say_so(self):
         values = np.array([[0, 65535], [32768, 255]], "int32")
-        picture = open_picture(Image.fromarray(values))
-        np.testing.assert_array_equal(np.asarray(picture), [[0, 255], [128, 1]])
+        for factor in (1, 0.1):
+            picture = Image.fromarray((values * factor).astype("int32"))
+            with pytest.warns(ExplanationWarning, match="'I' .* from 0 to 65535"):
+                found = open_picture(picture)
+            expected = np.round(np.asarray(picture) / 257)
+            np.testing.assert_array_equal(np.asarray(found), expected)
+
+    @pytest.mark.parametrize("value", [7, np.nan, -np.inf])
+    def test_one_value_everywhere(self, value):
+        with pytest.warns(ExplanationWarning, match="no fixed range"):
+            picture = open_picture(Image.fromarray(np.full((2, 2), value, "float32")))
+        assert set(np.ravel(picture)) == {255 if value == 7 else 0}
+
+    def test_the_explanation_carries_the_warning(self):
+        picture = Image.fromarray(pixels()[..., 0].astype("float32"))
+        model = keras.Sequential(
+            [keras.Input((HEIGHT, WIDTH, 3)), layers.Conv2D(1, 3), layers.Flatten()]
+        )
+        with pytest.warns(ExplanationWarning, match="no fixed range"):
+            explanation = explain_prediction(model, picture, method="gradient", targets=[0])
+        assert "no fixed range" in str(explanation.warnings[0])
 
     def test_cmyk(self, tmp_path):
         inks = {  # Cyan, magenta, yellow, black, and what they print as.
@@ -462,13 +479,28 @@ class TestImageArgument:
 
 
 class TestPictureOf:
-    @given(arrays("float32", st.sampled_from([(3, 4, 1), (3, 4, 3), (3, 4, 4)]),
+    @given(arrays("float32", st.sampled_from([(3, 4, 1), (3, 4, 3)]),
                   elements=st.floats(-100, 1000, width=32)))  # fmt: skip
     def test_is_that_of_keras(self, array):
         picture = picture_of(array)
         expected = keras.utils.array_to_img(array, data_format="channels_last")
-        assert picture.mode == {1: "L", 3: "RGB", 4: "RGBA"}[array.shape[-1]]
+        assert picture.mode == {1: "L", 3: "RGB"}[array.shape[-1]]
         assert picture.tobytes() == expected.tobytes()
+
+    def test_four_channels_are_opaque(self):
+        array = noise(3, 4, 4)
+        array[..., 3] = -1000
+        for picture in (picture_of(array), picture_of(np.moveaxis(array, -1, 0), True)):
+            assert picture.mode == "RGB"
+            assert picture.tobytes() == picture_of(array[..., :3]).tobytes()
+
+    def test_a_file_of_four_channels_for_a_model_of_four_is_opaque(self, tmp_path):
+        values = pixels(channels=4)
+        Image.fromarray(values).save(tmp_path / "depth.png")
+        document = read_document(model_of(HEIGHT, WIDTH, 4), tmp_path / "depth.png")
+        np.testing.assert_array_equal(document.inputs[0], values)
+        assert document.pictures[0].mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(document.pictures[0]), values[..., :3])
 
     @pytest.mark.parametrize("channels", [2, 5, 13])
     def test_other_channels_are_shown_in_grey(self, channels):

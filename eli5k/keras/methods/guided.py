@@ -9,7 +9,8 @@ import numpy as np
 from eli5k.base import ExplanationWarning, warn
 from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.maps import over_picture
-from eli5k.keras.evidence.probes import Both, Evidence, Input, Layer, Probe, frame_of, guided_relus
+from eli5k.keras.evidence.patches import guided_relus
+from eli5k.keras.evidence.probes import Both, Evidence, Input, Layer, Probe, frame_of
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.cam import grad_cam
 from eli5k.keras.methods.gradient import gradient, signed_gradient
@@ -54,8 +55,9 @@ def warn_without_relu(run: Run) -> None:
     """Warn if the model has no ReLU to guide gradients at."""
     if run.survey.last_relu is None:
         warn(
-            "Guided backpropagation guides the gradient at ReLUs, but the model has none: this is "
-            "the plain gradient. Pass another method, such as 'smooth-grad'.",
+            "Guided backpropagation guides the gradient at ReLUs, but sees none in this model: it "
+            "has none, or its own code calls a function of the framework, such as tf.nn.relu. This "
+            "is the plain gradient. Pass another method, such as 'smooth-grad'.",
             ExplanationWarning,
         )
 

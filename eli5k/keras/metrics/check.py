@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,7 +10,7 @@ import numpy as np
 
 from eli5k.base import Check, ExplanationWarning, TargetExplanation
 from eli5k.keras.attribution import run as prepare
-from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
+from eli5k.keras.evidence.run import Run
 from eli5k.keras.metrics.agreement import agreement, on_cells
 from eli5k.keras.metrics.halves import Halves, cells_of, draw_fields, measure_halves
 from eli5k.keras.metrics.pointing import heat_in, region_mask
@@ -154,12 +153,6 @@ def check_run(
             of_sample.append(check)
         checks.append(of_sample)
     return checks
-
-
-def check_answer(run: Run, answer: Attribution) -> list[list[Check]]:
-    """Check the maps with which a method answered a run, where they lie in the picture."""
-    whole = on_whole_picture(answer, run.survey.picture_grid)
-    return check_run(replace(run, classes=answer.scores.classes), whole.maps)
 
 
 def with_checks(

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from eli5k.keras.attribution import run as prepare
-from eli5k.keras.evidence.probes import ReplacedWeights
+from eli5k.keras.evidence.patches import ReplacedWeights
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.metrics.explained import explained
 from eli5k.keras.model.structure import walk

@@ -12,6 +12,7 @@ import numpy as np
 
 from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.asking import DisconnectedError
+from eli5k.keras.evidence.choice import is_map
 from eli5k.keras.evidence.run import NoLayerError, Run
 from eli5k.keras.methods import METHODS, find_method
 from eli5k.keras.methods.registry import Cost
@@ -19,8 +20,8 @@ from eli5k.keras.metrics.agreement import agreement, on_cells
 from eli5k.keras.metrics.explained import explained
 from eli5k.keras.metrics.halves import Halves, measure_halves
 from eli5k.keras.metrics.verdict import SUPPORTED, is_testable, verdict_on
-from eli5k.keras.model.layers import candidate_calls, is_stretched
-from eli5k.keras.model.structure import grid_of
+from eli5k.keras.model.geometry import view_of
+from eli5k.keras.model.layers import candidate_calls
 from eli5k.options import MethodLike
 
 # Methods that run the model more often take part only if they are named.
@@ -216,12 +217,15 @@ def name_of(method: MethodLike) -> str:
 
 
 def _last_of_each_grid(run: Run) -> list[str]:
-    seen = run.survey
     chosen: dict[tuple[int, ...], str] = {}
-    for call in candidate_calls(run.model, seen):
-        assert call.shape is not None  # Otherwise it has no grid.
-        if not is_stretched(call, seen):
-            chosen.setdefault(grid_of(call.shape, seen.channels_first), call.path)
+    shapes = set()
+    for call in candidate_calls(run.model, run.survey):
+        if call.shape is None or call.shape in shapes:
+            continue
+        view = view_of(run.model, run.survey, run.inputs, call)
+        if is_map(view):
+            shapes.add(call.shape)
+            chosen.setdefault(view.grid(call.shape), call.path)
     return list(chosen.values())
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import update_wrapper
 from typing import Any
 
@@ -21,6 +21,18 @@ import keras
 from keras.src import backend as keras_backend
 
 from eli5k.keras.backends import Tensor
+
+# Activation functions that are hooked, and the frameworks that have functions of these names.
+ACTIVATIONS = frozenset({"relu", "relu6", "softmax", "sigmoid"})
+FRAMEWORKS = frozenset({"tensorflow", "torch", "jax"})
+# Functions of Keras' backends that keep the numbers. Layers and operations reach them by two names.
+ARRANGEMENTS = (
+    (keras_backend, "cast"),
+    (keras_backend.core, "cast"),
+    (keras_backend.numpy, "reshape"),
+    (keras_backend.numpy, "squeeze"),
+    (keras_backend.numpy, "expand_dims"),
+)
 
 _one_thread_at_a_time = threading.RLock()
 
@@ -210,7 +222,9 @@ def preactivation_hook(layer: keras.Layer, fn: Callable[[Tensor], Tensor]) -> It
 
 
 @contextmanager
-def activation_hook(name: str, fn: Callable[[Tensor, Tensor], Tensor]) -> Iterator[None]:
+def activation_hook(
+    name: str, fn: Callable[[Tensor, Tensor], Tensor], layers: Iterable[keras.Layer] = ()
+) -> Iterator[None]:
     """Pass each result of an activation function through ``fn``.
 
     An ``activation=`` argument, an activation layer, an operation of a functional graph and
@@ -223,6 +237,8 @@ def activation_hook(name: str, fn: Callable[[Tensor, Tensor], Tensor]) -> Iterat
         Name of the function, such as ``"relu"``, ``"softmax"`` or ``"sigmoid"``.
     fn : callable
         ``fn(input, output) -> output``, with those of the activation function.
+    layers : iterable of keras.Layer
+        Layers whose ``activation=`` may be a function of the framework, such as ``tf.nn.relu``.
 
     Examples
     --------
@@ -235,5 +251,53 @@ def activation_hook(name: str, fn: Callable[[Tensor, Tensor], Tensor]) -> Iterat
     def replace(original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda x, *args, **kwargs: fn(x, original(x, *args, **kwargs))
 
-    with _shadow(keras_backend.nn, name, replace):
+    with ExitStack() as hooks:
+        hooks.enter_context(_shadow(keras_backend.nn, name, replace))
+        for layer in layers:
+            activation = getattr(layer, "activation", None)
+            if framework_activation(getattr(activation, "shadowed", activation)) == name:
+                hooks.enter_context(_shadow(layer, "activation", replace))
+        yield
+
+
+def framework_activation(function: Any) -> str | None:
+    """Return Keras' name of an activation function of the framework under it, or None.
+
+    Examples
+    --------
+    >>> import keras
+    >>> framework_activation(keras.activations.relu) is None
+    True
+    """
+    function = getattr(function, "func", function)  # Of functools.partial.
+    # A module such as torch.nn.ReLU has no name of its own.
+    named = function if hasattr(function, "__name__") else type(function)
+    name = named.__name__.lower().removesuffix("_v2")
+    framework = str(named.__module__).partition(".")[0]
+    return name if name in ACTIVATIONS and framework in FRAMEWORKS else None
+
+
+@contextmanager
+def arrangement_hook(
+    fn: Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], None],
+) -> Iterator[None]:
+    """Show ``fn`` each result that has the numbers of its input in another shape or type.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(input, output, again)``: ``again`` does the same to another tensor.
+    """
+
+    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
+        def arrange(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            result = original(x, *args, **kwargs)
+            fn(x, result, lambda other: original(other, *args, **kwargs))
+            return result
+
+        return arrange
+
+    with ExitStack() as hooks:
+        for owner, name in ARRANGEMENTS:
+            hooks.enter_context(_shadow(owner, name, replace))
         yield

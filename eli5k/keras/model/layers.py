@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import keras
 
-from eli5k.keras.model.receptive import SINGLE, is_single
+from eli5k.keras.model.receptive import PADDINGS, SINGLE, is_single
 from eli5k.keras.model.structure import Call, grid_of, walk
 from eli5k.keras.model.survey import Survey
 
+# A padding adds cells that see nothing, and a step of a recurrent layer sees those before it.
+NEVER = (*PADDINGS, keras.layers.RNN, keras.layers.Bidirectional)
 # Cells this many times longer than wide are tried last.
 STRETCHED = 6
 
@@ -127,8 +129,9 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
     The first one that the score depends on, and whose cells look at their own places, is explained.
     eli5's choice comes first: the last of ``model.layers`` whose output has a grid. It does not if
     a model that is called after it has a layer with a grid. Then come all layers at any depth, from
-    the last called to the first. What has a single cell is left out, and what only prepares the
-    picture (augmentation, rescaling: called before the first kernel).
+    the last called to the first. Paddings, recurrent layers and what has a single cell are left
+    out, and what only prepares the picture (augmentation, rescaling: called before the first
+    kernel).
 
     Parameters
     ----------
@@ -140,16 +143,19 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
     list of Call
         Empty if no layer has a grid.
     """
-    calls = survey.calls
+    calls, parts = survey.calls, dict(walk(model))
     first_kernel = next((i for i, call in enumerate(calls) if call.has_kernel), len(calls))
     usable = [
         (index, call)
         for index, call in enumerate(calls)
-        if index >= first_kernel and has_grid(call) and call.place != SINGLE
+        if index >= first_kernel
+        and has_grid(call)
+        and call.place != SINGLE
+        and not isinstance(parts[call.path.partition("[")[0]], NEVER)
     ]
     at_top = {id(part): n for n, part in enumerate(getattr(model, "operations", model.layers))}
-    order = {path: at_top[id(part)] for path, part in walk(model) if id(part) in at_top}
-    models = tuple(path + "/" for path, part in walk(model) if isinstance(part, keras.Model))
+    order = {path: at_top[id(part)] for path, part in parts.items() if id(part) in at_top}
+    models = tuple(path + "/" for path, part in parts.items() if isinstance(part, keras.Model))
     of_eli5 = max(
         ((order[call.path], index) for index, call in usable if call.path in order),
         default=None,

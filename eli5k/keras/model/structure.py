@@ -190,9 +190,11 @@ class Head(NamedTuple):
 
     ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`.
     ``activation`` is ``"softmax"``, ``"sigmoid"`` or None; if it is None, so is ``logits``.
+    ``hidden`` is one that the model changes, as a clip or an average does, before it returns it.
     """
 
     name: str
     output: Tensor
     logits: Tensor
     activation: str | None
+    hidden: str | None = None

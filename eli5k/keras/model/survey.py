@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,18 @@ import keras
 import numpy as np
 
 from eli5k.keras.backends import Tensor, to_tensors
-from eli5k.keras.model.hooks import activation_hook
+from eli5k.keras.model.hooks import activation_hook, arrangement_hook
 from eli5k.keras.model.memory import remember, structure_of
 from eli5k.keras.model.record import Record
 from eli5k.keras.model.state import dry_run
-from eli5k.keras.model.structure import Call, Head, fixed_batch_of, grid_of, has_channels_first
+from eli5k.keras.model.structure import (
+    Call,
+    Head,
+    all_layers,
+    fixed_batch_of,
+    grid_of,
+    has_channels_first,
+)
 
 # Functions that compute a ReLU in Keras' backends.
 RELUS = ("relu", "relu6")
@@ -89,22 +97,37 @@ def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
         One for each tensor of ``outputs``, in the order of ``keras.tree.flatten``.
     """
     activated: list[tuple[Any, Any, str]] = []
+    # By identity of what holds the same numbers; the tensors are kept, so that it stays theirs.
+    finals: dict[int, tuple[Any, Any, str]] = {}
 
     def see(kind: str) -> Any:
         def fn(x: Tensor, y: Tensor) -> Tensor:
             activated.append((y, x, kind))
+            finals[id(y)] = (y, x, kind)
             return y
 
-        return activation_hook(kind, fn)
+        return activation_hook(kind, fn, layers)
 
-    with see("softmax"), see("sigmoid"):
+    def follow(x: Tensor, y: Tensor, again: Callable[[Tensor], Tensor]) -> None:
+        if id(x) in finals and id(y) not in finals:
+            _, logits, kind = finals[id(x)]
+            finals[id(y)] = (y, again(logits), kind)
+
+    layers = all_layers(model)
+    with see("softmax"), see("sigmoid"), arrangement_hook(follow):
         outputs = model(inputs, training=False)
-    finals = {id(y): (x, kind) for y, x, kind in activated}
-    heads = [
-        Head(name, output, *finals.get(id(output), (None, None)))
-        for name, output in zip(_output_names(model, outputs), keras.tree.flatten(outputs))
-    ]
+    heads = []
+    for name, output in zip(_output_names(model, outputs), keras.tree.flatten(outputs)):
+        _, logits, kind = finals.get(id(output), (None, None, None))
+        hidden = None if kind else _hidden_activation(output, activated)
+        heads.append(Head(name, output, logits, kind, hidden))
     return outputs, heads
+
+
+def _hidden_activation(output: Tensor, activated: list[tuple[Any, Any, str]]) -> str | None:
+    """Find a softmax or sigmoid that the model changes before it returns it."""
+    shape = tuple(getattr(output, "shape", ()))
+    return next((kind for y, _, kind in activated if tuple(y.shape) == shape), None)
 
 
 def _output_names(model: keras.Model, outputs: Any) -> list[str]:
@@ -162,7 +185,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
         relus.clear()
         with ExitStack() as hooks:
             for name in RELUS:
-                hooks.enter_context(activation_hook(name, note_relu))
+                hooks.enter_context(activation_hook(name, note_relu, all_layers(model)))
             tensors = to_tensors(one)
             hooks.enter_context(record.open(keras.tree.flatten(tensors)))
             _, seen = run_model(model, tensors)

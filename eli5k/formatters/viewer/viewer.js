@@ -1,98 +1,18 @@
-"use strict";
-(() => {
+// Bring a page to life: the document, or the shadow root of a viewer in somebody else's page.
+function start(root) {
+  "use strict";
   // A small picture is enlarged by a whole factor until its longer side has so many pixels.
   const SHORTEST = 224;
   const DIMMED = 0.4;
-  const BINS = 4096;
 
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
   const read = (element) => JSON.parse(element.textContent);
-  const page = read(document.getElementById("page"));
-  const tools = document.getElementById("tools").elements;
+  const page = read(root.getElementById("page"));
+  const tools = root.getElementById("tools").elements;
   const colours = Object.fromEntries(page.colours.map(([name, table]) => [name, bytes(table)]));
-  const cards = [...document.querySelectorAll(".card")];
+  const cards = [...root.querySelectorAll(".card")];
   // Cards near the screen, with their pictures in memory.
   const live = new Map();
-
-  // Numbers -----------------------------------------------------------------------------------
-
-  function lanczos(x) {
-    const angle = Math.PI * Math.abs(x);
-    if (angle < 1e-8) return 1;
-    return Math.abs(x) < 3 ? (3 * Math.sin(angle) * Math.sin(angle / 3)) / (angle * angle) : 0;
-  }
-
-  // For each pixel along one axis: the cells that it mixes, and how much of it the frame covers.
-  function alongAxis(low, high, pixels, cells) {
-    const start = low * pixels;
-    const stop = high * pixels;
-    const step = cells / (stop - start);
-    const stretch = Math.max(1, step);
-    return Array.from({ length: pixels }, (_, pixel) => {
-      const cover = Math.min(pixel + 1, stop) - Math.max(pixel, start);
-      if (cover <= 1e-6) return { cover: 0, first: 0, weights: [] };
-      const middle = clamp((pixel + 0.5 - start) * step, 0, cells);
-      const first = Math.max(0, Math.floor(middle - 3 * stretch + 0.5));
-      const last = Math.min(cells, Math.floor(middle + 3 * stretch + 0.5));
-      const weights = [];
-      for (let cell = first; cell < last; cell++) {
-        weights.push(lanczos((cell + 0.5 - middle) / stretch));
-      }
-      const sum = weights.reduce((total, weight) => total + weight, 0);
-      return { cover: cover > 1 - 1e-6 ? 1 : cover, first, weights: weights.map((each) => each / sum) };
-    });
-  }
-
-  // The value of each pixel, NaN outside the frame, and how much of it is covered.
-  function enlarge(map, width, height) {
-    const [left, top, right, bottom] = map.frame;
-    const across = alongAxis(left, right, width, map.columns);
-    const down = alongAxis(top, bottom, height, map.rows);
-    const wide = new Float32Array(map.rows * width);
-    for (let row = 0; row < map.rows; row++) {
-      across.forEach(({ first, weights }, x) => {
-        let sum = 0;
-        weights.forEach((weight, number) => {
-          sum += weight * map.values[row * map.columns + first + number];
-        });
-        wide[row * width + x] = sum;
-      });
-    }
-    const values = new Float32Array(width * height);
-    const cover = new Float32Array(width * height);
-    down.forEach((of, y) => {
-      const start = y * width;
-      of.weights.forEach((weight, number) => {
-        const from = (of.first + number) * width;
-        for (let x = 0; x < width; x++) values[start + x] += weight * wide[from + x];
-      });
-      for (let x = 0; x < width; x++) {
-        cover[start + x] = of.cover * across[x].cover;
-        if (!cover[start + x]) values[start + x] = NaN;
-      }
-    });
-    return { values, cover, levels: levelsOf(values, map.low, map.high) };
-  }
-
-  // For each percentage, the value from which on pixels are among the hottest.
-  function levelsOf(values, low, high) {
-    const counts = new Uint32Array(BINS);
-    let total = 0;
-    for (const value of values) {
-      if (Number.isNaN(value)) continue;
-      counts[clamp(Math.floor(((value - low) / (high - low || 1)) * BINS), 0, BINS - 1)]++;
-      total++;
-    }
-    const levels = new Float64Array(101).fill(-Infinity);
-    let bin = BINS;
-    let above = 0;
-    for (let percent = 0; percent < 100; percent++) {
-      while (bin > 0 && above + counts[bin - 1] <= (total * percent) / 100) above += counts[--bin];
-      levels[percent] = low + (bin / BINS) * (high - low);
-    }
-    return levels;
-  }
 
   // Pictures ----------------------------------------------------------------------------------
 
@@ -106,7 +26,8 @@
     const table = colours[tools.colours.value];
     const limit = tools.opacity.value / 100;
     const level = levels[tools.hottest.value];
-    const isDark = tools.dark.checked;
+    const photograph = tools.photograph.value;
+    const isDark = photograph === "dark" || (!photograph && map.fine);
     const scale = 1 / (map.to - map.from || 1);
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height);
@@ -185,6 +106,9 @@
     card.map = map;
     card.select.value = number;
     card.said.textContent = map.said;
+    card.about.textContent = map.about;
+    const { check } = map;
+    card.checked.textContent = check ? `Check: ${check.verdict}. ${check.sentence}` : "";
     card.canvas.setAttribute("aria-label", `Heatmap for ${map.said}`);
     if (!map.values) {
       const step = (map.high - map.low) / 255;
@@ -218,10 +142,10 @@
     if (!data.maps.length) return null;
     const stage = element.querySelector(".stage");
     if (!element.querySelector(".choice")) {
-      const controls = document.getElementById("controls").content.cloneNode(true);
+      const controls = root.getElementById("controls").content.cloneNode(true);
       const select = controls.querySelector("select");
       data.maps.forEach((map, number) => select.add(new Option(map.name, number)));
-      element.querySelector(".said").remove();
+      element.querySelectorAll(".first").forEach((said) => said.remove());
       stage.parentElement.after(controls);
       select.addEventListener("change", () => show(live.get(element), Number(select.value)));
     }
@@ -232,12 +156,15 @@
       canvas: stage.querySelector("canvas"),
       select: element.querySelector("select"),
       said: element.querySelector(".said"),
+      about: element.querySelector(".about"),
+      checked: element.querySelector(".checked"),
       reading: element.querySelector(".reading"),
       cell: null,
     };
     for (const event of ["pointermove", "pointerdown"]) {
       card.canvas.addEventListener(event, (at) => pointAt(card, at));
     }
+    card.canvas.addEventListener("pointerup", () => (card.start = null));
     card.canvas.addEventListener("keydown", (event) => onKey(card, event));
     show(card, Number(card.select.value) || 0);
     return card;
@@ -257,7 +184,7 @@
         if (isIntersecting && !card) {
           const opened = open(target);
           if (opened) live.set(target, opened);
-        } else if (!isIntersecting && card && document.activeElement !== card.canvas) {
+        } else if (!isIntersecting && card && root.activeElement !== card.canvas) {
           live.delete(target);
           close(card);
         }
@@ -271,10 +198,35 @@
   function pointAt(card, event) {
     if (!card.map?.large) return;
     const box = card.canvas.getBoundingClientRect();
+    const x = (event.clientX - box.left) / box.width;
+    const y = (event.clientY - box.top) / box.height;
     const [left, top, right, bottom] = card.map.frame;
-    const across = ((event.clientX - box.left) / box.width - left) / (right - left);
-    const down = ((event.clientY - box.top) / box.height - top) / (bottom - top);
+    // A finger scrolls, so it covers nothing.
+    const covers = card.map.check?.worth && event.pointerType !== "touch";
+    if (event.type === "pointerdown" && covers) {
+      card.start = [x, y];
+      card.canvas.setPointerCapture(event.pointerId);
+    }
+    if (event.type === "pointermove" && card.start) {
+      const [fromX, fromY] = card.start;
+      cover(card, [Math.min(x, fromX), Math.min(y, fromY), Math.max(x, fromX), Math.max(y, fromY)]);
+      return;
+    }
+    const across = (x - left) / (right - left);
+    const down = (y - top) / (bottom - top);
     readCell(card, Math.floor(down * card.map.rows), Math.floor(across * card.map.columns));
+  }
+
+  // Mark a region, and tell what covering it would cost by the check's estimate.
+  function cover(card, region) {
+    const { check } = card.map;
+    const shares = region.map((share) => clamp(share, 0, 1));
+    const loss = worthOf(check, shares);
+    const rounded = (value) => Number(value.toPrecision(3));
+    card.reading.textContent =
+      `covering this region: score ${rounded(check.score)} would fall by about ${rounded(loss)}, ` +
+      `as estimated from ${check.runs} runs with parts of the picture blurred`;
+    mark(card, shares);
   }
 
   function readCell(card, row, column) {
@@ -288,16 +240,25 @@
     const value = map.values[row * map.columns + column];
     const raw = map.raw === null ? "" : ` (raw ${Number((value * map.raw).toPrecision(3))})`;
     card.reading.textContent = `row ${row + 1}, column ${column + 1}: ${value.toFixed(3)}${raw}`;
+    mark(card, sharesOf(map, row, column));
+    card.at = [row, column];
+    card.anchor = card.at;
+  }
+
+  function sharesOf(map, row, column) {
+    const [left, top, right, bottom] = map.frame;
+    const [width, height] = [(right - left) / map.columns, (bottom - top) / map.rows];
+    const corner = [left + column * width, top + row * height];
+    return [...corner, corner[0] + width, corner[1] + height];
+  }
+
+  function mark(card, shares) {
     if (!card.cell) {
       card.cell = document.createElement("div");
       card.cell.className = "cell";
       card.stage.append(card.cell);
     }
-    const [left, top, right, bottom] = map.frame;
-    const [width, height] = [(right - left) / map.columns, (bottom - top) / map.rows];
-    const corner = [left + column * width, top + row * height];
-    place(card.cell, [...corner, corner[0] + width, corner[1] + height]);
-    card.at = [row, column];
+    place(card.cell, shares);
   }
 
   function hideCell(card) {
@@ -315,7 +276,15 @@
       const middle = [Math.floor(map.rows / 2), Math.floor(map.columns / 2)];
       const [down, right] = card.at ? MOVES[event.key] : [0, 0];
       const [row, column] = card.at ?? middle;
-      readCell(card, clamp(row + down, 0, map.rows - 1), clamp(column + right, 0, map.columns - 1));
+      const next = [clamp(row + down, 0, map.rows - 1), clamp(column + right, 0, map.columns - 1)];
+      if (event.shiftKey && card.at && map.check?.worth) {
+        card.at = next;
+        const [one, other] = [sharesOf(map, ...card.anchor), sharesOf(map, ...next)];
+        const corners = [0, 1].map((side) => Math.min(one[side], other[side]));
+        cover(card, [...corners, Math.max(one[2], other[2]), Math.max(one[3], other[3])]);
+      } else {
+        readCell(card, ...next);
+      }
     } else if (event.key === "h") {
       const hottest = map.values.indexOf(maximum(map.values));
       readCell(card, Math.floor(hottest / map.columns), hottest % map.columns);
@@ -335,22 +304,22 @@
 
   function focusCard(step) {
     const shown = visible();
-    const now = shown.indexOf(document.activeElement?.closest(".card"));
+    const now = shown.indexOf(root.activeElement?.closest(".card"));
     const next = shown[clamp(now + step, 0, shown.length - 1)];
     next?.scrollIntoView({ block: "nearest" });
     next?.querySelector("canvas")?.focus();
   }
 
   function nearestCard() {
-    const focused = live.get(document.activeElement?.closest(".card"));
+    const focused = live.get(root.activeElement?.closest(".card"));
     return focused ?? [...live.values()].find((card) => !card.element.hidden);
   }
 
-  document.addEventListener("keydown", (event) => {
+  root.addEventListener("keydown", (event) => {
     const isTyping = event.target.matches("input[type=search], select");
     if (isTyping || event.ctrlKey || event.altKey || event.metaKey) return;
     const card = nearestCard();
-    if (event.key === "/") document.getElementById("search").focus();
+    if (event.key === "/") root.getElementById("search").focus();
     else if (event.key === "j") focusCard(1);
     else if (event.key === "k") focusCard(-1);
     else if (event.key === "o") tools.original.click();
@@ -359,6 +328,7 @@
       show(card, (card.maps.indexOf(card.map) + step) % card.maps.length);
     } else return;
     event.preventDefault();
+    event.stopPropagation();
   });
 
   let isWaiting = false;
@@ -378,22 +348,21 @@
   }
 
   function search() {
-    const words = document.getElementById("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = root.getElementById("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const element of cards) {
       element.hidden = !words.every((word) => element.dataset.words.includes(word));
     }
     const found = visible().length;
-    document.getElementById("found").value = `${found} of ${cards.length} pictures`;
+    root.getElementById("found").value = `${found} of ${cards.length} pictures`;
   }
 
   for (const [name] of page.colours) tools.colours.add(new Option(name, name));
-  tools.dark.checked = page.dark;
-  document.querySelector(".search").hidden = cards.length < 2;
-  document.getElementById("tools").addEventListener("input", redraw);
-  document.getElementById("tools").addEventListener("submit", (event) => event.preventDefault());
-  document.getElementById("search").addEventListener("input", search);
-  if (matchMedia("(max-width: 40rem)").matches) document.querySelector(".tools").open = false;
+  root.querySelector(".search").hidden = cards.length < 2;
+  root.getElementById("tools").addEventListener("input", redraw);
+  root.getElementById("tools").addEventListener("submit", (event) => event.preventDefault());
+  root.getElementById("search").addEventListener("input", search);
+  if (matchMedia("(max-width: 40rem)").matches) root.querySelector(".tools").open = false;
   search();
   redraw();
   cards.forEach((element) => watcher.observe(element));
-})();
+}

@@ -1,0 +1,189 @@
+"""Measure what the cells of a layer see, on noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from eli5k.keras.backends import Tensor, active_backend
+from eli5k.keras.model.hooks import output_hook
+from eli5k.keras.model.noise import noise_like
+from eli5k.keras.model.state import compiled, stateless
+from eli5k.keras.model.structure import Call, layer_at
+from eli5k.keras.model.survey import Survey, run_model
+from eli5k.keras.model.view import MOST_EXTRA_TOKENS
+
+# Noise inputs for each cell: their scales differ, since a model may be dead for one of them.
+NOISES = 3
+# How many tokens are looked at, and how they are spread.
+TOKENS, GOLDEN = 12, 0.618033988749895
+
+
+class Sight(NamedTuple):
+    """What a few cells of a layer see most.
+
+    Attributes
+    ----------
+    positions : numpy.ndarray
+        ``(cells,)``: numbers of the cells in the flattened grid.
+    centres : numpy.ndarray
+        ``(cells, axes)``: where they look, in shares of the picture; NaN if nowhere.
+    sizes : tuple of int
+        Size of the picture along each axis, in pixels.
+    others : tuple of int
+        Positions of the other images that they see.
+    """
+
+    positions: np.ndarray
+    centres: np.ndarray
+    sizes: tuple[int, ...]
+    others: tuple[int, ...] = ()
+
+
+def look(
+    model: keras.Model, survey: Survey, inputs: Any, call: Call, channel_axis: int
+) -> Sight | None:
+    """Measure what a few cells of a layer see most, on noise.
+
+    Parameters
+    ----------
+    model : keras.Model
+    survey : Survey
+    inputs : array, or list or dict of arrays
+        Only their shapes and dtypes matter.
+    call : Call
+    channel_axis : int
+        -1 or 1.
+
+    Returns
+    -------
+    Sight or None
+        None if the picture is made of whole numbers, which have no gradient.
+    """
+    assert call.shape is not None
+    flat = keras.tree.flatten(inputs)
+    if flat[survey.image_index].dtype.kind != "f":
+        return None
+    shape = call.shape if channel_axis == -1 else (call.shape[0], *call.shape[2:], call.shape[1])
+    positions = chosen_cells(shape[1:-1], survey.picture_grid)
+    rows = len(positions) * NOISES
+    noise = noise_like(inputs, rows)
+    chosen = np.zeros((rows, prod(shape[1:-1])), "float32")
+    chosen[np.arange(rows), np.repeat(positions, NOISES)] = 1
+    signs = np.random.default_rng(0).choice([-1, 1], shape[-1]).astype("float32")
+    differentiate = compiled(_Look(model, survey, call, channel_axis), model)
+    size = survey.fixed_batch or rows
+    parts = []
+    for start in range(0, rows, size):
+        part = np.arange(start, start + size) % rows
+        at = keras.tree.map_structure(lambda array, part=part: array[part], noise)
+        parts.append(keras.tree.map_structure(_magnitude, differentiate(at, chosen[part], signs)))
+    seen = {index: np.concatenate([part[index] for part in parts])[:rows] for index in parts[0]}
+    centres = {
+        index: _centres(_means(gradient, survey.channels_first), len(positions), prod(shape[1:-1]))
+        for index, gradient in seen.items()
+    }
+    own = centres.get(survey.image_index)
+    sizes = survey.picture_grid
+    if own is None:
+        own = np.full((len(positions), len(sizes)), np.nan)
+    others = tuple(
+        index
+        for index, where in centres.items()
+        if index != survey.image_index and np.isfinite(where).any()
+    )
+    return Sight(positions, own, sizes, others)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Gradient of the chosen cells with respect to each image."""
+
+    model: keras.Model
+    survey: Survey
+    call: Call
+    channel_axis: int
+
+    def __call__(self, inputs: Any, chosen: Tensor, signs: Tensor) -> dict[int, Tensor]:
+        ops = keras.ops
+        flat = keras.tree.flatten(inputs)
+        tapped = [i for i in self.survey.image_indices if "float" in str(flat[i].dtype)]
+
+        def forward(tap: Callable[[Tensor], Tensor]) -> tuple[Tensor, tuple[()]]:
+            outputs: list[Tensor] = []
+
+            def keep(output: Tensor) -> Tensor:
+                outputs.append(output)
+                return output
+
+            watched = [tap(x) if i in tapped else x for i, x in enumerate(flat)]
+            layer = layer_at(self.model, self.call.path)
+            with output_hook(layer, keep, self.call.number, self.call.element):
+                run_model(self.model, keras.tree.pack_sequence_as(inputs, watched))
+            of_steps = self.call.number is None
+            output = ops.stack(outputs, axis=1) if of_steps else outputs[0]
+            cells = ops.cast(ops.moveaxis(output, self.channel_axis, -1), "float32")
+            cells = ops.reshape(cells, (*ops.shape(chosen), ops.shape(signs)[0]))
+            of_each = ops.sum(cells * ops.expand_dims(chosen, -1), axis=1)
+            return ops.sum(of_each * signs, axis=1, keepdims=True), ()
+
+        _, _, gradients = active_backend().differentiate(stateless(forward))
+        return {i: g[0] for i, g in zip(tapped, gradients) if g is not None}
+
+
+def chosen_cells(grid: Sequence[int], picture: Sequence[int]) -> np.ndarray:
+    """Choose cells that lie well apart, and not at the border, where the view is cut."""
+    if len(grid) < len(picture):  # Tokens: any of them but the first, which may be of a class.
+        count = prod(grid)
+        first = min(MOST_EXTRA_TOKENS, count // 2)
+        spread = (np.arange(TOKENS) * GOLDEN) % 1
+        return np.unique(first + (spread * (count - first)).astype(int))
+    by_axis = [range(n) if n <= 3 else [n * k // 4 for k in (1, 2, 3)] for n in grid]
+    if len(grid) == 1:
+        return np.unique(np.linspace(grid[0] / 8, grid[0] * 7 / 8, 9).astype(int))
+    cells = [
+        (i, j, *(third[(i + j) % len(third)] for third in by_axis[2:]))
+        for i, j in product(*by_axis[:2])
+    ]
+    return np.unique(np.ravel_multi_index(np.array(cells).T, grid))
+
+
+def _magnitude(gradient: Tensor) -> np.ndarray:
+    return np.abs(keras.ops.convert_to_numpy(keras.ops.cast(gradient, "float32")))
+
+
+def _means(gradient: np.ndarray, channels_first: bool) -> np.ndarray:
+    """Sum over the channels; each row counts alike: ``(rows, *picture)``."""
+    summed = gradient.sum(axis=1 if channels_first else -1)
+    total = summed.sum(axis=tuple(range(1, summed.ndim)), keepdims=True)
+    usable = np.isfinite(total) & (total > 0)
+    return np.where(usable, summed, 0) / np.where(usable, total, 1)
+
+
+def _centres(seen: np.ndarray, cells: int, grid_size: int) -> np.ndarray:
+    """Find the centres of the peaks, in shares of the picture: ``(cells, axes)``.
+
+    A peak is the part above half the maximum. The centroid of all would be drawn to the middle
+    where the border cuts off what a cell sees.
+    """
+    maps = seen.reshape(cells, -1, *seen.shape[1:]).mean(axis=1, dtype="float64")
+    sizes = maps.shape[1:]
+    width = (prod(sizes) / grid_size) ** (1 / len(sizes)) / 2
+    for axis, size in enumerate(sizes, start=1):
+        distances = np.subtract.outer(np.arange(size), np.arange(size))
+        blur = np.exp(-0.5 * (distances / max(width, 0.5)) ** 2)
+        maps = np.moveaxis(np.tensordot(maps, blur, axes=(axis, 0)), -1, axis)
+    axes = tuple(range(1, maps.ndim))
+    peaks = np.maximum(maps - maps.max(axis=axes, keepdims=True) / 2, 0)
+    total = peaks.sum(axis=axes)
+    centres = []
+    for axis, size in enumerate(sizes, start=1):
+        along = peaks.sum(axis=tuple(other for other in axes if other != axis))
+        centres.append(along @ (np.arange(size) + 0.5) / size)
+    return np.where(total > 0, np.array(centres) / np.where(total > 0, total, 1), np.nan).T
