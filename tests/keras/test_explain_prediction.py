@@ -27,7 +27,11 @@ from tests.zoo import (
     sequential_of_list,
 )
 
-pytestmark = pytest.mark.filterwarnings("error::eli5k.ExplanationWarning")
+# The nets have statistics of their own, which the documents do not fit.
+pytestmark = [
+    pytest.mark.filterwarnings("error::eli5k.ExplanationWarning"),
+    pytest.mark.filterwarnings("ignore::eli5k.UnscaledInputWarning"),
+]
 
 DOC = noise(1, *SHAPE, seed=1)
 PICTURE = Image.new("L", (8, 8))
