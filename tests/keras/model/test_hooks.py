@@ -278,6 +278,7 @@ class TestNothingOfTheModelChanges:
         for plain, explained in zip(*results):
             assert_close(explained, plain)
 
+    @pytest.mark.filterwarnings("ignore::eli5k.UnscaledInputWarning")
     def test_training_mode_of_the_weights(self):
         """A batch normalization does not learn from what it is asked to explain."""
         model = functional(net_layers())
@@ -334,6 +335,7 @@ class TestNothingOfTheModelChanges:
         doc.flags.writeable = False
         explain_prediction(model, doc, targets=[1], preprocess=in_place)
 
+    @pytest.mark.filterwarnings("ignore::eli5k.UnscaledInputWarning")
     @pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
     def test_pictures_and_lists_of_the_user(self):
         from PIL import Image
