@@ -7,6 +7,7 @@ distractors. The same arguments give the same scenes and, on one machine, the sa
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -116,6 +117,18 @@ def make_scenes(kind: str, count: int, seed: int) -> list[Scene]:
 
 def images_of(scenes: list[Scene]) -> np.ndarray:
     return np.stack([scene.image for scene in scenes]).astype("float32")
+
+
+def load(kind: str, folder: Path | None = None) -> keras.Model:
+    """The net for a kind of scene, kept in a folder so as to be trained once."""
+    file = None if folder is None else folder / f"{kind.replace(' ', '-')}.keras"
+    if file is not None and file.is_file():
+        return keras.saving.load_model(file)
+    model, accuracy = train(kind)
+    print(f"{kind}: accuracy {accuracy:.3f}", flush=True)
+    if file is not None:
+        model.save(file)
+    return model
 
 
 def train(kind: str, seed: int = 0) -> tuple[keras.Model, float]:

@@ -13,6 +13,7 @@ each kind of scene of ``cues.py``. ``trust_audit.py`` is about audits.
 from __future__ import annotations
 
 import argparse
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ from eli5k.keras.metrics.halves import Halves, cells_of, draw_fields, measure_ha
 from eli5k.keras.metrics.randomisation import spearman, with_shuffled_weights
 from eli5k.keras.metrics.ranking import rank_of
 
+# Where trained nets are kept, if the environment names a folder.
+NETS = Path(os.environ["ELI5K_NETS"]) if "ELI5K_NETS" in os.environ else None
 METHODS = ("grad-cam", "layer-cam", "guided-grad-cam", "gradient-x-input")
 RIGHT = "Grad-CAM"
 # Wrong for sure. Edges, a blob in the middle, and what a net with shuffled weights responds to may
@@ -156,8 +159,7 @@ def photos_alone(chosen: list[Photo]) -> Iterator[Case]:
 
 def scenes(kind: str, count: int) -> Iterator[Case]:
     """Made scenes: the class, and the next one."""
-    model, accuracy = cues.train(kind)
-    print(f"{kind}: accuracy {accuracy:.3f}", flush=True)
+    model = cues.load(kind, NETS)
     known: list[tuple[np.ndarray, np.ndarray]] = []
     classes = model.output_shape[-1]
     for number, scene in enumerate(cues.make_scenes(kind, count, seed=7)):
@@ -286,7 +288,7 @@ def ranked_montages(count: int) -> dict[str, tuple[float, float]]:
 
 
 def ranked_scenes(kind: str, count: int) -> dict[str, tuple[float, float]]:
-    model, _ = cues.train(kind)
+    model = cues.load(kind, NETS)
     chosen = cues.make_scenes(kind, count, seed=7)
     labels = np.array([scene.label for scene in chosen])
     run = eli5k.keras.run(model, cues.images_of(chosen), labels, logits=True)

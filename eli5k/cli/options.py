@@ -54,6 +54,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--logits", action="store_true", help="explain the score before the softmax or sigmoid")
     add(
+        "--check",
+        action="store_true",
+        help="check whether each map is faithful to the model, with 80 further runs of it",
+    )
+    add(
         "--output",
         metavar="NAME",
         help="output to explain if the model has several, by name or index (default: the first)",
@@ -84,6 +89,7 @@ def read_options(arguments: argparse.Namespace) -> Options:
             preprocess=find_function(arguments.preprocess),
             method=arguments.method,
             logits=arguments.logits,
+            check=arguments.check,
             output=_number_or_name(arguments.output),
         )
     except ValueError as error:

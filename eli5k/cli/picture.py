@@ -79,6 +79,9 @@ def report(file: Path, answer: Answer, out: OutputFolder) -> None:
     for line in _class_lines(explanation, answer.best):
         print(f"  {line}")
     print(f"  layer    {explanation.layer or 'the input'} ({explanation.method})")
+    for target in explanation.targets or ():
+        if target.check is not None:
+            print(f"  check    {target.target}: {target.check.verdict}. {target.check.sentence}")
     print(f"  picture  {written}\n")
 
 
@@ -105,7 +108,14 @@ def _best_classes(
     model: keras.Model, picture: Image.Image, options: Options
 ) -> eli5k.Explanation | None:
     """Explain the classes of the highest scores; None if the model scores no classes."""
-    asked = replace(options, targets=None, top_targets=SHOWN_CLASSES, method="grad-cam", layer=None)
+    asked = replace(
+        options,
+        targets=None,
+        top_targets=SHOWN_CLASSES,
+        method="grad-cam",
+        layer=None,
+        check=False,
+    )
     with warnings.catch_warnings():
         # Nobody asked for these maps: it does not matter if they are blank.
         warnings.simplefilter("ignore", eli5k.ExplanationWarning)

@@ -54,6 +54,13 @@ class TestExplain:
         with Image.open("out/red.png") as written:
             assert written.width > 2 * 40
 
+    def test_a_check_tells_its_verdict_and_reason(self, colours, here, capsys):
+        assert run("explain", colours, "red.png", "--check", "--out", "out") == 0
+        found = [line for line in capsys.readouterr().out.splitlines() if "  check  " in line]
+        model = keras.saving.load_model(colours)
+        check = eli5k.explain_prediction(model, "red.png", check=True).targets[0].check
+        assert found == [f"  check    0: {check.verdict}. {check.sentence}"]
+
     def test_top_targets(self, colours, here, capsys):
         assert run("explain", colours, "red.png", "--top-targets", -1, "--out", "out") == 0
         explained = [line for line in capsys.readouterr().out.splitlines() if "explained" in line]

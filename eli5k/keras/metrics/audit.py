@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from eli5k.base import ExplanationWarning
-from eli5k.keras.attribution import explain_samples
 from eli5k.keras.attribution import run as prepare
-from eli5k.keras.evidence.run import Run, on_whole_picture
+from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scores import Scores
 from eli5k.keras.evidence.targets import class_count
 from eli5k.keras.metrics.agreement import copies_of, on_cells
 from eli5k.keras.metrics.check import largest
+from eli5k.keras.metrics.explained import explained
 from eli5k.keras.metrics.halves import cells_of, scores_of_masks
 from eli5k.keras.metrics.places import place_of
 from eli5k.options import MethodLike
 
 LEAST_PICTURES = 10
-TENTH = 0.1
-# A place is remarkable if so many maps peak in the same tenth of the picture, and covering it
-# changes so many more predictions than covering a place of the same shape elsewhere.
-PEAKS, CHANGES = 0.35, 0.1
+# A place is remarkable if so many maps peak in it, and covering it changes so many more predictions
+# than covering another place of the same size.
+PEAKS = {"tenth": 0.35, "quarter": 0.55, "border": 0.55}
+SHARES = {"tenth": 0.1, "quarter": 0.25}
+CHANGES = 0.1
+MIDDLE = "in the middle"
 GROUPS, ROUNDS = 3, 20
 
 
@@ -56,14 +56,17 @@ class Audit:
     ----------
     pictures : int
     place : str
-        Where the mean map peaks.
+        Where the mean map peaks, or ``"along the border"``.
+    size : str
+        ``"tenth"`` or ``"quarter"`` of the picture, where the mean map is hottest, or ``"border"``.
     peaks : float
-        Share of the maps that peak in the tenth of the picture where the mean map is hottest.
+        Share of the maps that peak there.
     changed : float
-        Share of the pictures whose predicted class changes when this tenth is covered with the
-        picture's mean colour.
+        Share of the pictures whose predicted class changes when it is covered with the picture's
+        mean colour.
     changed_elsewhere : float
-        The same for a tenth of the same shape, at the coldest place.
+        The same for another place of this size: the coldest one of the same shape; for the border,
+        the middle.
     likeness : float
         Mean correlation of the maps of different pictures.
     groups : tuple of Group
@@ -71,11 +74,12 @@ class Audit:
     remarkable : bool
         Whether the maps meet at one place, away from the middle, and the place matters.
     mean_map, region : numpy.ndarray
-        ``(*cells)``: the mean map, each scaled by its maximum; and 1 in the hottest tenth.
+        ``(*cells)``: the mean map, each scaled by its maximum; and 1 where the place is.
     """
 
     pictures: int
     place: str
+    size: str
     peaks: float
     changed: float
     changed_elsewhere: float
@@ -86,9 +90,10 @@ class Audit:
     region: np.ndarray = field(repr=False, compare=False)
 
     def __str__(self) -> str:
+        other = "as much of the middle" if self.size == "border" else f"another {self.size}"
         start = (
             f"{100 * self.peaks:.0f} % of these maps peak {self.place}; with it covered the class "
-            f"changes in {100 * self.changed:.0f} %, with another tenth of the picture covered in "
+            f"changes in {100 * self.changed:.0f} %, with {other} covered in "
             f"{100 * self.changed_elsewhere:.0f} %."
         )
         if self.remarkable:
@@ -155,11 +160,7 @@ def audit(
             f"docs must have {LEAST_PICTURES} documents or more to have something in common. "
             f"Received: {asked.count}"
         )
-    with warnings.catch_warnings():
-        # What a single map warns of is not about the set.
-        warnings.simplefilter("ignore", ExplanationWarning)
-        answer = on_whole_picture(explain_samples(asked, method), asked.survey.picture_grid)
-        maps = answer.maps
+    maps = explained(asked, method).maps
     return audit_run(asked, np.moveaxis(np.asarray(maps), 0, 1).mean(axis=1))
 
 
@@ -184,22 +185,55 @@ def audit_run(run: Run, maps: np.ndarray) -> Audit:
     heat = heat / heat.max(axis=1, keepdims=True)
     cells = on_grid.shape[1:]
     mean_map = heat.mean(axis=0).reshape(cells)
-    [region] = largest(mean_map[np.newaxis], TENTH)
-    peaks = float(region.ravel()[heat.argmax(axis=1)].mean())
-    changed, elsewhere = changes(run, [region, _coldest_copy(region, mean_map)])
-    place = place_of(mean_map)
-    return Audit(
-        pictures=run.count,
-        place=place,
-        peaks=peaks,
-        changed=changed,
-        changed_elsewhere=elsewhere,
-        likeness=_likeness(heat),
-        groups=_groups(heat, cells),
-        remarkable=peaks >= PEAKS and changed - elsewhere >= CHANGES and place != "in the middle",
-        mean_map=mean_map.astype("float32"),
-        region=region,
-    )
+    regions = _regions(mean_map)
+    found = changes(run, [region for pair in regions.values() for region in pair])
+    common = {
+        "pictures": run.count,
+        "likeness": _likeness(heat),
+        "groups": _groups(heat, cells),
+        "mean_map": mean_map.astype("float32"),
+    }
+    audits = []
+    for number, (size, (region, _)) in enumerate(regions.items()):
+        peaks = float(region.ravel()[heat.argmax(axis=1)].mean())
+        changed, elsewhere = found[2 * number : 2 * number + 2]
+        place = "along the border" if size == "border" else place_of(mean_map)
+        matters = peaks >= PEAKS[size] and changed - elsewhere >= CHANGES
+        audits.append(
+            Audit(
+                place=place,
+                size=size,
+                peaks=peaks,
+                changed=changed,
+                changed_elsewhere=elsewhere,
+                remarkable=matters and place != MIDDLE,
+                region=region,
+                **common,
+            )
+        )
+    return max(audits, key=_importance)
+
+
+def _importance(audit: Audit) -> tuple[bool, float]:
+    """Order audits: what changes more comes first, but a larger place must change much more."""
+    gain = audit.changed - audit.changed_elsewhere
+    own = gain / np.sqrt(audit.region.mean()) if audit.remarkable else float(audit.size == "tenth")
+    return audit.remarkable, float(own)
+
+
+def _regions(mean_map: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the places to cover, each with another one of its size to compare it with."""
+    found = {}
+    for size, share in SHARES.items():
+        [region] = largest(mean_map[np.newaxis], share)
+        found[size] = region, _coldest_copy(region, mean_map)
+    border = np.ones_like(mean_map, "float32")
+    border[(slice(1, -1),) * border.ndim] = 0
+    inward = np.indices(border.shape) + 0.5
+    middle = np.reshape(border.shape, (-1, *[1] * border.ndim)) / 2
+    farthest = np.abs((inward - middle) / middle).max(axis=0)
+    [core] = largest(-farthest[np.newaxis], float(border.mean()))
+    return found | {"border": (border, core)}
 
 
 def changes(run: Run, regions: list[np.ndarray]) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from eli5k.base import ExplanationWarning
-from eli5k.keras.attribution import explain_samples
 from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.patches import ReplacedWeights
 from eli5k.keras.evidence.run import Run
-from eli5k.keras.model.structure import layer_at
+from eli5k.keras.metrics.explained import explained
+from eli5k.keras.model.structure import walk
 from eli5k.options import MethodLike
 
 # Shares of the layers with weights that are shuffled, from the output on: the first layers, which
@@ -103,15 +101,12 @@ def weights_test(
             "docs must have two documents or more: the maps of different documents are the "
             f"yardstick. Received: {asked.count}"
         )
-    with warnings.catch_warnings():
-        # What a single map warns of is not about the test.
-        warnings.simplefilter("ignore", ExplanationWarning)
-        plain = explain_samples(asked, method)
-        asked = asked.with_classes(plain.scores).at_layer(plain.layer or layer)
-        likeness = []
-        for share in SHARES:
-            shuffled = with_shuffled_weights(asked, share, seed)
-            likeness.append(_likeness(plain.maps, explain_samples(shuffled, method).maps))
+    plain = explained(asked, method)
+    asked = asked.with_classes(plain.scores).at_layer(plain.layer or layer)
+    likeness = []
+    for share in SHARES:
+        shuffled = with_shuffled_weights(asked, share, seed)
+        likeness.append(_likeness(plain.maps, explained(shuffled, method).maps))
     floor = _likeness(plain.maps, np.roll(plain.maps, 1, axis=1))
     return WeightsTest(SHARES, tuple(likeness), floor)
 
@@ -156,9 +151,11 @@ def with_shuffled_weights(run: Run, share: float, seed: int = 0) -> Run:
 def _weights_by_layer(run: Run) -> list[list[int]]:
     """Numbers of the weights of each layer, in the order in which the layers are called."""
     index = {id(variable): number for number, variable in enumerate(run.model.variables)}
+    parts = dict(walk(run.model))
     found: list[list[int]] = []
     for call in run.survey.calls:
-        weights: Sequence[Any] = layer_at(run.model, call.path).weights
+        # Operations, and single outputs of a layer, have none of their own.
+        weights: Sequence[Any] = getattr(parts.get(call.path.split("[")[0]), "weights", ())
         numbers = [
             index.pop(id(weight))
             for weight in weights

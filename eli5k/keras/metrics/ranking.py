@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from eli5k.base import ExplanationWarning
-from eli5k.keras.attribution import explain_samples
 from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.asking import DisconnectedError
 from eli5k.keras.evidence.choice import is_map
-from eli5k.keras.evidence.run import NoLayerError, Run, on_whole_picture
+from eli5k.keras.evidence.run import NoLayerError, Run
 from eli5k.keras.methods import METHODS, find_method
 from eli5k.keras.methods.registry import Cost
 from eli5k.keras.metrics.agreement import agreement, on_cells
+from eli5k.keras.metrics.explained import explained
 from eli5k.keras.metrics.halves import Halves, measure_halves
 from eli5k.keras.metrics.verdict import SUPPORTED, is_testable, verdict_on
 from eli5k.keras.model.geometry import view_of
@@ -124,7 +122,7 @@ def rank_methods(
         (name_of(method), method, asked)
         for method in (_affordable() if methods is None else methods)
     ]
-    return _ranked(named, halves)
+    return _ranked(named, halves, (NoLayerError, DisconnectedError))
 
 
 def rank_layers(
@@ -174,7 +172,8 @@ def rank_layers(
     named = [
         (str(getattr(layer, "name", layer)), method, asked.at_layer(layer)) for layer in chosen
     ]
-    return _ranked(named, halves)
+    # What the user did not name may turn out to be no map of the picture.
+    return _ranked(named, halves, ValueError if layers is None else DisconnectedError)
 
 
 def _prepared(
@@ -230,17 +229,18 @@ def _last_of_each_grid(run: Run) -> list[str]:
     return list(chosen.values())
 
 
-def _ranked(named: Sequence[tuple[str, MethodLike, Run]], halves: Halves) -> Ranking:
+def _ranked(
+    named: Sequence[tuple[str, MethodLike, Run]],
+    halves: Halves,
+    passed_over: type[ValueError] | tuple[type[ValueError], ...],
+) -> Ranking:
     ranks, errors = Ranking(), []
     for name, method, asked in named:
-        with warnings.catch_warnings():
-            # What a single map warns of is not about the ranking.
-            warnings.simplefilter("ignore", ExplanationWarning)
-            try:
-                maps, seconds = _timed(asked, method)
-            except (NoLayerError, DisconnectedError) as error:
-                errors.append(str(error))
-                continue
+        try:
+            maps, seconds = _timed(asked, method)
+        except passed_over as error:
+            errors.append(str(error))
+            continue
         ranks.append(rank_of(name, maps, halves, seconds))
     if not ranks:
         raise ValueError(f"Nothing could be ranked: {errors[0] if errors else 'no method given'}")
@@ -250,12 +250,11 @@ def _ranked(named: Sequence[tuple[str, MethodLike, Run]], halves: Halves) -> Ran
 
 def _timed(asked: Run, method: MethodLike) -> tuple[np.ndarray, float]:
     """Explain, and then the first document again: what is asked for the first time is slower."""
-    answer = on_whole_picture(explain_samples(asked, method), asked.survey.picture_grid)
-    maps = np.asarray(answer.maps)
+    maps = np.asarray(explained(asked, method).maps)
     first = asked.part(np.arange(1))
-    explain_samples(first, method)
+    explained(first, method)
     start = time.perf_counter()
-    explain_samples(first, method)
+    explained(first, method)
     return maps, time.perf_counter() - start
 
 

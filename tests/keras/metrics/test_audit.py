@@ -69,6 +69,18 @@ def test_a_part_of_the_pictures_is_enough():
     assert 0.5 <= found.peaks < 0.7
 
 
+def test_a_border_is_a_place_too():
+    docs = noise(40, SIDE, SIDE, 2, low=0, high=0.05)
+    rim = np.ones((SIDE, SIDE), bool)
+    rim[2:-2, 2:-2] = False
+    for number, picture in enumerate(docs):
+        picture[rim, number % 2] = 1
+    found = metrics.audit(spot_model(), docs)
+    assert found.remarkable
+    assert found.place == "along the border"
+    assert "as much of the middle covered" in str(found)
+
+
 def test_changes_are_those_of_the_models_own_class():
     docs, classes = pictures(anywhere(12))
     model = spot_model()
