@@ -150,6 +150,26 @@ def formats(model: keras.Model) -> None:
     )
 
 
+def styles(model: keras.Model) -> None:
+    """One explanation in every style."""
+    expl = eli5k.explain_prediction(
+        model, PHOTOS["both"], image=panel("both"), logits=True, targets=[CAT], **ASKED
+    )
+    drawn = {
+        style: eli5k.format_as_image(expl, style=style)
+        for style in ("overlay", "dim", "contour", "signed", "boxes")
+    }
+    drawn["original"] = panel("both")
+    rows = [
+        side_by_side({style: drawn[style] for style in row})
+        for row in (("overlay", "dim", "contour"), ("signed", "boxes", "original"))
+    ]
+    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+    for number, row in enumerate(rows):
+        sheet.paste(row, (0, number * row.height))
+    save(sheet, IMAGES / "styles.png")
+
+
 def top_targets(model: keras.Model) -> None:
     """A sheet: the three best classes of the cup."""
     question = {"top_targets": 3, "logits": True, **ASKED}
@@ -227,7 +247,7 @@ def main() -> None:
     arguments = parser.parse_args()
     demo()
     model = load_model()
-    for draw in (layers, logits, mistake, formats, top_targets):
+    for draw in (layers, logits, mistake, formats, styles, top_targets):
         draw(model)
     method_pictures(METHODS)
     if arguments.notebook:

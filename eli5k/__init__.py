@@ -20,6 +20,7 @@ from eli5k.base import (
 )
 from eli5k.explain import explain_prediction
 from eli5k.formatters import (
+    Explanations,
     HotRegion,
     format_as_dict,
     format_as_html,
@@ -30,7 +31,7 @@ from eli5k.formatters import (
     hot_regions,
     save,
 )
-from eli5k.ipython import show_prediction
+from eli5k.ipython import compare, show_prediction
 
 if TYPE_CHECKING:
     from eli5k import keras
@@ -50,11 +51,13 @@ __all__ = [
     "Check",
     "Explanation",
     "ExplanationWarning",
+    "Explanations",
     "HotRegion",
     "MisplacedMapWarning",
     "TargetExplanation",
     "UnscaledInputWarning",
     "audit",
+    "compare",
     "explain_prediction",
     "explain_prediction_keras",
     "explain_predictions",

@@ -7,12 +7,12 @@ import difflib
 import inspect
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eli5k.base import Explanation, ExplanationWarning
 from eli5k.explain import explain_prediction
-from eli5k.formatters import fields, format_as_html, format_as_image
+from eli5k.formatters import Explanations, fields, format_as_html, format_as_image
 from eli5k.options import Options
 
 if TYPE_CHECKING:
@@ -93,6 +93,55 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
         return expl
     options = {key: kwargs[key] for key in kwargs if key in HTML_KWARGS}
     return HTML(format_as_html(expl, **{"show": fields.WEIGHTS, **options}))
+
+
+def compare(
+    estimator: Any,
+    doc: Any,
+    methods: Sequence[Any] = ("grad-cam",),
+    layers: Sequence[Any] = (None,),
+    **kwargs: Any,
+) -> Explanations:
+    """Explain one document by several methods, at several layers.
+
+    Parameters
+    ----------
+    estimator : object
+        The model; must be positional.
+    doc : object
+        What the model predicts on.
+    methods, layers : sequence
+        What :func:`~eli5k.explain_prediction` takes as ``method`` and as ``layer``. A method that
+        looks at the input is asked once.
+    **kwargs
+        Other keywords of :func:`~eli5k.explain_prediction`, such as ``targets``.
+
+    Returns
+    -------
+    Explanations
+        A list of :class:`~eli5k.Explanation`, method by method. A notebook shows it as a grid;
+        :func:`~eli5k.save` makes a picture or a page of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`~eli5k.explain_prediction`; also if there is no method or no layer.
+
+    Examples
+    --------
+    >>> [expl.error for expl in compare(None, None, methods=["cam"])]
+    ['Expected a keras.Model, got NoneType None.']
+    """
+    for name, values in (("methods", methods), ("layers", layers)):
+        if isinstance(values, str) or not len(values):
+            raise ValueError(f"{name} must be a list of at least one. Received: {values!r}")
+    found = Explanations()
+    for method in methods:
+        for layer in layers:
+            found.append(explain_prediction(estimator, doc, method=method, layer=layer, **kwargs))
+            if found[-1].layer is None:
+                break
+    return found
 
 
 def _signature() -> inspect.Signature:

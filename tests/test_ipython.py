@@ -15,11 +15,12 @@ from IPython.display import HTML
 from PIL import Image
 
 import eli5k
-from eli5k import format_as_html, format_as_image, show_prediction
+from eli5k import compare, format_as_html, format_as_image, show_prediction
 from eli5k.base import Explanation, ExplanationWarning, TargetExplanation
 from eli5k.explain import explain_prediction
 from eli5k.formatters import fields
 from eli5k.ipython import FORMAT_KWARGS
+from tests.formatters.test_sheet import find
 
 PICTURE = Image.new("RGB", (300, 200), "navy")
 
@@ -106,6 +107,53 @@ def test_a_viewer_is_html_with_the_still_picture():
         Model().explanation(), show=fields.WEIGHTS, interactive=True
     )
     assert "<img" in shown.data
+
+
+class Asked:
+    """A model whose handler notes what it is asked; one of its methods looks at the input."""
+
+    def __init__(self):
+        self.asked = []
+
+
+@explain_prediction.register
+def explain_asked(model: Asked, doc, method=None, layer=None, targets=("cat",)):
+    model.asked.append((method, layer))
+    heatmap = np.random.default_rng(len(model.asked)).random((3, 4))
+    return Explanation(
+        "net",
+        method=method,
+        layer=None if method == "gradient" else layer,
+        targets=[TargetExplanation(each, heatmap=heatmap) for each in targets],
+        image=PICTURE,
+    )
+
+
+def test_a_comparison_asks_each_method_at_each_layer_once():
+    model = Asked()
+    found = compare(model, "doc", methods=["cam", "gradient"], layers=["early", "late"])
+    assert model.asked == [("cam", "early"), ("cam", "late"), ("gradient", "early")]
+    assert [(each.method, each.layer) for each in found] == [
+        *(("cam", "early"), ("cam", "late"), ("gradient", None))
+    ]
+
+
+def test_a_notebook_shows_a_comparison_as_a_grid():
+    two_by_two = compare(Asked(), "doc", methods=["a", "b"], layers=["early", "late"])
+    sheet = np.asarray(shown_by_jupyter(two_by_two))
+    panels = [np.asarray(format_as_image(each)) for each in two_by_two]
+    width = sheet.shape[1] // 2
+    for number, panel in enumerate(panels):
+        row, column = divmod(number, 2)
+        [(left, top)] = find(panel, sheet)
+        assert (left > width, top > 200) == (bool(column), bool(row))
+
+
+def test_methods_and_layers_are_lists():
+    with pytest.raises(ValueError, match="methods must be a list of at least one"):
+        compare(Asked(), "doc", methods="cam")
+    with pytest.raises(ValueError, match="layers must be a list"):
+        compare(Asked(), "doc", layers=[])
 
 
 def test_help_and_completion_show_every_keyword():

@@ -3,6 +3,7 @@
 from eli5k.base import Explanation
 from eli5k.formatters import fields
 from eli5k.formatters.as_dict import format_as_dict
+from eli5k.formatters.gallery import Explanations
 from eli5k.formatters.hot_regions import HotRegion, hot_regions
 from eli5k.formatters.html import format_as_html, format_html_styles
 from eli5k.formatters.image import format_as_image
@@ -11,6 +12,7 @@ from eli5k.formatters.save import save
 from eli5k.formatters.text import format_as_text
 
 __all__ = [
+    "Explanations",
     "HotRegion",
     "fields",
     "format_as_dict",

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from eli5k.base import Explanation, TargetExplanation
+from eli5k.base import Check, Explanation, TargetExplanation
 from eli5k.formatters.caption import what_was_done
 from eli5k.formatters.frame import check_frame
 from eli5k.formatters.heatmap import drawable_heatmap, find_colormap
@@ -246,7 +246,7 @@ def _map(
         "name": f"{label(target)}{inside}: {done}" if done else f"{label(target)}{inside}",
         "said": f"{label(target)}{inside}: {'; '.join(filter(None, facts))}",
         "about": expl.description or "",
-        "check": _check(target),
+        "check": _check(target.check),
         "fine": is_fine(expl, target),
         "picture": picture,
         "rows": heatmap.shape[0],
@@ -263,23 +263,21 @@ def _map(
     }
 
 
-def _check(target: TargetExplanation) -> dict[str, Any] | None:
+def _check(check: Check | None) -> dict[str, Any] | None:
     """Return what a check says, and what it found each place to be worth."""
-    check = getattr(target, "check", None)
     if check is None:
         return None
+    told = {"verdict": check.verdict, "sentence": check.sentence, "worth": None}
     worth = check.worth
-    is_drawn = worth is not None and worth.ndim == 2 and np.isfinite(worth).all()
-    told: dict[str, Any] = {"verdict": check.verdict, "sentence": check.sentence, "worth": None}
-    if is_drawn and np.isfinite(check.score):
-        told |= {
-            "rows": worth.shape[0],
-            "columns": worth.shape[1],
-            "worth": [float(f"{value:.4g}") for value in worth.ravel()],
-            "score": float(check.score),
-            "runs": check.runs,
-        }
-    return told
+    if worth is None or worth.ndim != 2 or not np.isfinite([*worth.ravel(), check.score]).all():
+        return told
+    return told | {
+        "rows": worth.shape[0],
+        "columns": worth.shape[1],
+        "worth": [float(f"{value:.4g}") for value in worth.ravel()],
+        "score": check.score,
+        "runs": check.runs,
+    }
 
 
 def _picture(image: Image.Image) -> dict[str, Any]:

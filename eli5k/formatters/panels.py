@@ -93,10 +93,9 @@ def panels_of(explanations: Sequence[Explanation], look: Look) -> Layout:
     """
     parts = [part for expl in explanations for part in (expl, *expl.others)]
     pairs = [(part, target) for part in parts for target in part.targets or ()]
-    columns = None
-    if look.style != "side" and _are_comparable(parts):
-        columns = len(parts)
-        pairs = [(part, target) for row in zip(*_targets(parts)) for part, target in row]
+    columns = None if look.style == "side" else _columns(parts)
+    if columns == len(parts):
+        pairs = [pair for row in zip(*_targets(parts)) for pair in row]
     scaled = _scaled(pairs, look)
     shared = _shared([part for part, _ in pairs]) if look.caption else []
     panels: list[Panel] = []
@@ -116,15 +115,25 @@ def _targets(parts: Sequence[Explanation]) -> list[list[tuple[Explanation, Targe
     return [[(part, target) for target in part.targets or ()] for part in parts]
 
 
-def _are_comparable(parts: Sequence[Explanation]) -> bool:
-    """Tell whether several explanations are of the same picture and several targets."""
+def _columns(parts: Sequence[Explanation]) -> int | None:
+    """Return how many columns compare explanations of the same picture and targets.
+
+    A column for each explanation and a row for each target; with one target, a column for each
+    layer and a row for each method.
+    """
     first = parts[0]
     names = [target.target for target in first.targets or ()]
-    return (
-        min(len(parts), len(names)) > 1
-        and all([target.target for target in part.targets or ()] == names for part in parts)
-        and all(part.image == first.image for part in parts)
-    )
+    if len(parts) < 2 or not names:
+        return None
+    for part in parts[1:]:
+        of_part = [target.target for target in part.targets or ()]
+        if of_part != names or part.image != first.image:
+            return None
+    if len(names) > 1:
+        return len(parts)
+    methods, layers = {part.method for part in parts}, {part.layer for part in parts}
+    is_grid = min(len(methods), len(layers)) > 1 and len(parts) == len(methods) * len(layers)
+    return len(layers) if is_grid else None
 
 
 def picture_of(expl: Explanation) -> Image.Image:

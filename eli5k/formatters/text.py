@@ -164,10 +164,11 @@ def check_of(target: TargetExplanation) -> list[str]:
 
     Examples
     --------
-    >>> check_of(TargetExplanation(7))
-    []
+    >>> from eli5k.base import Check
+    >>> check_of(TargetExplanation(7, check=Check("not shown", "Chance does as well.")))
+    ['check: not shown', 'Chance does as well.']
     """
-    check = getattr(target, "check", None)
+    check = target.check
     return [] if check is None else [f"check: {check.verdict}", check.sentence]
 
 

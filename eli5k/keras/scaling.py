@@ -11,11 +11,11 @@ import numpy as np
 from eli5k.base import UnscaledInputWarning
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scales import SCALES, convert
-from eli5k.keras.evidence.wanted import Wanted, scales_itself, wanted_by
+from eli5k.keras.evidence.wanted import Wanted, divergence, scales_itself, wanted_by
 from eli5k.keras.model.applications import find_backbone
 
 # A scale is wrong if it fits so much worse than the best one.
-FACTOR, MARGIN = 2.0, 0.3
+FACTOR, MARGIN = 2.0, 0.2
 # No document whose scale is right is so far away, however unusual it is.
 FAR = 10.0
 OTHER = "other"
@@ -106,11 +106,7 @@ def _is_wrong(image: np.ndarray, values: tuple[str, ...], wanted: Wanted) -> boo
 
 
 def _divergence(image: np.ndarray, seen: tuple[float, float]) -> float:
-    """Compare the values of a document with mean and deviation of others."""
-    mean, deviation = seen
-    ratio = max(float(image.var()) / deviation**2, 1e-12)
-    shift = (float(image.mean()) - mean) / deviation
-    return float(ratio + shift**2 - 1 - np.log(ratio)) / 2
+    return divergence(float(image.mean()), float(image.std()), seen)
 
 
 def _message(run: Run, row: int, have: str, wanted: Wanted) -> str:

@@ -1,16 +1,13 @@
 """The page in a real browser: its pixels against arithmetic, its values against the arrays."""
 
-from types import SimpleNamespace
-
 import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
-from eli5k.base import WHOLE, BlankMapWarning, Explanation, TargetExplanation
+from eli5k.base import WHOLE, BlankMapWarning, Check, Explanation, TargetExplanation
 from eli5k.formatters import format_as_page
 from eli5k.formatters.frame import spread
-from tests.formatters.checked import Checked
 from tests.formatters.test_frame import spot
 from tests.formatters.test_html import decode
 from tests.formatters.test_sheet import picture
@@ -407,11 +404,9 @@ def test_what_cannot_be_drawn_is_told_in_words(visit):
 def checked(**kwargs):
     """A map whose check found the right half of the picture to be worth 6, the left half 2."""
     worth = np.array([[1.0, 3.0], [1.0, 3.0]], "float32")
-    check = SimpleNamespace(
-        verdict="supported", sentence="It is right.", worth=worth, score=9.0, runs=64
-    )
+    check = Check("supported", "It is right.", worth=worth, score=9.0, runs=64)
     expl = explain(np.eye(4), **kwargs)
-    expl.targets = [Checked("cat", heatmap=np.eye(4), check=check)]
+    expl.targets = [TargetExplanation("cat", heatmap=np.eye(4), check=check)]
     return expl
 
 
@@ -454,6 +449,17 @@ def test_shift_and_arrows_cover_a_region_too(visit):
     assert "fall by about 1," in reading(page)
     page.keyboard.press("Shift+ArrowRight")
     assert "fall by about 2.5," in reading(page)
+
+
+def test_covering_what_speaks_against_the_target_raises_the_score(visit):
+    expl = checked()
+    expl.targets[0].check.worth = np.full((2, 2), -0.5)
+    page = visit(format_as_page(expl))
+    page.locator(".stage canvas").focus()
+    page.keyboard.press("h")
+    for key in ("Shift+ArrowRight", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    assert "score 9 would rise by about 0.5," in reading(page)
 
 
 def test_the_page_tells_the_checks_word(visit):

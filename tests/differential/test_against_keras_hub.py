@@ -13,7 +13,7 @@ from PIL import Image
 import eli5k
 from tests.zoo import noise
 
-keras_hub = pytest.importorskip("keras_hub")
+keras_hub = pytest.importorskip("keras_hub", reason="KerasHub is not installed here: see tox.ini")
 SIDE = 64
 
 

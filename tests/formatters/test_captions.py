@@ -1,13 +1,12 @@
 """What captioned pictures tell, and how their maps are scaled."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from eli5k.base import (
     BlankMapWarning,
+    Check,
     Explanation,
     MisplacedMapWarning,
     TargetExplanation,
@@ -15,7 +14,6 @@ from eli5k.base import (
 )
 from eli5k.formatters import format_as_image
 from eli5k.formatters.scaling import scale, scale_alike
-from tests.formatters.checked import Checked
 from tests.formatters.test_frame import spot
 from tests.formatters.test_sheet import find, picture, written  # noqa: F401
 
@@ -158,7 +156,7 @@ def test_the_colours_of_a_bar_are_those_of_the_heat():
 
 def test_a_caption_has_the_checks_word(written):  # noqa: F811
     expl = explain(np.eye(3))
-    check = SimpleNamespace(verdict="supported", sentence="It is.")
-    expl.targets = [Checked("cat", heatmap=np.eye(3), check=check)]
+    check = Check("supported", "It is.")
+    expl.targets = [TargetExplanation("cat", heatmap=np.eye(3), check=check)]
     format_as_image(expl, caption=True)
     assert texts(written)[-1] == "check: supported"

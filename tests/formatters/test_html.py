@@ -4,15 +4,13 @@ import base64
 import io
 import sys
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from eli5k.base import Explanation, TargetExplanation
+from eli5k.base import Check, Explanation, TargetExplanation
 from eli5k.formatters import fields, format_as_html, format_as_image, format_html_styles
-from tests.formatters.checked import Checked
 
 VOID = {"img", "br"}
 EVIL = '<script>alert("1")</script>\' onload=&amp;'
@@ -184,7 +182,7 @@ def test_a_bad_heatmap_is_an_error():
 
 
 def test_a_check_is_told_below_the_picture():
-    check = SimpleNamespace(verdict="not shown", sentence="Chance does <so>.")
-    target = Checked("cat", check=check)
+    check = Check("not shown", "Chance does <so>.")
+    target = TargetExplanation("cat", check=check)
     page = Page(format_as_html(Explanation("net", targets=[target])))
     assert "check: not shown. Chance does <so>." in page.text

@@ -1,16 +1,13 @@
 """An explanation in words."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eli5k.base import Explanation, TargetExplanation
+from eli5k.base import Check, Explanation, TargetExplanation
 from eli5k.formatters import fields, format_as_text
 from eli5k.formatters.text import label, numbers, place_of_heat
-from tests.formatters.checked import Checked
 
 
 def spot(shape, place):
@@ -123,6 +120,6 @@ def test_numbers_have_four_digits(value, text):
 
 
 def test_a_check_is_told_below_its_target():
-    target = Checked("cat", check=SimpleNamespace(verdict="not shown", sentence="Chance does so."))
+    target = TargetExplanation("cat", check=Check("not shown", "Chance does so."))
     lines = format_as_text(Explanation("net", targets=[target])).split("\n")
     assert lines == ["y=cat: there is no map", "  check: not shown. Chance does so."]

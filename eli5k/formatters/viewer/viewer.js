@@ -224,7 +224,8 @@ function start(root) {
     const loss = worthOf(check, shares);
     const rounded = (value) => Number(value.toPrecision(3));
     card.reading.textContent =
-      `covering this region: score ${rounded(check.score)} would fall by about ${rounded(loss)}, ` +
+      `covering this region: score ${rounded(check.score)} would ${loss < 0 ? "rise" : "fall"} ` +
+      `by about ${rounded(Math.abs(loss))}, ` +
       `as estimated from ${check.runs} runs with parts of the picture blurred`;
     mark(card, shares);
   }

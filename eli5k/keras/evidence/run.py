@@ -308,11 +308,18 @@ class Run:
         return replace(self, inputs=noise_like(self.inputs, rows), classes=classes, n_valid=None)
 
     def _points(self) -> Iterator[tuple[str, Point]]:
-        default = self._default() if self.options.layer is None else None
+        layer = self.options.layer
+        default = self._default() if layer is None else None
         if default is not None:
             yield default
+        elif isinstance(layer, str) and self.options.reshape is None:
+            key = ("named layer", layer, self.survey.image_index)
+            yield from self.remembered(key, lambda: tuple(self._points_to_try()))
         else:
-            yield from points_to_try(self._question(None, (), None), self.options)
+            yield from self._points_to_try()
+
+    def _points_to_try(self) -> Iterator[tuple[str, Point]]:
+        return points_to_try(self._question(None, (), None), self.options)
 
     def _default(self) -> tuple[str, Point] | None:
         key = self._target_key("default layer")

@@ -92,14 +92,13 @@ def artificial_pictures(shape: tuple[int, ...], count: int = 2) -> np.ndarray:
     frequency = np.hypot(rows, columns)
     frequency[0, 0] = 1 / max(height, width)
 
-    def draw(planes: int) -> np.ndarray:
-        noise = np.fft.rfft2(random.standard_normal((count, planes, height, width)))
-        field = np.fft.irfft2(noise / frequency, s=(height, width))
-        field -= field.mean(axis=(2, 3), keepdims=True)
-        scaled: np.ndarray = field / np.maximum(field.std(axis=(2, 3), keepdims=True), 1e-6)
-        return scaled
-
-    fields = 0.95 * draw(1) + 0.3 * draw(channels)
+    noise = np.fft.rfft2(random.standard_normal((count, 1, height, width)))
+    field = np.fft.irfft2(noise / frequency, s=(height, width))
+    field -= field.mean(axis=(2, 3), keepdims=True)
+    field /= np.maximum(field.std(axis=(2, 3), keepdims=True), 1e-6)
+    # Colours: the same field elsewhere.
+    moved = [np.roll(field, (k * height // 3, k * width // 5), (2, 3)) for k in range(channels)]
+    fields = 0.95 * field + 0.3 * np.concatenate(moved, axis=1)
     brightness = random.uniform(BRIGHTNESS - 0.1, BRIGHTNESS + 0.1, (count, 1, 1, 1))
     pictures = np.moveaxis(np.clip(brightness + CONTRAST * fields, 0, 1), 1, -1).astype("float32")
     pictures = pictures.reshape(count, *(1,) * len(steps), height, width, channels)

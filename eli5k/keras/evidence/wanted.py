@@ -1,7 +1,7 @@
 """Find out which values a model was trained on, from what the model itself shows.
 
-The first normalisation stores mean and variance of what it saw in training. Artificial photographs
-in each usual scale show which of them fits. No document decides.
+The first normalisation stores mean and variance of what it saw in training. What it makes of black,
+white and artificial photographs tells which pixels those were. No document decides.
 """
 
 from __future__ import annotations
@@ -36,9 +36,6 @@ from eli5k.keras.model.stem import (
 )
 from eli5k.keras.model.structure import layer_at
 
-# A layer's memory fits artificial photographs in the right scale to 0.3, and in a wrong one to 0.5
-# at best: the median Kullback-Leibler divergence over its channels.
-FITS = 0.4
 # By how much the logits of a trained classifier differ between a photograph and a black picture.
 # Trained on pixels up to 255, small nets had 20 to 50, and up to 1, 5 to 50.
 LOGITS = {"0..1": (0.5, 128.0), "0..255": (4.0, 128.0)}
@@ -81,8 +78,7 @@ class Wanted(NamedTuple):
         scale, (mean, deviation) = SCALES[self.best], self.seen
         unit = (mean - np.mean(scale.offset)) / np.mean(scale.factor)
         contrast = deviation / np.mean(scale.factor)
-        is_usual = abs(unit - BRIGHTNESS) < 0.5 * CONTRAST and 0.5 < contrast / CONTRAST < 2
-        return bool(is_usual and self.misfits[self.best] <= FITS)
+        return bool(abs(unit - BRIGHTNESS) < 0.5 * CONTRAST and 0.5 < contrast / CONTRAST < 2)
 
 
 def wanted_by(run: Run, values: tuple[str, ...]) -> Wanted | None:
@@ -118,24 +114,34 @@ def scales_itself(run: Run) -> bool:
 
 
 def _from_memory(run: Run, norm: str, stored: Statistics) -> Wanted | None:
-    """Show photographs in each scale to the model, up to its first normalisation."""
-    pictures = artificial_pictures(run.image.shape[1:])
-    layer = layer_at(run.model, norm)
-    misfits = {}
-    for name, scale in SCALES.items():
-        if not _has_channels(scale, pictures.shape[-1]):
-            continue
-        array = _stem_of(run, norm, convert(pictures, "0..1", name))
-        if array is None:
-            return None
-        made = channels_of(layer, array)
-        ratio = np.maximum(made.variance / stored.variance, 1e-12)
-        shift = (made.mean - stored.mean) ** 2 / stored.variance
-        misfits[name] = float(np.median(ratio + shift - 1 - np.log(ratio)) / 2)
+    """Compare what a normalisation stores with photographs in each scale."""
     seen = _seen(run, norm, stored, 1.0)
     if seen is not None and seen[1] > LARGE:
         seen = _seen(run, norm, stored, 255.0)
-    return None if seen is None else Wanted(misfits, seen)
+    if seen is None:
+        return None
+    channels = run.image.shape[-1]
+    misfits = {}
+    for name, scale in SCALES.items():
+        if _has_channels(scale, channels):
+            factor, offset = float(np.mean(scale.factor)), float(np.mean(scale.offset))
+            photographs = factor * BRIGHTNESS + offset, factor * CONTRAST
+            misfits[name] = divergence(*photographs, seen)
+    return Wanted(misfits, seen)
+
+
+def divergence(mean: float, deviation: float, seen: tuple[float, float]) -> float:
+    """Compare the values of a document with mean and deviation of others.
+
+    It is the Kullback-Leibler divergence of two normal distributions.
+
+    Examples
+    --------
+    >>> divergence(0.0, 1.0, (0.0, 1.0)), divergence(2.0, 1.0, (0.0, 1.0))
+    (0.0, 2.0)
+    """
+    ratio = max((deviation / seen[1]) ** 2, 1e-12)
+    return float(ratio + ((mean - seen[0]) / seen[1]) ** 2 - 1 - np.log(ratio)) / 2
 
 
 def _has_channels(scale: Scale, channels: int) -> bool:

@@ -186,7 +186,8 @@ def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
         for column, (axis, start) in enumerate(zip(along, starts))
     ]
     low, high = zip(*((float(a), float(b)) for a, b in ends))
-    doubt = 2 * off * np.abs(inverse[-1]).max()
+    # The end of a fitted line, twice its error; and no peak is known better than to a pixel.
+    doubt = 2 * off * np.abs(inverse[-1]).max() + 1 / np.array(sight.sizes)
     shift = max(max(abs(min(pair)), abs(max(pair) - 1)) for pair in ends)
     return Fit(_in_frame(replace(view, axes=axes), shape, low, high, doubt), error, float(shift))
 

@@ -29,7 +29,11 @@ from tests.zoo import (
     sequential_of_list,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
+# The nets have statistics of their own, which the documents do not fit.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning"),
+    pytest.mark.filterwarnings("ignore::eli5k.UnscaledInputWarning"),
+]
 
 DOC = noise(1, *SHAPE, seed=1)
 

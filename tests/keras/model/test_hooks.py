@@ -278,12 +278,13 @@ class TestNothingOfTheModelChanges:
         for plain, explained in zip(*results):
             assert_close(explained, plain)
 
+    @pytest.mark.filterwarnings("ignore::eli5k.UnscaledInputWarning")
     def test_training_mode_of_the_weights(self):
         """A batch normalization does not learn from what it is asked to explain."""
         model = functional(net_layers())
         norm = model.get_layer("norm")
         before = weights_of(norm)
-        explain_prediction(model, DOC * 100, targets=[0], layer="norm")
+        explain_prediction(model, DOC * 100, targets=[0], layer="norm", preprocess=False)
         for old, new in zip(before, weights_of(norm)):
             np.testing.assert_array_equal(old, new)
 
@@ -334,6 +335,7 @@ class TestNothingOfTheModelChanges:
         doc.flags.writeable = False
         explain_prediction(model, doc, targets=[1], preprocess=in_place)
 
+    @pytest.mark.filterwarnings("ignore::eli5k.UnscaledInputWarning")
     @pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
     def test_pictures_and_lists_of_the_user(self):
         from PIL import Image
@@ -342,7 +344,12 @@ class TestNothingOfTheModelChanges:
         picture = Image.fromarray(noise(20, 30, 3, low=0, high=255).astype("uint8"))
         before, targets, names = picture.tobytes(), [2, 0], ["a", "b", "c"]
         explanation = explain_prediction(
-            model, picture, targets=targets, target_names=names, image=picture
+            model,
+            picture,
+            targets=targets,
+            target_names=names,
+            image=picture,
+            preprocess=False,
         )
         explanation.image.putpixel((0, 0), (1, 2, 3))
         assert picture.tobytes() == before
