@@ -199,6 +199,8 @@ def _panel(
     if look.caption:
         note = scaled.note if not look.same_scale or scaled.note == BLANK else ""
         caption = long_caption(expl, target, note, shared)
+    elif not scaled.heatmap.any():
+        caption.append([BLANK])
     bar = _bar(expl, target, scaled, look) if look.colorbar else None
     return Panel(picture_of(expl), lambda picture: style(picture, heat), caption, bar)
 

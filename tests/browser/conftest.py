@@ -1,23 +1,27 @@
-"""A headless Chromium; the tests are skipped, with the reason, if there is none."""
+"""A headless Chromium; without one the tests are skipped, or fail if ``NEED_BROWSER`` is set."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import shutil
 
 import pytest
 
 COMMANDS = ("chromium", "chromium-browser", "google-chrome")
+MODULES = ("playwright", "axe_playwright_python")
 
 
 @pytest.fixture(scope="session")
 def chromium():
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="no browser: Playwright of the group 'browser' is missing"
-    )
+    missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
     command = next(filter(None, map(shutil.which, COMMANDS)), None)
-    if command is None:
-        pytest.skip(f"no browser: none of the commands {', '.join(COMMANDS)}")
-    with playwright.sync_playwright() as driver:
+    if missing or command is None:
+        reason = f"no browser: {missing or COMMANDS} not found; see the group 'browser'"
+        (pytest.fail if os.environ.get("NEED_BROWSER") else pytest.skip)(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
         # Without the sandbox, which needs more rights than a container gives.
         browser = driver.chromium.launch(executable_path=command, args=["--no-sandbox"])
         yield browser

@@ -55,6 +55,9 @@ def test_a_panel_without_evidence_says_so(written):  # noqa: F811
     format_as_image(explain(np.eye(3), np.zeros((3, 3))), caption=True)
     assert texts(written)[:5].count("no evidence: the map is blank") == 1
     assert texts(written)[4] == "no evidence: the map is blank"
+    written.clear()
+    format_as_image(explain(np.eye(3), np.zeros((3, 3))))
+    assert texts(written)[-2:] == ["score 2.5, probability 0.75", "no evidence: the map is blank"]
 
 
 def test_a_picture_carries_the_warnings_that_change_what_it_means(written):  # noqa: F811

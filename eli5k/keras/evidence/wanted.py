@@ -43,6 +43,10 @@ LOGITS = {"0..1": (0.5, 128.0), "0..255": (4.0, 128.0)}
 # scales its input itself.
 INSIDE = (1 / 50, 50.0)
 NOTHING = 1e-6
+# How far off, in deviations, a linear stem is at most: others were off by 0.4 to 1.3.
+LINEAR = 0.1
+# What is not linear fits artificial photographs in the right scale to 0.3, in a wrong one to 0.5.
+FITS = 0.4
 # Data of a larger deviation are pixels up to 255.
 LARGE = 5.0
 # Up to so many channels, each has a mean of its own.
@@ -60,25 +64,18 @@ class Wanted(NamedTuple):
         For each usual scale, how badly photographs in it fit.
     seen : (float, float) or None
         Mean and deviation of the values that it was trained on, if it stores statistics.
+    is_photographic : bool
+        Whether these were about as bright and as varied as photographs.
     """
 
     misfits: dict[str, float]
     seen: tuple[float, float] | None = None
+    is_photographic: bool = False
 
     @property
     def best(self) -> str:
         """The scale that fits best."""
         return min(self.misfits, key=lambda name: self.misfits[name])
-
-    @property
-    def is_photographic(self) -> bool:
-        """Whether the training data were about as bright and as varied as photographs."""
-        if self.seen is None:
-            return False
-        scale, (mean, deviation) = SCALES[self.best], self.seen
-        unit = (mean - np.mean(scale.offset)) / np.mean(scale.factor)
-        contrast = deviation / np.mean(scale.factor)
-        return bool(abs(unit - BRIGHTNESS) < 0.5 * CONTRAST and 0.5 < contrast / CONTRAST < 2)
 
 
 def wanted_by(run: Run, values: tuple[str, ...]) -> Wanted | None:
@@ -115,19 +112,38 @@ def scales_itself(run: Run) -> bool:
 
 def _from_memory(run: Run, norm: str, stored: Statistics) -> Wanted | None:
     """Compare what a normalisation stores with photographs in each scale."""
-    seen = _seen(run, norm, stored, 1.0)
-    if seen is not None and seen[1] > LARGE:
-        seen = _seen(run, norm, stored, 255.0)
-    if seen is None:
+    found = _seen(run, norm, stored, 1.0)
+    if found is not None and found[0][1] > LARGE:
+        found = _seen(run, norm, stored, 255.0)
+    if found is None:
         return None
-    channels = run.image.shape[-1]
+    seen, is_linear = found
     misfits = {}
     for name, scale in SCALES.items():
-        if _has_channels(scale, channels):
+        if _has_channels(scale, run.image.shape[-1]):
             factor, offset = float(np.mean(scale.factor)), float(np.mean(scale.offset))
             photographs = factor * BRIGHTNESS + offset, factor * CONTRAST
-            misfits[name] = divergence(*photographs, seen)
-    return Wanted(misfits, seen)
+            misfits[name] = (
+                divergence(*photographs, seen) if is_linear else _shown(run, norm, stored, name)
+            )
+    wanted = Wanted(misfits, seen)
+    scale = SCALES[wanted.best]
+    unit = (seen[0] - np.mean(scale.offset)) / np.mean(scale.factor)
+    contrast = seen[1] / np.mean(scale.factor)
+    is_usual = abs(unit - BRIGHTNESS) < 0.5 * CONTRAST and 0.5 < contrast / CONTRAST < 2
+    fits = is_linear or misfits[wanted.best] < FITS
+    return wanted._replace(is_photographic=bool(is_usual and fits))
+
+
+def _shown(run: Run, norm: str, stored: Statistics, scale: str) -> float:
+    """Show photographs in a scale to a model that is not linear before its normalisation."""
+    array = _stem_of(run, norm, convert(artificial_pictures(run.image.shape[1:]), "0..1", scale))
+    if array is None:
+        return float(np.inf)
+    made = channels_of(layer_at(run.model, norm), array)
+    ratio = np.maximum(made.variance / stored.variance, 1e-12)
+    shift = (made.mean - stored.mean) ** 2 / stored.variance
+    return float(np.median(ratio + shift - 1 - np.log(ratio)) / 2)
 
 
 def divergence(mean: float, deviation: float, seen: tuple[float, float]) -> float:
@@ -148,10 +164,13 @@ def _has_channels(scale: Scale, channels: int) -> bool:
     return np.ndim(scale.offset) == 0 or channels == len(MEAN)
 
 
-def _seen(run: Run, norm: str, stored: Statistics, scale: float) -> tuple[float, float] | None:
+def _seen(
+    run: Run, norm: str, stored: Statistics, scale: float
+) -> tuple[tuple[float, float], bool] | None:
     """Estimate mean and deviation of the training data from what a normalisation stores.
 
-    ``scale`` is about the largest of these data: a model need not be linear.
+    ``scale`` is about the largest of these data. The second value tells whether the model is linear
+    up to there; if it isn't, the estimate is rough.
     """
     one, two = scale * artificial_pictures(run.image.shape[1:])[:, np.newaxis]
     channels = one.shape[-1]
@@ -173,7 +192,12 @@ def _seen(run: Run, norm: str, stored: Statistics, scale: float) -> tuple[float,
         slopes / deviations[:, np.newaxis], (stored.mean - dark) / deviations, rcond=None
     )
     deviation = np.sqrt(np.median(stored.variance[gain > 0] / gain[gain > 0]))
-    return float(means.mean()), float(deviation)
+    # Linear: a photograph makes on the mean what its mean colour makes.
+    colour = one.mean(axis=tuple(range(one.ndim - 1)))
+    photo = channels_of(layer, array[-2:-1])
+    expected = dark + slopes @ (colour if len(bright) == channels else [colour.mean()])
+    off = np.abs(photo.mean - expected) / np.sqrt(photo.variance + 1e-12)
+    return (float(means.mean()), float(deviation)), bool(np.median(off) < LINEAR)
 
 
 def _stem_of(run: Run, path: str, images: np.ndarray) -> np.ndarray | None:
