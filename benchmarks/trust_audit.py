@@ -182,8 +182,25 @@ def main() -> None:
         for heading, value in zip(columns, values):
             columns[heading][name] = value
         print(f"{name:32} {values}  likeness {found.likeness:.2f}", flush=True)
-        if arguments.rst:
-            Path(arguments.rst).write_text(rst_table(columns), encoding="utf-8")
+    if arguments.rst:
+        Path(arguments.rst).write_text(rst_table(summed_up(columns)), encoding="utf-8")
+
+
+def summed_up(columns: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+    """The table with a single row for the honest heads: means, and how many were accused."""
+    honest = [name for name in columns["found"] if name.startswith("none")]
+    row = f"none: {len(honest)} heads"
+    table = {}
+    for heading, values in columns.items():
+        table[heading] = {name: value for name, value in values.items() if name not in honest}
+        of_honest = [values[name] for name in honest]
+        if heading == "found":
+            table[heading][row] = f"{of_honest.count('yes')} of them"
+        elif all(isinstance(value, float) for value in of_honest):
+            table[heading][row] = float(np.mean(of_honest))
+        else:
+            table[heading][row] = max(set(of_honest), key=of_honest.count) if of_honest else ""
+    return table
 
 
 if __name__ == "__main__":

@@ -29,16 +29,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="explain the N best classes, or the N worst if negative",
     )
     add(
-        "--layer",
-        action="append",
-        help="name, path or index, see 'eli5k layers' (default: the last suitable layer); "
-        "repeat for --method fuse",
-    )
-    add(
         "--names",
         metavar="FILE",
         help="names of the classes: one per line, or a JSON list or dict such as ImageNet's "
         "class index",
+    )
+    add_how(parser)
+    add("--logits", action="store_true", help="explain the score before the softmax or sigmoid")
+    add(
+        "--check",
+        action="store_true",
+        help="check whether each map is faithful to the model, with 80 further runs of it",
+    )
+
+
+def add_how(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a model is explained, whatever is explained."""
+    add = parser.add_argument
+    add(
+        "--layer",
+        action="append",
+        help="name, path or index, see 'eli5k layers' (default: the last suitable layer); "
+        "repeat for --method fuse",
     )
     add(
         "--preprocess",
@@ -51,12 +63,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="grad-cam",
         metavar="NAME",
         help="how to explain (default: %(default)s)",
-    )
-    add("--logits", action="store_true", help="explain the score before the softmax or sigmoid")
-    add(
-        "--check",
-        action="store_true",
-        help="check whether each map is faithful to the model, with 80 further runs of it",
     )
     add(
         "--output",

@@ -54,7 +54,7 @@ def explain_picture(model: keras.Model, file: Path, options: Options) -> Answer:
     PictureError
         If the file cannot be used.
     """
-    picture = _open(file)
+    picture = open_image(file)
     with warnings_as_lines(file):
         explanation = eli5k.explain_prediction(model, picture, **vars(options))
     if explanation.error:
@@ -85,7 +85,14 @@ def report(file: Path, answer: Answer, out: OutputFolder) -> None:
     print(f"  picture  {written}\n")
 
 
-def _open(file: Path) -> Image.Image:
+def open_image(file: Path) -> Image.Image:
+    """Open a picture.
+
+    Raises
+    ------
+    PictureError
+        If the file cannot be used.
+    """
     from PIL import Image, UnidentifiedImageError
 
     from eli5k.keras.pictures import open_picture

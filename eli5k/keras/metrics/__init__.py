@@ -2,11 +2,13 @@
 
 from eli5k.keras.metrics.audit import Audit, Group, audit
 from eli5k.keras.metrics.check import check_maps, check_run
+from eli5k.keras.metrics.completeness import completeness
 from eli5k.keras.metrics.curves import area, deletion, insertion, lerf_minus_morf
 from eli5k.keras.metrics.infidelity import infidelity
 from eli5k.keras.metrics.pointing import heat_in, points_at
 from eli5k.keras.metrics.randomisation import WeightsTest, weights_test
 from eli5k.keras.metrics.ranking import Rank, Ranking, rank_layers, rank_methods
+from eli5k.keras.metrics.rival import rival_likeness
 from eli5k.keras.metrics.road import road
 from eli5k.keras.metrics.sensitivity import max_sensitivity
 from eli5k.keras.metrics.sparseness import sparseness
@@ -21,6 +23,7 @@ __all__ = [
     "audit",
     "check_maps",
     "check_run",
+    "completeness",
     "deletion",
     "heat_in",
     "infidelity",
@@ -30,6 +33,7 @@ __all__ = [
     "points_at",
     "rank_layers",
     "rank_methods",
+    "rival_likeness",
     "road",
     "sparseness",
     "weights_test",

@@ -24,7 +24,7 @@ LEAST_PICTURES = 10
 # than covering another place of the same size.
 PEAKS = {"tenth": 0.35, "quarter": 0.55, "border": 0.55}
 SHARES = {"tenth": 0.1, "quarter": 0.25}
-CHANGES = 0.1
+CHANGES, LEAST_CHANGES = 0.1, 4  # share, and number of pictures
 MIDDLE = "in the middle"
 GROUPS, ROUNDS = 3, 20
 
@@ -198,7 +198,8 @@ def audit_run(run: Run, maps: np.ndarray) -> Audit:
         peaks = float(region.ravel()[heat.argmax(axis=1)].mean())
         changed, elsewhere = found[2 * number : 2 * number + 2]
         place = "along the border" if size == "border" else place_of(mean_map)
-        matters = peaks >= PEAKS[size] and changed - elsewhere >= CHANGES
+        least = max(CHANGES, LEAST_CHANGES / run.count)
+        matters = peaks >= PEAKS[size] and changed - elsewhere >= least - 1e-9
         audits.append(
             Audit(
                 place=place,

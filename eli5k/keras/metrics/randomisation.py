@@ -79,7 +79,8 @@ def weights_test(
     Raises
     ------
     TypeError, ValueError
-        As :func:`eli5k.keras.attribute`; also if there is one document only.
+        As :func:`eli5k.keras.attribute`; also if there is one document only, or with
+        ``method="cam"``, which reads the model's own weights.
 
     References
     ----------

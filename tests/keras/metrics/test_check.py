@@ -135,6 +135,33 @@ def test_signals_are_checked_too():
     assert "start" in found.sentence
 
 
+def test_volumes_are_checked_too():
+    pool = layers.GlobalAveragePooling3D()
+    conv = layers.Conv3D(1, 1, activation="relu")
+    model = keras.Sequential([keras.Input((12, 12, 12, 1)), conv, pool])
+    conv.set_weights([np.full((1, 1, 1, 1, 1), 20.0), np.full(1, -12.0)])
+    volume = noise(1, 12, 12, 12, 1, low=0, high=0.05)
+    volume[0, 1:4, 7:11, 2:5] = 1
+    [found] = check_maps(model, volume, volume[..., 0], 0)
+    [wrong] = check_maps(model, volume, volume[:, ::-1, ::-1, ::-1, 0], 0)
+    assert (found.verdict, found.worth.shape) == ("supported", (8, 8, 8))
+    assert wrong.verdict != "supported"
+
+
+def test_whole_numbers_and_a_second_input_stay_as_they_are():
+    picture, maps = two_spots()
+    image = keras.Input((SIDE, SIDE, 2), dtype="uint8", name="image")
+    factor = keras.Input((1,), name="factor")
+    scores = spot_model()(layers.Rescaling(1 / 255)(image))
+    model = keras.Model({"image": image, "factor": factor}, layers.Multiply()([scores, factor]))
+    docs = {"image": np.rint(255 * picture).astype("uint8"), "factor": np.array([[3.0]])}
+    [found] = check_maps(model, docs, maps[:, 0], 0)
+    [plain] = check_maps(spot_model(), docs["image"] / 255, maps[:, 0], 0)
+    assert found.verdict == "supported"
+    assert found.score == pytest.approx(3 * plain.score, rel=1e-4)
+    assert found.agreement == pytest.approx(plain.agreement, abs=0.01)
+
+
 def test_a_batch_is_checked_as_its_samples_are():
     picture, maps = two_spots()
     pictures = np.concatenate([picture, picture[:, ::-1]])

@@ -8,10 +8,12 @@ import pytest
 from keras import layers
 
 from eli5k.keras import metrics, run
+from eli5k.keras.attribution import explain_samples
 from eli5k.keras.evidence.baselines import baseline_of
-from eli5k.keras.methods.registry import METHODS
+from eli5k.keras.methods import METHODS, IntegratedGradients
 from eli5k.keras.metrics.places import name_of, place_of
 from eli5k.keras.metrics.pointing import region_mask
+from eli5k.keras.metrics.randomisation import spearman
 from eli5k.keras.metrics.road import impute, removed
 from tests.zoo import noise
 
@@ -216,3 +218,29 @@ def test_places_have_names(point, name):
     grid = np.zeros((100,) * len(point))
     grid[tuple(int(100 * share) for share in point)] = 1
     assert place_of(grid) == name or len(point) == 3
+
+
+@pytest.mark.parametrize("baseline", [0.0, "mean"])
+def test_integrated_gradients_are_complete(asked, baseline):
+    method = IntegratedGradients(steps=200, baseline=baseline)
+    maps = explain_samples(asked, method).maps
+    assert np.abs(metrics.completeness(asked, maps, baseline)).max() < 1e-3
+    base = baseline_of(PICTURES, baseline)
+    missing = metrics.completeness(asked, 0 * maps, baseline)
+    for target in range(2):
+        for sample in range(3):
+            label = CLASSES[sample, target]
+            gain = predict(asked, PICTURES[sample], label) - predict(asked, base[sample], label)
+            assert missing[target, sample] == pytest.approx(-gain, abs=1e-4)
+
+
+def test_the_rival_is_the_runner_up(asked):
+    scores = np.array([[predict(asked, each, label) for label in range(3)] for each in PICTURES])
+    order = scores.argsort(axis=1)[:, ::-1]
+    best = explain_samples(run(asked.model, PICTURES, order[:, :2]), "gradient").maps
+    expected = [spearman(one, other) for one, other in zip(*best)]
+    np.testing.assert_allclose(metrics.rival_likeness(asked, "gradient"), expected, atol=1e-6)
+    assert max(expected) < 0.9
+    single = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(1)])
+    with pytest.raises(ValueError, match="two classes or more"):
+        metrics.rival_likeness(run(single, PICTURES), "gradient")

@@ -1,0 +1,94 @@
+"""``eli5k audit``: tell what the maps of a folder of pictures have in common."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import eli5k
+from eli5k.cli.backend import import_library
+from eli5k.cli.errors import FAILURE, PictureError, UserError, raised_by_others, reason_of
+from eli5k.cli.messages import complain
+from eli5k.cli.model import LOADING, add_model_arguments, load_model
+from eli5k.cli.options import add_how, read_options
+from eli5k.cli.picture import open_image
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    import keras
+
+    from eli5k.options import Options
+
+
+def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command and its arguments."""
+    parser = commands.add_parser(
+        "audit",
+        help="tell what the maps of many pictures have in common, such as a tag in a corner",
+        epilog=LOADING,
+    )
+    add_model_arguments(parser)
+    parser.add_argument(
+        "folder", metavar="FOLDER", help="folder of ten pictures or more, as the model sees in use"
+    )
+    add_how(parser)
+    parser.set_defaults(
+        command=audit, targets=None, top_targets=None, names=None, logits=True, check=False
+    )
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    """Audit the pictures of a folder; a broken one is passed over, and the exit code tells."""
+    import_library()
+    options = read_options(arguments)
+    model = load_model(arguments.model, arguments.unsafe)
+    folder = Path(arguments.folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder")
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    inputs, broken = [], 0
+    for file in files:
+        try:
+            inputs.append(_read(model, file, options))
+        except PictureError as error:
+            complain(f"{file}: {error}")
+            broken += 1
+    try:
+        found = eli5k.audit(
+            model,
+            _stack(inputs),
+            method=options.method,
+            layer=options.layer,
+            output=options.output,
+            progress=None,
+        )
+    except raised_by_others() as error:
+        raise UserError(reason_of(error)) from error
+    print(f"{found.pictures} pictures: {found}")
+    for group in found.groups:
+        print(
+            f"  {100 * group.share:3.0f} %  peak {group.place}, alike to {group.likeness:.2f} "
+            "(correlation)"
+        )
+    return FAILURE if broken else 0
+
+
+def _read(model: keras.Model, file: Path, options: Options) -> Any:
+    from eli5k.keras.inputs import read_document
+
+    picture = open_image(file)
+    try:
+        return read_document(model, picture, preprocess=options.preprocess).inputs
+    except raised_by_others() as error:
+        raise UserError(reason_of(error)) from error
+
+
+def _stack(inputs: list[Any]) -> Any:
+    import keras
+    import numpy as np
+
+    if not inputs:
+        raise UserError("the folder has no picture that can be read")
+    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *inputs)
