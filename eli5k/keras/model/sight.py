@@ -23,6 +23,8 @@ from eli5k.keras.model.view import MOST_EXTRA_TOKENS
 NOISES = 3
 # How many tokens are looked at, and how they are spread.
 TOKENS, GOLDEN = 12, 0.618033988749895
+# Key of the cells' own values, beside the gradients by position of the image.
+VALUES = -1
 
 
 class Sight(NamedTuple):
@@ -64,7 +66,8 @@ def look(
     Returns
     -------
     Sight or None
-        None if the picture is made of whole numbers, which have no gradient.
+        None if the cells depend on the picture without a gradient: it is made of whole numbers, or
+        the model stops the gradient.
     """
     assert call.shape is not None
     flat = keras.tree.flatten(inputs)
@@ -85,6 +88,7 @@ def look(
         at = keras.tree.map_structure(lambda array, part=part: array[part], noise)
         parts.append(keras.tree.map_structure(_magnitude, differentiate(at, chosen[part], signs)))
     seen = {index: np.concatenate([part[index] for part in parts])[:rows] for index in parts[0]}
+    values = seen.pop(VALUES).reshape(len(positions), -1)
     centres = {
         index: _centres(_means(gradient, survey.channels_first), len(positions), prod(shape[1:-1]))
         for index, gradient in seen.items()
@@ -93,6 +97,9 @@ def look(
     sizes = survey.picture_grid
     if own is None:
         own = np.full((len(positions), len(sizes)), np.nan)
+    is_seen = any(np.isfinite(where).any() for where in centres.values())
+    if not is_seen and np.ptp(np.nan_to_num(values), axis=1).any():
+        return None
     others = tuple(
         index
         for index, where in centres.items()
@@ -103,7 +110,7 @@ def look(
 
 @dataclass(frozen=True)
 class _Look:
-    """Gradient of the chosen cells with respect to each image."""
+    """Values of the chosen cells, and their gradient with respect to each image."""
 
     model: keras.Model
     survey: Survey
@@ -133,8 +140,9 @@ class _Look:
             of_each = ops.sum(cells * ops.expand_dims(chosen, -1), axis=1)
             return ops.sum(of_each * signs, axis=1, keepdims=True), ()
 
-        _, _, gradients = active_backend().differentiate(stateless(forward))
-        return {i: g[0] for i, g in zip(tapped, gradients) if g is not None}
+        (values, _), _, gradients = active_backend().differentiate(stateless(forward))
+        seen = {i: g[0] for i, g in zip(tapped, gradients) if g is not None}
+        return seen | {VALUES: values}
 
 
 def chosen_cells(grid: Sequence[int], picture: Sequence[int]) -> np.ndarray:
