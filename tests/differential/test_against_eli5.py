@@ -38,6 +38,8 @@ from eli5.keras.explain_prediction import _get_activation_layer  # noqa: E402
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:eli5"),
     pytest.mark.filterwarnings("error::eli5k.ExplanationWarning"),
+    # Some of the nets want other values than the documents have; both explain them as they are.
+    pytest.mark.filterwarnings("ignore::eli5k.UnscaledInputWarning"),
 ]
 
 # Side of the picture, and the range of its pixels.
