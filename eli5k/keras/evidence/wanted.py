@@ -26,6 +26,7 @@ from eli5k.keras.evidence.scores import Target
 from eli5k.keras.evidence.targets import class_count
 from eli5k.keras.model.applications import find_backbone
 from eli5k.keras.model.memory import remember
+from eli5k.keras.model.state import array_of
 from eli5k.keras.model.stem import (
     Statistics,
     channels_of,
@@ -98,7 +99,7 @@ def wanted_by(run: Run, values: tuple[str, ...]) -> Wanted | None:
     path = first_kernel(run.survey)
     if norms or path is None:
         return None  # Nothing was trained yet.
-    kernels = map(keras.ops.convert_to_numpy, layer_at(run.model, path).weights)
+    kernels = map(array_of, layer_at(run.model, path).weights)
     about = (run.image.shape[1:], run.target.output, values)
     key = ("scale", about, tuple(hash(kernel.tobytes()) for kernel in kernels))
     return remember(run.model, key, structure, lambda: _from_kernels(run, values))
@@ -264,7 +265,7 @@ def _from_logits(run: Run, scales: tuple[str, ...]) -> Wanted | None:
     count = class_count(head)
     # New layers have biases of zero.
     biases = [weight for weight in run.model.weights if len(weight.shape) == 1]
-    is_trained = all(keras.ops.convert_to_numpy(bias).any() for bias in biases)
+    is_trained = all(array_of(bias).any() for bias in biases)
     if head.activation is None or count is None or run.survey.fixed_batch or not is_trained:
         return None
     unit = artificial_pictures(run.image.shape[1:])

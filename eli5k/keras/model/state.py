@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 
 from eli5k.keras.backends import active_backend
@@ -128,3 +129,17 @@ def compiled(
         See :meth:`eli5k.keras.backends.Backend.compiled`.
     """
     return active_backend().compiled(stateless(function), weakly(model), all_layers, is_new)
+
+
+def array_of(variable: keras.Variable) -> np.ndarray:
+    """Return the value of a variable as an array, on whatever device it is.
+
+    ``convert_to_numpy`` moves it to the device of Keras' setting first.
+
+    Examples
+    --------
+    >>> array_of(keras.Variable([1.0]))
+    array([1.], dtype=float32)
+    """
+    array: np.ndarray = keras.ops.convert_to_numpy(variable._value)
+    return array

@@ -9,7 +9,7 @@ import numpy as np
 
 from eli5k.keras.backends import Tensor, active_backend, to_tensors
 from eli5k.keras.model.hooks import input_hook
-from eli5k.keras.model.state import stateless
+from eli5k.keras.model.state import array_of, stateless
 from eli5k.keras.model.structure import Call, all_layers, layer_at
 from eli5k.keras.model.survey import Survey
 
@@ -79,8 +79,7 @@ def statistics_of(layer: keras.Layer) -> Statistics | None:
         mean, variance = layer.adapt_mean, layer.adapt_variance
     else:
         return None
-    to_numpy = keras.ops.convert_to_numpy
-    mean, variance = (np.ravel(to_numpy(each)).astype("float32") for each in (mean, variance))
+    mean, variance = (np.ravel(array_of(each)).astype("float32") for each in (mean, variance))
     if not (mean.any() or (variance != 1).any()):
         return None
     return Statistics(mean, variance + getattr(layer, "epsilon", 0.0))
