@@ -38,9 +38,10 @@ class Fuse:
     so that all layers count alike, however large their gradients are, and a single layer keeps its
     map.
 
-    The map is ``(targets, batch, *grid)`` of the largest grid, signed like the method's. A method
-    of one layer and one run explains all layers in one run; any other method runs once for each.
-    The result names the layer with the smallest grid.
+    The map is ``(targets, batch, *grid)`` of the largest grid, signed like the method's. If the
+    layers look at different parts of the picture, it covers all of it. A method of one layer and
+    one run explains all layers in one run; any other method runs once for each. The result names
+    the layer with the smallest grid.
 
     Attributes
     ----------
@@ -66,7 +67,7 @@ class Fuse:
     >>> docs = np.ones((5, 8, 8, 1))
     >>> scores, maps = attribute(model, docs, layer=["a", "b"], method=Fuse())
     >>> maps.shape
-    (5, 6, 6)
+    (5, 8, 8)
     """
 
     method: MethodLike = "layer-cam"

@@ -66,8 +66,8 @@ def look(
     Returns
     -------
     Sight or None
-        None if the cells depend on the picture without a gradient: it is made of whole numbers, or
-        the model stops the gradient.
+        None if that can't be measured: the picture is made of whole numbers, the model stops the
+        gradient or needs the numbers themselves, or it refuses noise.
     """
     assert call.shape is not None
     flat = keras.tree.flatten(inputs)
@@ -86,7 +86,11 @@ def look(
     for start in range(0, rows, size):
         part = np.arange(start, start + size) % rows
         at = keras.tree.map_structure(lambda array, part=part: array[part], noise)
-        parts.append(keras.tree.map_structure(_magnitude, differentiate(at, chosen[part], signs)))
+        try:
+            answer = differentiate(at, chosen[part], signs)
+        except Exception:  # A model's code may refuse noise, or a gradient, in any way of its own.
+            return None
+        parts.append({index: _magnitude(array) for index, array in answer.items()})
     seen = {index: np.concatenate([part[index] for part in parts])[:rows] for index in parts[0]}
     values = seen.pop(VALUES).reshape(len(positions), -1)
     centres = {
