@@ -111,7 +111,7 @@ def row(model: keras.Model) -> tuple[str, str, str]:
     """Explain one document; return layer, frame and score against predict's."""
     side = [length or 224 for length in model.input_shape[1:]]
     doc = np.random.default_rng(0).random((1, *side), "float32")
-    explanation = eli5k.explain_prediction(model, doc, targets=[0], preprocess=None)
+    explanation = eli5k.explain_prediction(model, doc, targets=[0])
     _, point = run(model, doc, 0).layer_point()
     view = getattr(point, "view", None)
     frame = " ".join(f"{share:.2f}" for share in explanation.frame)
@@ -133,12 +133,12 @@ def main() -> None:
     sources = [("kind", kinds)]
     if arguments.packages:
         sources += [("keras.applications", applications), ("keras_hub", keras_hub_models)]
-    print(f"{'model':34} {'layer':44} {'left top right bottom':34} score - predict's")
+    print(f"{'model':32} {'layer':22} {'left top right bottom':34} score - predict's")
     for source, models in sources:
         print(f"-- {source}")
         for name, model in models():
             layer, frame, difference = row(model)
-            print(f"{name:34} {layer:44} {frame:34} {difference}", flush=True)
+            print(f"{name:32} {layer:22} {frame:34} {difference}", flush=True)
             keras.backend.clear_session()
 
 
