@@ -6,7 +6,9 @@ white and artificial photographs tells which pixels those were. No document deci
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import keras
@@ -25,7 +27,7 @@ from eli5k.keras.evidence.scales import (
 from eli5k.keras.evidence.scores import Target
 from eli5k.keras.evidence.targets import class_count
 from eli5k.keras.model.applications import find_backbone
-from eli5k.keras.model.memory import remember
+from eli5k.keras.model.memory import remember, weakly
 from eli5k.keras.model.state import array_of
 from eli5k.keras.model.stem import (
     Statistics,
@@ -34,6 +36,7 @@ from eli5k.keras.model.stem import (
     norms_of,
     run_until,
     statistics_of,
+    stored_mean,
 )
 from eli5k.keras.model.structure import layer_at
 
@@ -90,19 +93,32 @@ def wanted_by(run: Run, values: tuple[str, ...]) -> Wanted | None:
         these.
     """
     structure = run.survey.structure
-    norms = run.remembered("norms", lambda: norms_of(run.model, run.survey))
-    stores = ((norm, statistics_of(layer_at(run.model, norm))) for norm in norms)
-    norm, stored = next((pair for pair in stores if pair[1] is not None), ("", None))
-    if stored is not None:
-        key = ("scale", run.image.shape[1:], *(hash(each.tobytes()) for each in stored))
-        return remember(run.model, key, structure, lambda: _from_memory(run, norm, stored))
+    norms = run.remembered("norms", lambda: _first_norms(run))
+    for norm, layer in norms:
+        mean = stored_mean(layer())
+        if mean is not None:
+            by_mean = ("scale", run.image.shape[1:], hash(mean.tobytes()))
+            find_out = partial(_from_memory, run, norm, layer())
+            return remember(run.model, by_mean, structure, find_out)
     path = first_kernel(run.survey)
     if norms or path is None:
         return None  # Nothing was trained yet.
-    kernels = map(array_of, layer_at(run.model, path).weights)
+    first = run.remembered("first kernel", lambda: weakly(layer_at(run.model, path)))
+    kernels = map(array_of, first().weights)
     about = (run.image.shape[1:], run.target.output, values)
     key = ("scale", about, tuple(hash(kernel.tobytes()) for kernel in kernels))
     return remember(run.model, key, structure, lambda: _from_kernels(run, values))
+
+
+def _first_norms(run: Run) -> tuple[tuple[str, Callable[[], keras.Layer]], ...]:
+    """Return path and layer of those that may store statistics; they are asked at each call."""
+    found: list[tuple[str, Callable[[], keras.Layer]]] = []
+    for path in norms_of(run.model, run.survey):
+        layer = layer_at(run.model, path)
+        found.append((path, weakly(layer)))
+        if isinstance(layer, keras.layers.BatchNormalization):
+            break  # Only a Normalization may be there without ever being adapted.
+    return tuple(found)
 
 
 def scales_itself(run: Run) -> bool:
@@ -111,8 +127,9 @@ def scales_itself(run: Run) -> bool:
     return gain is not None and gain < INSIDE[0]
 
 
-def _from_memory(run: Run, norm: str, stored: Statistics) -> Wanted | None:
+def _from_memory(run: Run, norm: str, layer: keras.Layer) -> Wanted | None:
     """Compare what a normalisation stores with photographs in each scale."""
+    stored = statistics_of(layer)
     found = _seen(run, norm, stored, 1.0)
     if found is not None and found[0][1] > LARGE:
         found = _seen(run, norm, stored, 255.0)

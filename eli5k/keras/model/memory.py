@@ -106,8 +106,8 @@ def forget(model: keras.Model, key: Hashable, structure: int) -> None:
         _facts.get(model, OrderedDict()).pop((key, structure), None)
 
 
-def weakly(model: keras.Model) -> Callable[[], keras.Model]:
-    """Refer to a model without keeping it alive.
+def weakly(model: keras.Layer) -> Callable[[], Any]:
+    """Refer to a model or a layer without keeping it alive.
 
     Examples
     --------

@@ -10,7 +10,7 @@ import numpy as np
 from eli5k.keras.backends import Tensor, active_backend, to_tensors
 from eli5k.keras.model.hooks import input_hook
 from eli5k.keras.model.state import array_of, stateless
-from eli5k.keras.model.structure import Call, all_layers, layer_at
+from eli5k.keras.model.structure import Call, all_layers, layer_at, walk
 from eli5k.keras.model.survey import Survey
 
 
@@ -32,13 +32,15 @@ def norms_of(model: keras.Model, survey: Survey) -> tuple[str, ...]:
     >>> norms_of(model, survey(model, np.ones((1, 4, 4, 1))))
     ('norm',)
     """
+    parts = dict(walk(model))
     return tuple(
         call.path
         for call in survey.calls
         if call.shape is not None
         and len(call.shape) == survey.rank
+        and call.element is None
         and _looks_at_image(call, survey)
-        and _stores(layer_at(model, call.path))
+        and _stores(parts[call.path])
     )
 
 
@@ -63,25 +65,41 @@ def _looks_at_image(call: Call, survey: Survey) -> bool:
     return place is not None and place.input == survey.image_index and call.number == 0
 
 
-def statistics_of(layer: keras.Layer) -> Statistics | None:
-    """Return what a normalisation remembers, or None if nothing was stored yet.
+def stored_mean(layer: keras.Layer) -> np.ndarray | None:
+    """Return the mean that a normalisation remembers, or None if nothing was stored yet.
 
     Examples
     --------
     >>> norm = keras.layers.BatchNormalization()
     >>> norm.build((None, 2))
-    >>> statistics_of(norm) is None
+    >>> stored_mean(norm) is None
     True
     """
+    mean, variance = _memory_of(layer)
+    if mean is None:
+        return None
+    array = np.ravel(array_of(mean)).astype("float32")
+    # A variable takes as long to read as the rest of this, so mostly one is enough.
+    return array if array.any() or (array_of(variance) != 1).any() else None
+
+
+def _memory_of(layer: keras.Layer) -> tuple[Any, Any]:
     if isinstance(layer, keras.layers.BatchNormalization):
-        mean, variance = layer.moving_mean, layer.moving_variance
-    elif getattr(layer, "adapt_mean", None) is not None:
-        mean, variance = layer.adapt_mean, layer.adapt_variance
-    else:
-        return None
-    mean, variance = (np.ravel(array_of(each)).astype("float32") for each in (mean, variance))
-    if not (mean.any() or (variance != 1).any()):
-        return None
+        return layer.moving_mean, layer.moving_variance
+    return getattr(layer, "adapt_mean", None), getattr(layer, "adapt_variance", None)
+
+
+def statistics_of(layer: keras.Layer) -> Statistics:
+    """Return what a normalisation remembers, if it does.
+
+    Examples
+    --------
+    >>> norm = keras.layers.BatchNormalization(epsilon=0.5)
+    >>> norm.build((None, 2))
+    >>> statistics_of(norm).variance
+    array([1.5, 1.5], dtype=float32)
+    """
+    mean, variance = (np.ravel(array_of(each)).astype("float32") for each in _memory_of(layer))
     return Statistics(mean, variance + getattr(layer, "epsilon", 0.0))
 
 
