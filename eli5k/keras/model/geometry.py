@@ -177,9 +177,12 @@ def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
     off = np.sqrt(np.mean((design @ solved - centres) ** 2, axis=0))
     along = _matched(slopes)
     error = _error(slopes, off, along, np.array(own)[long], sight.sizes)
-    if len(long) > sum(axis is not None for axis in along) or error > LOOSE:
+    left = len(long) - sum(axis is not None for axis in along)
+    if (left and centres.shape[1] > 1) or error > LOOSE:
         how = f" (off by {off.max():.2f} of its size)" if np.isfinite(error) else ""
         return Fit(replace(view, problem=f"no grid fits where its cells look{how}"), error)
+    if left:  # A spectrogram: its frequencies lie along no axis of the signal.
+        return Fit(replace(view, axes=tuple(range(len(own)))), error)
     axes = tuple(None if axis is None else long[axis] for axis in along)
     ends = [
         (0.0, 1.0) if axis is None else (start, start + slopes[axis, column])

@@ -172,7 +172,8 @@ def _magnitude(gradient: Tensor) -> np.ndarray:
 
 def _means(gradient: np.ndarray, channels_first: bool) -> np.ndarray:
     """Sum over the channels; each row counts alike: ``(rows, *picture)``."""
-    summed = gradient.sum(axis=1 if channels_first else -1)
+    is_plain = gradient.ndim == 2  # A signal without channels.
+    summed = gradient if is_plain else gradient.sum(axis=1 if channels_first else -1)
     total = summed.sum(axis=tuple(range(1, summed.ndim)), keepdims=True)
     usable = np.isfinite(total) & (total > 0)
     return np.where(usable, summed, 0) / np.where(usable, total, 1)

@@ -76,8 +76,12 @@ class Survey:
 
     @property
     def picture_grid(self) -> tuple[int, ...]:
-        """Size of the explained image along each axis, without batch and channels."""
-        return grid_of(self.input_shapes[self.image_index], self.channels_first)
+        """Size of the explained image along each axis, without batch and channels.
+
+        A signal ``(batch, length)`` has no channels.
+        """
+        shape = self.input_shapes[self.image_index]
+        return shape[1:] if len(shape) == 2 else grid_of(shape, self.channels_first)
 
 
 def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:

@@ -237,6 +237,23 @@ class TestRanks:
             assert maps.shape == (1, 12, 16, 1)
             assert np.unravel_index(maps.argmax(), maps.shape) == (0, 7, 3, 0)
 
+    @pytest.mark.parametrize("shape", [(2048,), (2048, 1)])
+    def test_behind_a_spectrogram(self, shape):
+        """A tone is found in its time; frequencies lie along no axis of the signal."""
+        inputs = keras.Input(shape)
+        signal = layers.Reshape((2048,))(inputs)
+        real, imaginary = ops.stft(signal, 64, 32, 64, center=False)
+        x = ops.expand_dims(ops.sqrt(ops.square(real) + ops.square(imaginary) + 1e-6), -1)
+        for name in ("first", "last"):
+            x = layers.Conv2D(2, 2, 2, kernel_initializer="ones", name=name)(x)
+        model = keras.Model(inputs, scored(x))
+        doc = np.zeros((1, *shape), "float32")
+        doc[0, 1500:1600] = np.sin(np.arange(100)).reshape(100, *[1] * (len(shape) - 1))
+        for layer in (None, "first"):
+            _, maps = attribute(model, doc, 0, layer=layer)
+            time = (maps[0].max(axis=1).argmax() + 0.5) / maps.shape[1]
+            assert time == pytest.approx(1550 / 2048, abs=0.06)
+
     def test_behind_a_reshape(self):
         model = model_of(lambda x: tokens(bright(x)))
         assert_on_square(explain_prediction(model, scene(), targets=[0], layer="tokens"))
