@@ -13,7 +13,7 @@ from PIL import Image
 
 from eli5k.base import WHOLE, ExplanationWarning, collected_warnings
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
-from eli5k.keras.model.structure import ATTENTION, has_channels_first, walk
+from eli5k.keras.model.structure import has_channels_first, walk
 from eli5k.keras.pictures import open_picture, picture_of
 from eli5k.keras.preprocessing import (
     Frame,
@@ -32,6 +32,12 @@ IMAGE_LAYERS = (
     keras.layers.AveragePooling2D,
     keras.layers.GlobalMaxPooling2D,
     keras.layers.GlobalAveragePooling2D,
+)
+# What a perceptron on flattened pixels is made of.
+PLAIN_LAYERS = (
+    *(keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dense, keras.layers.Activation),
+    *(keras.layers.ReLU, keras.layers.Softmax, keras.layers.Dropout, keras.layers.Rescaling),
+    *(keras.layers.Normalization, keras.layers.BatchNormalization),
 )
 
 
@@ -88,7 +94,7 @@ class _Part:
 
 
 def is_image_model(model: keras.Model) -> bool:
-    """Tell whether a model has image layers, or attention, at any depth.
+    """Tell whether a model has image layers at any depth, or code of its own for images.
 
     Examples
     --------
@@ -100,7 +106,13 @@ def is_image_model(model: keras.Model) -> bool:
     # Stop at the first one: most models begin with it, and this runs at each explanation.
     if any(isinstance(layer, IMAGE_LAYERS) for _, layer in walk(model)):
         return True
-    return takes_images(model) and any(isinstance(layer, ATTENTION) for _, layer in walk(model))
+    # What mixes patches may be of any class: attention, a layer of the user's own.
+    return takes_images(model) and any(_may_mix(layer) for _, layer in walk(model))
+
+
+def _may_mix(layer: keras.Operation) -> bool:
+    is_own = isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model)
+    return is_own and type(layer) not in PLAIN_LAYERS
 
 
 def takes_images(model: keras.Model) -> bool:

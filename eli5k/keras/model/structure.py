@@ -26,9 +26,6 @@ def all_layers(model: keras.Model) -> list[keras.Layer]:
     return list(model._flatten_layers())
 
 
-ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
-
-
 def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Operation]]:
     """Yield path and instance of every layer and operation inside a model.
 

@@ -216,3 +216,26 @@ class TestReshape:
     def test_needs_a_layer(self):
         with pytest.raises(ValueError, match=r"reshape.*layer="):
             attribute(transformer(), DOCS, 0, reshape=lambda tokens: tokens)
+
+
+class OwnAttention(layers.Layer):
+    """Attention of somebody's own, without any class of Keras'."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.mixed = layers.Dense(24)
+
+    def call(self, x):
+        weights = keras.ops.softmax(self.mixed(x))
+        return x + keras.ops.matmul(weights, x)
+
+
+def test_attention_of_any_class_is_an_image_model():
+    inputs = keras.Input(SHAPE)
+    x = layers.Dense(8, activation="relu", name="embed")(Patches(name="patches")(inputs))
+    x = layers.GlobalAveragePooling1D()(OwnAttention(name="own")(x))
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    explanation = explain_prediction(model, DOCS[:1], top_targets=1)
+    assert explanation.error == ""
+    assert explanation.layer == "own"
+    assert explanation.targets[0].heatmap.shape == GRID
