@@ -96,9 +96,9 @@ def keras_hub_models() -> Iterator[tuple[str, keras.Model]]:
     )
     yield "DeiTImageClassifier", models.DeiTImageClassifier(deit, num_classes=5)
     resnet = models.ResNetBackbone(
-        input_conv_filters=[16],
+        input_conv_filters=[64],
         input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[16, 32, 64],
+        stackwise_num_filters=[64, 64, 64],
         stackwise_num_blocks=[2, 2, 2],
         stackwise_num_strides=[1, 2, 2],
         block_type="basic_block",
