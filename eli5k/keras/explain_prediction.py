@@ -28,10 +28,10 @@ from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
 from eli5k.keras.evidence.scores import Target, name_of
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
 from eli5k.keras.gradcam import heatmap_of
-from eli5k.keras.inputs import Document, is_image_model, read_document, takes_images
+from eli5k.keras.inputs import Document, read_document
 from eli5k.keras.methods import Method, find_method, names_without_layer
 from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
-from eli5k.keras.model.interface import image_inputs
+from eli5k.keras.model.interface import image_inputs, is_image_model, takes_images
 from eli5k.keras.preprocessing import within
 from eli5k.keras.scaling import warnings_of_scale
 from eli5k.options import MethodLike, Options

@@ -13,7 +13,7 @@ from PIL import Image
 
 from eli5k.base import WHOLE, ExplanationWarning, collected_warnings
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
-from eli5k.keras.model.structure import has_channels_first, walk
+from eli5k.keras.model.structure import has_channels_first
 from eli5k.keras.pictures import open_picture, picture_of
 from eli5k.keras.preprocessing import (
     Frame,
@@ -21,23 +21,6 @@ from eli5k.keras.preprocessing import (
     measured_frame,
     preprocessed,
     preprocessor_of,
-)
-
-IMAGE_LAYERS = (
-    keras.layers.Conv2D,
-    keras.layers.Conv2DTranspose,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv2D,
-    keras.layers.MaxPooling2D,
-    keras.layers.AveragePooling2D,
-    keras.layers.GlobalMaxPooling2D,
-    keras.layers.GlobalAveragePooling2D,
-)
-# What a perceptron on flattened pixels is made of.
-PLAIN_LAYERS = (
-    *(keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dense, keras.layers.Activation),
-    *(keras.layers.ReLU, keras.layers.Softmax, keras.layers.Dropout, keras.layers.Rescaling),
-    *(keras.layers.Normalization, keras.layers.BatchNormalization),
 )
 
 
@@ -91,40 +74,6 @@ class _Part:
     array: np.ndarray
     picture: Image.Image | None
     frame: Frame = WHOLE
-
-
-def is_image_model(model: keras.Model) -> bool:
-    """Tell whether a model has image layers at any depth, or code of its own for images.
-
-    Examples
-    --------
-    >>> is_image_model(keras.Sequential([keras.layers.Conv2D(2, 3)]))
-    True
-    >>> is_image_model(keras.Sequential([keras.layers.Dense(2)]))
-    False
-    """
-    # Stop at the first one: most models begin with it, and this runs at each explanation.
-    if any(isinstance(layer, IMAGE_LAYERS) for _, layer in walk(model)):
-        return True
-    # What mixes patches may be of any class: attention, a layer of the user's own.
-    return takes_images(model) and any(_may_mix(layer) for _, layer in walk(model))
-
-
-def _may_mix(layer: keras.Operation) -> bool:
-    is_own = isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model)
-    return is_own and type(layer) not in PLAIN_LAYERS
-
-
-def takes_images(model: keras.Model) -> bool:
-    """Tell whether a declared input of a model could be an image.
-
-    Examples
-    --------
-    >>> takes_images(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]))
-    True
-    """
-    specs = input_specs(model) or {}
-    return any(len(spec.shape) == IMAGE_RANK for spec in specs.values())
 
 
 def read_document(

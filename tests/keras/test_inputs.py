@@ -15,7 +15,8 @@ from keras import layers
 from PIL import Image, TiffImagePlugin
 
 from eli5k import ExplanationWarning, explain_prediction
-from eli5k.keras.inputs import check_batch, is_image_model, read_document
+from eli5k.keras.inputs import check_batch, read_document
+from eli5k.keras.model.interface import is_image_model
 from eli5k.keras.pictures import open_picture, picture_of
 from tests.close import assert_close
 from tests.zoo import (

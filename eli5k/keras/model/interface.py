@@ -7,6 +7,24 @@ from typing import Any
 
 import keras
 
+from eli5k.keras.model.structure import walk
+
+IMAGE_LAYERS = (
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.layers.MaxPooling2D,
+    keras.layers.AveragePooling2D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.GlobalAveragePooling2D,
+)
+# What a perceptron on flattened pixels is made of.
+PLAIN_LAYERS = (
+    *(keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dense, keras.layers.Activation),
+    *(keras.layers.ReLU, keras.layers.Softmax, keras.layers.Dropout, keras.layers.Rescaling),
+    *(keras.layers.Normalization, keras.layers.BatchNormalization),
+)
 # (batch, height, width, channels), in any order.
 IMAGE_RANK = 4
 
@@ -103,3 +121,37 @@ def find_input(images: dict[str, int], asked: str | int | None) -> int:
             f"input must be an index below {len(names)}, or one of {names}. Received: {asked}"
         )
     return positions[index]
+
+
+def is_image_model(model: keras.Model) -> bool:
+    """Tell whether a model has image layers at any depth, or code of its own for images.
+
+    Examples
+    --------
+    >>> is_image_model(keras.Sequential([keras.layers.Conv2D(2, 3)]))
+    True
+    >>> is_image_model(keras.Sequential([keras.layers.Dense(2)]))
+    False
+    """
+    # Stop at the first one: most models begin with it, and this runs at each explanation.
+    if any(isinstance(layer, IMAGE_LAYERS) for _, layer in walk(model)):
+        return True
+    # What mixes patches may be of any class: attention, a layer of the user's own.
+    return takes_images(model) and any(_may_mix(layer) for _, layer in walk(model))
+
+
+def _may_mix(layer: keras.Operation) -> bool:
+    is_own = isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model)
+    return is_own and type(layer) not in PLAIN_LAYERS
+
+
+def takes_images(model: keras.Model) -> bool:
+    """Tell whether a declared input of a model could be an image.
+
+    Examples
+    --------
+    >>> takes_images(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]))
+    True
+    """
+    specs = input_specs(model) or {}
+    return any(len(spec.shape) == IMAGE_RANK for spec in specs.values())
