@@ -82,7 +82,7 @@ def _followed(survey: Survey, call: Call) -> View | None:
 def _measured(model: keras.Model, survey: Survey, inputs: Any, call: Call) -> View:
     shape, axes = call.shape, len(survey.picture_grid)
     assert shape is not None
-    found = View(tuple(range(axes)), problem="its output has no grid")
+    wrong: list[View] = []
     # A converted model may hold channels first in spite of its setting.
     for channel_axis in (1, -1) if survey.channels_first else (-1, 1):
         readings = readings_of(shape, channel_axis, axes)
@@ -94,9 +94,9 @@ def _measured(model: keras.Model, survey: Survey, inputs: Any, call: Call) -> Vi
         view = best_of([fit(each, shape, sight) for each in readings])
         if view.problem is None:
             return view
-        if channel_axis == readings[0].channel_axis and found.tokens is None:
-            found = view
-    return found
+        wrong.append(view)
+    # If neither fits, a layer that the user named is read in the model's own format.
+    return wrong[0] if wrong else View(tuple(range(axes)), problem="its output has no grid")
 
 
 def _squarest(readings: list[View], shape: Sequence[int], picture: Sequence[int]) -> View:

@@ -52,9 +52,7 @@ class Record:
         self.calls.clear()
         self._numbers.clear()
         self.channels_first = has_channels_first(self.model)
-        for index, tensor in enumerate(inputs):
-            axes = len(tensor.shape) - 2
-            self._note(tensor, place_of_input(index, axes) if axes > 0 else SINGLE)
+        self._note_inputs(inputs)
         with ExitStack() as hooks:
             hooks.enter_context(call_hook(self.model, self._entering(len(inputs))))
             steps: list[str] = []
@@ -72,9 +70,7 @@ class Record:
         def enter(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             flat = keras.tree.flatten(args[0]) if args else []
             if len(flat) == count:
-                for index, tensor in enumerate(flat):
-                    axes = len(tensor.shape) - 2
-                    self._note(tensor, place_of_input(index, axes) if axes > 0 else SINGLE)
+                self._note_inputs(flat)
             return call(*args, **kwargs)
 
         return enter
@@ -116,6 +112,11 @@ class Record:
         tensors = [x for x in keras.tree.flatten(arguments) if keras.ops.is_tensor(x)]
         known = [(x.shape, self._places.get(id(x), (x, None))[1]) for x in tensors]
         return place_after(layer, known, self.channels_first)
+
+    def _note_inputs(self, flat: Sequence[Tensor]) -> None:
+        for index, tensor in enumerate(flat):
+            axes = len(tensor.shape) - 2
+            self._note(tensor, place_of_input(index, axes) if axes > 0 else SINGLE)
 
     def _note(self, tensor: Tensor, place: Place | None) -> None:
         self._places[id(tensor)] = (tensor, place)

@@ -178,6 +178,8 @@ class TestNoPlace:
             explanation = explain_prediction(model, noise(1, *SIZE, 3), layer="latents")
         assert explanation.frame == (0, 0, 1, 1)
         assert isinstance(explanation.warnings[0], MisplacedMapWarning)
+        # Its channels stay channels: rows and columns are those of the output.
+        assert explanation.targets[0].heatmap.shape == (12, 12)
 
     @pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
     def test_steps_of_a_recurrent_layer_are_no_rows(self):
