@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,11 +25,11 @@ class Options:
         Name of a method, or an object with parameters.
     layer : str, int, keras.Layer, list of these or None
         Layer to explain; None leaves the choice to eli5k.
-    targets : list, callable or None
+    targets : list, tuple or array, int, str, callable or None
         Classes, names or callables; None explains the best class.
     top_targets : int or None
         Explain the N best classes, or the N worst if negative.
-    target_names : sequence of str, mapping of int to str, or None
+    target_names : sequence of str, mapping, object with ``classes_``, path, or None
         Names of the classes.
     output : str, int or None
         Which of several outputs to explain.
@@ -66,7 +66,7 @@ class Options:
     layer: Any = None
     targets: Any = None
     top_targets: int | None = None
-    target_names: Sequence[str] | Mapping[int, str] | None = None
+    target_names: Any = None
     output: str | int | None = None
     input: str | int | None = None
     logits: bool = False

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from eli5k.base import AmbiguousOutputWarning, ExplanationWarning, MisplacedMapWarning, warn
+from eli5k.estimators import check_keras_model
 from eli5k.keras.evidence.asking import RANDOM
 from eli5k.keras.evidence.batching import chunks
 from eli5k.keras.evidence.run import Attribution, NoLayerError, Run
@@ -128,6 +129,7 @@ def run(model: keras.Model, docs: Any, targets: Any = None, **options: Any) -> R
 
 
 def _run(model: keras.Model, docs: Any, options: Options) -> Run:
+    check_keras_model(model, docs)
     inputs = check_batch(model, docs)
     asked = ask(model, inputs, options)
     count = len(keras.tree.flatten(inputs)[0])
@@ -152,7 +154,8 @@ def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
     """
     seen = survey(model, inputs)
     if options.input is not None:
-        seen = replace(seen, image_index=find_input(image_inputs(model, inputs), options.input))
+        images = image_inputs(model, inputs, seen.image_indices)
+        seen = replace(seen, image_index=find_input(images, options.input))
     position = find_head(seen.heads, options.output)
     return Run(model, seen, inputs, Target(position, bool(options.logits)), options=options)
 
@@ -170,11 +173,12 @@ def warn_of_model(asked: Run) -> None:
     AmbiguousOutputWarning
         If the model has several outputs and none was chosen.
     """
-    heads = asked.survey.heads
-    if asked.options.output is None and len(heads) > 1 and not asked.target.functions:
+    names = asked.survey.output_names
+    if asked.options.output is None and len(names) > 1 and not asked.target.functions:
+        own = asked.survey.heads[asked.target.output].name
         warn(
-            f"The model has the outputs {[head.name for head in heads]}, and the first one is "
-            "explained. To choose another, pass its name or index as output=.",
+            f"The model has the outputs {names}, and {own!r} is explained. To choose another, pass "
+            "its name or index as output=.",
             AmbiguousOutputWarning,
         )
 

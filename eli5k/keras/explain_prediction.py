@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import keras
 import numpy as np
-from PIL import Image
 
 from eli5k.base import (
     WHOLE,
@@ -22,18 +20,22 @@ from eli5k.base import (
     collected_warnings,
     warn,
 )
+from eli5k.estimators import check_keras_model
 from eli5k.keras.attribution import ask, explain_samples
 from eli5k.keras.diagnosis import hidden_logits, warnings_about
-from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
+from eli5k.keras.evidence.run import Attribution, NoLayerError, Run, on_whole_picture
 from eli5k.keras.evidence.scores import Target, name_of
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
+from eli5k.keras.fitting import RankError
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, read_document
-from eli5k.keras.methods import Method, find_method, names_without_layer
+from eli5k.keras.methods import Method, find_method
 from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
-from eli5k.keras.model.interface import image_inputs, is_image_model, takes_images
+from eli5k.keras.model.interface import image_inputs
+from eli5k.keras.model.survey import survey
 from eli5k.keras.preprocessing import within
 from eli5k.keras.scaling import warnings_of_scale
+from eli5k.keras.support import not_supported, refused, warned
 from eli5k.options import MethodLike, Options
 
 # eli5 documents these for every estimator; they mean nothing for an image.
@@ -49,16 +51,16 @@ COPY = (
 def explain_prediction_keras(
     model: keras.Model,
     doc: Any,
-    targets: list[Any] | Callable[..., Any] | None = None,
+    targets: Any = None,
     layer: str | int | keras.Layer | list[Any] | None = None,
-    image: Image.Image | str | os.PathLike[str] | None = None,
+    image: Any = None,
     *,
     method: MethodLike = "grad-cam",
     logits: bool = False,
     output: str | int | None = None,
     input: str | int | None = None,
     top_targets: int | None = None,
-    target_names: Sequence[str] | Mapping[int, str] | None = None,
+    target_names: Any = None,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -72,18 +74,18 @@ def explain_prediction_keras(
     ----------
     model : keras.Model
         Functional, sequential or subclassed, of any nesting.
-    doc : numpy.ndarray, tensor, PIL.Image.Image, path, or list or dict of these
-        ``(1, height, width, channels)`` or, without the batch axis, ``(height, width, channels)``,
-        as the model takes it. A picture is resized to the model's input. Several inputs come as a
-        list in the model's order or a dict by name.
-    targets : list, callable or None
+    doc : numpy.ndarray, tensor, PIL.Image.Image, path, bytes, file, or list or dict of these
+        What ``model.predict`` takes for one sample: an array of any rank, ``(1, *grid, channels)``;
+        the batch axis may be missing, and a single channel too. A picture is resized to the model's
+        input. Several inputs come as a list in the model's order or a dict by name.
+    targets : list, tuple or array, int, str, callable or None
         Classes by index or by name, all computed in one run of the model; or callables from the
         model's outputs to ``(batch,)``. None explains the class with the highest score.
     layer : str, int, keras.Layer, list of these or None
         Name (at any depth, if unique), path such as ``"mobilenetv2_1.00_224/Conv_1"``, index into
         ``model.layers`` or instance. None chooses the last layer that has a grid and on which the
         score depends. A list is for ``method="fuse"``. Methods that look at the input ignore it.
-    image : PIL.Image.Image or path, optional
+    image : PIL.Image.Image, path, bytes, file or numpy.ndarray, optional
         The picture to lay the heatmap over, instead of the explained input's.
     method : str or callable
         A key of :data:`eli5k.keras.methods.METHODS`, or an object with parameters such as
@@ -97,8 +99,10 @@ def explain_prediction_keras(
         ``"all"`` explains each of them: the others are in ``.others``.
     top_targets : int, optional
         Explain the N best classes, or the N worst if negative.
-    target_names : list of str or dict of int to str, optional
-        Names of the classes. Two names for a single unit make it a binary classifier.
+    target_names : list of str, dict, encoder or path, optional
+        Names of the classes: one for each, a dict of index to name or of name to index, an object
+        with ``classes_``, or a file of names. Two names for a single unit make it a binary
+        classifier.
     preprocess : callable, False or None
         Preprocessing of the image array. The picture is made before it. None applies the
         ``preprocessor`` of a KerasHub task, as its ``predict`` does; False takes ``doc`` as it is.
@@ -160,11 +164,23 @@ def explain_prediction_keras(
     )
     if image is not None and input == ALL_INPUTS:
         raise ValueError('image= is the picture of one input. Leave it out with input="all".')
-    refusal = None if image is not None else not_supported(model, doc, method)
+    check_keras_model(model, doc)
+    # With image=, like eli5, a user says that it is an image model.
+    refusal = None if image is not None else not_supported(model, method)
     if refusal is not None:
-        return refusal
-    document = read_document(model, doc, image=image, preprocess=preprocess)
-    [explanation] = explain_batch(model, [document], options)
+        return warned(refusal)
+    try:
+        document = read_document(model, doc, image=image, preprocess=preprocess)
+        [explanation] = explain_batch(model, [document], options)
+    except RankError as error:
+        if not hasattr(doc, "shape"):
+            raise
+        return warned(refused(model, str(error)))
+    except NoLayerError as error:
+        is_table = max(len(array.shape) for array in keras.tree.flatten(document.inputs)) < 3
+        if not is_table or layer is not None:
+            raise
+        return warned(refused(model, str(error)))
     return explanation
 
 
@@ -227,7 +243,7 @@ def explain_batch(
             Explanation(
                 **common,
                 targets=with_checks(_target_explanations(answer, row, called[row]), checks, row),
-                image=document.picture(run.survey.image_index),
+                image=document.picture(run.survey),
                 frame=within(document.frame, _frame(answer)),
                 source=document.source,
                 warnings=[*document.warnings, *about_all, *own],
@@ -251,7 +267,8 @@ def _frame(answer: Attribution) -> tuple[float, float, float, float]:
 
 def _common(run: Run, answer: Attribution, method: Method, hidden: str | None) -> dict[str, Any]:
     """Return the fields that the explanations of a batch have in common."""
-    heads, images = run.survey.heads, image_inputs(run.model, run.inputs)
+    head = run.survey.heads[run.target.output]
+    images = image_inputs(run.model, run.inputs, run.survey.image_indices)
     names = {index: name for name, index in images.items()}
     return {
         "estimator": run.model.name,
@@ -260,7 +277,7 @@ def _common(run: Run, answer: Attribution, method: Method, hidden: str | None) -
         "method": method.title,
         "is_regression": False,
         "layer": answer.layer,
-        "output": heads[run.target.output].name if len(heads) > 1 else None,
+        "output": head.name if len(run.survey.output_names) > 1 else None,
         "input": names.get(run.survey.image_index) if len(names) > 1 else None,
     }
 
@@ -269,7 +286,8 @@ def _explain_each_input(
     model: keras.Model, documents: Sequence[Document], options: Options, n_valid: int | None
 ) -> list[Explanation]:
     """Explain one image input after another, and attach the others to the first."""
-    names = image_inputs(model, documents[0].inputs)
+    inputs = documents[0].inputs
+    names = image_inputs(model, inputs, survey(model, inputs).image_indices)
     of_each = [
         explain_batch(model, documents, replace(options, input=name), n_valid) for name in names
     ]
@@ -321,7 +339,7 @@ def _description(method: Method, layer: str | None, run: Run, hidden: str | None
         score = "score (probability, because its logits can't be seen)"
     where = "the input" if layer is None else f"layer {layer!r}"
     of_each = "each target" if run.target.functions else "each class"
-    output = f" in output {head.name!r}" if len(run.survey.heads) > 1 else ""
+    output = f" in output {head.name!r}" if len(run.survey.output_names) > 1 else ""
     return (
         f"{method.title} at {where}: highlights the parts of the input that raise the {score} of "
         f"{of_each}{output}."
@@ -332,36 +350,6 @@ def _stack(batches: Sequence[Any]) -> Any:
     if len(batches) == 1:
         return batches[0]
     return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *batches)
-
-
-def not_supported(
-    model: keras.Model, doc: Any, method: MethodLike = "grad-cam"
-) -> Explanation | None:
-    """Explain, like eli5, why a model or a document is not supported.
-
-    A method of the input needs no image layers.
-
-    Returns
-    -------
-    Explanation or None
-        With ``error`` set, or None if it is supported.
-    """
-    parts = list(doc.values()) if isinstance(doc, Mapping) else doc
-    parts = parts if isinstance(parts, list | tuple) else [parts]
-    ranks = [len(part.shape) for part in parts if hasattr(part, "shape")]
-    may_be_image = not ranks or any(rank in (3, 4) for rank in ranks)
-    if may_be_image and (not find_method(method).needs_layer or is_image_model(model)):
-        return None
-    error = (
-        f'model "{model.name}" is not supported, '
-        'try passing the "image" argument if explaining an image model.'
-    )
-    if may_be_image and takes_images(model):
-        error += (
-            " None of its layers has a grid of more than one pixel. Methods that need none: "
-            f"{', '.join(names_without_layer())}."
-        )
-    return Explanation(model.name, error=error)
 
 
 def check_keywords(keywords: Iterable[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,12 +15,13 @@ from eli5k.base import ExplanationWarning, warn
 SIXTEEN_BITS = "I;16"
 
 
-def open_picture(source: Image.Image | str | os.PathLike[str]) -> Image.Image:
+def open_picture(source: Any) -> Image.Image:
     """Open a picture upright, with 8 bits per channel.
 
     Parameters
     ----------
-    source : PIL.Image.Image or path
+    source : PIL.Image.Image, path, bytes of a file, or file opened in binary mode
+        A file is left where it was.
 
     Returns
     -------
@@ -36,25 +39,41 @@ def open_picture(source: Image.Image | str | os.PathLike[str]) -> Image.Image:
     OSError
         If the file is missing, truncated or not a picture.
     TypeError
-        If ``source`` is neither a picture nor a path.
+        If ``source`` is none of these.
 
     Examples
     --------
     >>> open_picture(Image.new("I;16", (2, 2), 65535)).getpixel((0, 0))
     255
     """
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, bytes | bytearray):
+        source = io.BytesIO(source)
+    if hasattr(source, "seek") and hasattr(source, "read"):
+        start = source.tell()
+        try:
+            return _opened(source)
+        finally:
+            source.seek(start)
+    return _opened(source)
+
+
+def _opened(source: Any) -> Image.Image:
+    if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
         with Image.open(source) as file:
             try:
-                return open_picture(file)
+                return _upright(file)
             except (SyntaxError, EOFError, IndexError) as error:
                 # Pillow's decoders raise these too for a truncated file.
                 raise OSError(f"{source}: broken image file ({error})") from error
     if not isinstance(source, Image.Image):
         raise TypeError(
-            "image must be a Pillow image or a path to an image file. "
+            "image must be a Pillow image, a path to an image file, its bytes or an open one. "
             f"Received: {type(source).__name__}"
         )
+    return _upright(source)
+
+
+def _upright(source: Image.Image) -> Image.Image:
     picture = ImageOps.exif_transpose(source)
     if picture.mode.startswith(("I", "F")):
         return _to_eight_bits(picture)

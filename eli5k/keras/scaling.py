@@ -13,6 +13,7 @@ from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scales import SCALES, convert
 from eli5k.keras.evidence.wanted import Wanted, divergence, scales_itself, wanted_by
 from eli5k.keras.model.applications import find_backbone
+from eli5k.keras.model.interface import IMAGE_RANK
 
 # A scale is wrong if it fits so much worse than the best one.
 FACTOR, MARGIN = 2.0, 0.2
@@ -38,7 +39,7 @@ def warnings_of_scale(run: Run) -> list[UnscaledInputWarning | None]:
         One for each document.
     """
     found: list[UnscaledInputWarning | None] = [None] * run.count
-    if run.image.dtype.kind != "f" or run.image.ndim < 3:
+    if run.image.dtype.kind != "f" or run.image.ndim != IMAGE_RANK:
         return found
     known: dict[tuple[str, ...], Wanted | None] = {(): None}
     for row in range(run.count):

@@ -12,13 +12,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from eli5k.base import Explanation
+from eli5k.estimators import check_keras_model
 from eli5k.keras.explain_prediction import (
     check_keywords,
     explain_batch,
-    not_supported,
 )
 from eli5k.keras.inputs import Document, input_count, read_document
 from eli5k.keras.model.interface import IMAGE_RANK
+from eli5k.keras.support import not_supported
 from eli5k.options import Options
 from eli5k.progress import progress_bar
 
@@ -74,6 +75,7 @@ def explain_predictions(
     >>> [explanation.targets[0].target for explanation in explanations]
     [2, 2, 2, 2, 2]
     """
+    check_keras_model(model, docs)
     known = {field.name for field in fields(Options)}
     asked = {key: kwargs.pop(key) for key in known & kwargs.keys()}
     check_keywords(kwargs)
@@ -115,7 +117,7 @@ def _progress_bar(docs: Iterable[Any], progress: bool | None) -> tqdm:
 
 
 def _read(model: keras.Model, doc: Any, number: int, options: Options) -> Document | Explanation:
-    refusal = not_supported(model, doc, options.method)
+    refusal = not_supported(model, options.method)
     if refusal is not None:
         return refusal
     try:

@@ -121,8 +121,9 @@ class Run:
 
     @property
     def image(self) -> np.ndarray:
-        """The image input, channels last: ``(batch, *grid, channels)``."""
-        image: np.ndarray = keras.tree.flatten(self.inputs)[self.survey.image_index]
+        """The image as the model reads it, channels last: ``(batch, *grid, channels)``."""
+        flat: np.ndarray = keras.tree.flatten(self.inputs)[self.survey.image_index]
+        image = flat.reshape(len(flat), *self.survey.image_shape[1:])
         return np.moveaxis(image, 1, -1) if self.survey.channels_first else image
 
     @property
@@ -157,6 +158,7 @@ class Run:
         image = image.astype(dtype, copy=False)
         if self.survey.channels_first:
             image = np.moveaxis(image, -1, 1)
+        image = image.reshape(len(image), *self.survey.input_shapes[self.survey.image_index][1:])
         flat = [
             image if index == self.survey.image_index else array[samples]
             for index, array in enumerate(keras.tree.flatten(self.inputs))

@@ -167,6 +167,20 @@ def _merged(places: Sequence[Place | None]) -> Place | None:
     return first._replace(starts=tuple(sum(column) / len(placed) for column in starts))
 
 
+def is_elementwise(operation: Any) -> bool:
+    """Tell whether an operation of Keras acts on each number alone, at inference.
+
+    Examples
+    --------
+    >>> is_elementwise(keras.layers.Rescaling(2)), is_elementwise(keras.layers.Dense(2))
+    (True, False)
+    """
+    kind = type(operation)
+    if not isinstance(operation, keras.Layer):
+        return kind.__module__.startswith("keras.") and kind.__name__ in POINTWISE
+    return kind in ELEMENTWISE and kind not in (layers.Dense, layers.Softmax)
+
+
 def _is_followed(operation: Any, channels_first: bool) -> bool:
     kind = type(operation)
     if not kind.__module__.startswith("keras."):

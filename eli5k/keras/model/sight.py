@@ -94,7 +94,11 @@ def look(
     seen = {index: np.concatenate([part[index] for part in parts])[:rows] for index in parts[0]}
     values = seen.pop(VALUES).reshape(len(positions), -1)
     centres = {
-        index: _centres(_means(gradient, survey.channels_first), len(positions), prod(shape[1:-1]))
+        index: _centres(
+            _means(gradient.reshape(rows, *survey.image_shapes[index][1:]), survey.channels_first),
+            len(positions),
+            prod(shape[1:-1]),
+        )
         for index, gradient in seen.items()
     }
     own = centres.get(survey.image_index)
@@ -172,8 +176,7 @@ def _magnitude(gradient: Tensor) -> np.ndarray:
 
 def _means(gradient: np.ndarray, channels_first: bool) -> np.ndarray:
     """Sum over the channels; each row counts alike: ``(rows, *picture)``."""
-    is_plain = gradient.ndim == 2  # A signal without channels.
-    summed = gradient if is_plain else gradient.sum(axis=1 if channels_first else -1)
+    summed = gradient.sum(axis=1 if channels_first else -1)
     total = summed.sum(axis=tuple(range(1, summed.ndim)), keepdims=True)
     usable = np.isfinite(total) & (total > 0)
     return np.where(usable, summed, 0) / np.where(usable, total, 1)

@@ -40,6 +40,9 @@ class Survey:
         The outputs, with shapes instead of tensors.
     input_shapes : tuple of tuple of int
         Shapes of the flat inputs.
+    image_shapes : tuple of tuple of int
+        Shapes ``(batch, *grid, channels)`` as which the model reads them: ``(1, 28, 28, 1)`` if it
+        begins by reshaping ``(1, 784)`` to that.
     image_index : int
         Position of the explained image among them: the first of the highest rank, unless the user
         chose another.
@@ -57,6 +60,7 @@ class Survey:
     calls: tuple[Call, ...]
     heads: tuple[Head, ...]
     input_shapes: tuple[tuple[int, ...], ...]
+    image_shapes: tuple[tuple[int, ...], ...]
     image_index: int
     channels_first: bool
     last_relu: int | None
@@ -64,24 +68,30 @@ class Survey:
     structure: int
 
     @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs that are tensors: some may be None."""
+        return [head.name for head in self.heads if head.output is not None]
+
+    @property
     def rank(self) -> int:
         """Rank of the explained image."""
-        return len(self.input_shapes[self.image_index])
+        return len(self.image_shape)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of the explained image as the model reads it, with a batch axis."""
+        return self.image_shapes[self.image_index]
 
     @property
     def image_indices(self) -> list[int]:
-        """Positions of all inputs of that rank."""
-        ranks = [len(shape) for shape in self.input_shapes]
+        """Positions of all inputs of the highest rank: the images."""
+        ranks = [len(shape) for shape in self.image_shapes]
         return [index for index, rank in enumerate(ranks) if rank == max(ranks)]
 
     @property
     def picture_grid(self) -> tuple[int, ...]:
-        """Size of the explained image along each axis, without batch and channels.
-
-        A signal ``(batch, length)`` has no channels.
-        """
-        shape = self.input_shapes[self.image_index]
-        return shape[1:] if len(shape) == 2 else grid_of(shape, self.channels_first)
+        """Size of the explained image along each axis, without batch and channels."""
+        return grid_of(self.image_shape, self.channels_first)
 
 
 def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
@@ -135,7 +145,10 @@ def _hidden_activation(output: Tensor, activated: list[tuple[Any, Any, str]]) ->
 
 
 def _output_names(model: keras.Model, outputs: Any) -> list[str]:
-    """Names that ``output=`` accepts: keys of a dict, model's names, or indices."""
+    """Names that ``output=`` accepts: keys of a dict, fields, model's names, or indices."""
+    fields = getattr(outputs, "_fields", ())
+    if len(fields) > 0 and not any(map(keras.tree.is_nested, outputs)):
+        return list(fields)
     paths = ["/".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(outputs)]
     if isinstance(outputs, dict):
         return paths
@@ -197,11 +210,13 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
 
     dry_run(look, model)
     shapes = tuple(tuple(x.shape) for x in keras.tree.flatten(one))
-    image_index = max(range(len(shapes)), key=lambda index: len(shapes[index]))
+    images = tuple(record.image_shapes)
+    image_index = max(range(len(images)), key=lambda index: len(images[index]))
     return Survey(
         tuple(record.calls),
         tuple(heads),
         shapes,
+        images,
         image_index,
         has_channels_first(model),
         relus[-1] if relus else None,

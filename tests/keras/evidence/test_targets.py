@@ -107,9 +107,9 @@ class TestClasses:
     @pytest.mark.parametrize(
         ("kwargs", "error", "message"),
         [
-            ({"targets": 1}, TypeError, "targets must be a list.*Received: 1 of type int"),
-            ({"targets": (1, 2)}, TypeError, "targets must be a list.*tuple"),
-            ({"targets": "cat"}, TypeError, "targets must be a list.*str"),
+            ({"targets": 1.0}, TypeError, r"targets must be a list.*Received: 1\.0 of type float"),
+            ({"targets": {1, 2}}, TypeError, "targets must be a list.*set"),
+            ({"targets": "cat"}, TypeError, "To use the class name 'cat', pass target_names="),
             ({"targets": []}, ValueError, "targets.*at least one.*empty"),
             ({"targets": [3]}, ValueError, r"targets must be in \[0, 3\). Received: 3"),
             ({"targets": [0, -1]}, ValueError, r"targets must be in \[0, 3\). Received: -1"),

@@ -383,7 +383,8 @@ class TestModelsWithoutLayersForImages:
     def test_grad_cam_says_what_to_use_instead(self):
         model = keras.Sequential([keras.Input((6, 7, 2)), layers.Flatten(), layers.Dense(3)])
         doc = noise(1, 6, 7, 2)
-        error = explain_prediction(model, doc).error
+        with pytest.warns(ExplanationWarning, match="is not supported"):
+            error = explain_prediction(model, doc).error
         assert error.startswith(f'model "{model.name}" is not supported, try passing the "image"')
         assert "None of its layers" in error
         assert all(name in error for name in names_without_layer())
