@@ -316,8 +316,10 @@ def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> n
             + (" (one sample; you may leave out the batch axis)" if batch == 1 else "")
             + f". Received: {received}"
         )
-    takes_floats = keras.backend.is_float_dtype(spec.dtype)
-    return array.astype("float32", copy=False) if takes_floats else array
+    if keras.backend.is_float_dtype(spec.dtype):
+        return array.astype("float32", copy=False)
+    # As the model would: a survey follows numbers only as long as nothing converts them.
+    return array.astype(spec.dtype, copy=False) if keras.backend.is_int_dtype(spec.dtype) else array
 
 
 def _picture_to_array(

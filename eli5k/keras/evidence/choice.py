@@ -136,7 +136,7 @@ def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[s
     """
     layers = tuple(map(point_at, calls))
     target = replace(question.target, logits=True, objective=None)
-    noise = noise_like(question.inputs, question.survey.fixed_batch)
+    noise = noise_like(question.inputs, question.survey.fixed_batch, question.survey.embeddings)
     asked = question._replace(
         inputs=noise,
         target=target,

@@ -85,7 +85,7 @@ SINGLE = Place(None)
 
 
 def place_of_input(index: int, axes: int) -> Place:
-    """Return the place of a model's image input.
+    """Return the place of a model's input: an image, a signal, or one of tokens.
 
     Examples
     --------
@@ -137,6 +137,8 @@ def place_after(
         # A reshape may bring back what was flattened.
         return SINGLE if _is_followed(operation, channels_first) else None
     shape = next(shape for shape, place in inputs if place is not None and place.input is not None)
+    if type(operation) is layers.Embedding and len(shape) == len(merged.steps) + 1:
+        return merged  # Each token becomes a vector at its own place.
     grid = shape[2:] if channels_first else shape[1:-1]
     if len(grid) != len(merged.steps) or not _is_followed(operation, channels_first):
         return None
@@ -209,6 +211,8 @@ def _move_of(operation: Any, cells: int, axis: int) -> tuple[float, float]:
 
 def _window(size: int, stride: int, padding: str, cells: int) -> tuple[float, float]:
     before = 0
+    if padding == "valid" and cells - size < stride:
+        stride = max(stride, size)  # A single cell, as large as all that it sees.
     if padding == "same":
         before = max((ceil(cells / stride) - 1) * stride + size - cells, 0) // 2
     elif padding == "causal":

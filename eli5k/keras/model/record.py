@@ -28,6 +28,8 @@ class Record:
     ----------
     calls : list of Call
         In the order of returning.
+    embeddings : dict of int to tuple
+        The first call of an ``Embedding`` of each input of tokens: path and number.
 
     Examples
     --------
@@ -42,6 +44,7 @@ class Record:
     def __init__(self, model: keras.Model) -> None:
         self.model = model
         self.calls: list[Call] = []
+        self.embeddings: dict[int, tuple[str, int]] = {}
         # Tensors are told apart by identity, so they are kept while the run lasts.
         self._places: dict[int, tuple[Tensor, Place | None]] = {}
         self._numbers: Counter[str] = Counter()
@@ -50,6 +53,7 @@ class Record:
     def open(self, inputs: Sequence[Tensor]) -> Iterator[None]:
         """Record what the model does with its flat inputs, from the beginning."""
         self.calls.clear()
+        self.embeddings.clear()
         self._numbers.clear()
         self.channels_first = has_channels_first(self.model)
         self._note_inputs(inputs)
@@ -87,6 +91,8 @@ class Record:
             if id(output) not in self._places:  # Else it is a model, whose last layer was noted.
                 self._note(output, self._place(layer, (args, kwargs), output))
             shape, place = tuple(output.shape), self._places[id(output)][1]
+            if isinstance(layer, keras.layers.Embedding) and not in_steps:
+                self._note_tokens(path, (args, kwargs))
             if in_steps:
                 self._add_step(path, shape, has_kernel)
             else:
@@ -113,10 +119,18 @@ class Record:
         known = [(x.shape, self._places.get(id(x), (x, None))[1]) for x in tensors]
         return place_after(layer, known, self.channels_first)
 
+    def _note_tokens(self, path: str, arguments: Any) -> None:
+        """Note that an input is one of tokens, and where they become numbers."""
+        for x in keras.tree.flatten(arguments):
+            _, place = self._places.get(id(x), (x, None))
+            if place is not None and place.input is not None:
+                self.embeddings.setdefault(place.input, (path, self._numbers[path]))
+
     def _note_inputs(self, flat: Sequence[Tensor]) -> None:
         for index, tensor in enumerate(flat):
-            axes = len(tensor.shape) - 2
-            self._note(tensor, place_of_input(index, axes) if axes > 0 else SINGLE)
+            # Without channels: tokens, or a signal. Most often it is a few numbers beside a picture.
+            axes = max(1, len(tensor.shape) - 2)
+            self._note(tensor, place_of_input(index, axes) if len(tensor.shape) > 1 else SINGLE)
 
     def _note(self, tensor: Tensor, place: Place | None) -> None:
         self._places[id(tensor)] = (tensor, place)
