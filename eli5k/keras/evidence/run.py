@@ -12,13 +12,13 @@ import numpy as np
 
 from eli5k.keras.evidence.asking import DisconnectedError, Peaks, Question, ask_model
 from eli5k.keras.evidence.choice import points_to_try
-from eli5k.keras.evidence.maps import over_picture
 from eli5k.keras.evidence.probes import Evidence, Layer, Patch, Point, Probe, frame_of
 from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.model.memory import NoKeyError, key_of, recall, remember
 from eli5k.keras.model.noise import noise_like
 from eli5k.keras.model.survey import Survey
 from eli5k.keras.model.view import Frame
+from eli5k.maps import over_picture
 from eli5k.options import Options
 
 

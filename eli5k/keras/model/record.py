@@ -128,7 +128,7 @@ class Record:
 
     def _note_inputs(self, flat: Sequence[Tensor]) -> None:
         for index, tensor in enumerate(flat):
-            # Without channels: tokens, or a signal. Most often it is a few numbers beside a picture.
+            # Without channels: tokens, a signal, or a few numbers beside a picture.
             axes = max(1, len(tensor.shape) - 2)
             self._note(tensor, place_of_input(index, axes) if len(tensor.shape) > 1 else SINGLE)
 
