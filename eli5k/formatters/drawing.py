@@ -18,7 +18,7 @@ MOST_LINES = 16
 SIGNAL, TEXT = "signal", "text"
 # What a slice of each kind is called.
 SLICES = {"volume": "slice", "clip": "frame"}
-WIDTH, LOWEST = 800, 200
+WIDTH, LOWEST = 640, 200
 
 
 def is_drawable(expl: Explanation) -> bool:
@@ -59,7 +59,7 @@ def draw_document(expl: Explanation, style: str | None, heat: Heat) -> Image.Ima
     --------
     >>> beat = Explanation("net", kind="signal", document=np.sin(np.arange(90.0)))
     >>> draw_document(beat, "overlay", Heat(np.ones(9))).size
-    (800, 250)
+    (640, 262)
     """
     lay = _alone if style is None else find_style(style)
     if expl.kind == TEXT:

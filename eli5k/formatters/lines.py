@@ -13,12 +13,12 @@ from eli5k.formatters.styles import Heat, Style
 from eli5k.maps import bounds_of
 
 # Pixels: a picture, its margins (left, top, right, bottom), the height of one line or of each of
-# several, and that of frequencies below the lines.
-WIDTH, DPI = 800, 100
-MARGINS = (58, 8, 12, 42)
+# several, and that of frequencies below the lines; letters in points.
+WIDTH, DPI, LETTERS = 640, 100, 11
+MARGINS = (70, 10, 28, 52)
 ALONE, TALLEST, LOWEST, FREQUENCIES = 200, 56, 13, 120
 # How much of its row a line takes, and how many rows have a number each.
-AMPLITUDE, NUMBERED = 0.84, 24
+AMPLITUDE, NUMBERED = 0.84, 16
 # On a ground darker than this, ink is white.
 DARK = 110
 
@@ -40,14 +40,14 @@ def draw_lines(values: np.ndarray, style: Style, heat: Heat | None = None) -> Im
     Returns
     -------
     PIL.Image.Image
-        In mode RGBA, 800 pixels wide.
+        In mode RGBA, 640 pixels wide.
 
     Examples
     --------
     >>> from eli5k.formatters.styles import find_style
     >>> beat = np.sin(np.arange(100) / 5)
     >>> draw_lines(beat, find_style("overlay"), Heat(np.eye(1, 100)[0])).size
-    (800, 250)
+    (640, 262)
     """
     values = np.asarray(values, np.float64)
     rows = values[:, np.newaxis] if values.ndim == 1 else values
@@ -64,9 +64,9 @@ def draw_lines(values: np.ndarray, style: Style, heat: Heat | None = None) -> Im
         below = add_axes(high + MARGINS[1], FREQUENCIES)
         _paint(below, style, _upright(heat), len(rows), FREQUENCIES)
         below.set_yticks([])
-        below.set_ylabel("frequency", fontsize=9)
+        below.set_ylabel("frequency", fontsize=LETTERS)
         lines = below
-    lines.set_xlabel("step", fontsize=9)
+    lines.set_xlabel("step", fontsize=LETTERS)
     figure.canvas.draw()
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba()).copy())
 
@@ -84,7 +84,7 @@ def _figure(height: int) -> tuple[Any, Callable[[int, int], Any]]:
     def add_axes(start: int, high: int) -> Any:
         box = (left / WIDTH, 1 - (top + start + high) / whole)
         axes = figure.add_axes((*box, (WIDTH - left - right) / WIDTH, high / whole))
-        axes.tick_params(labelsize=9)
+        axes.tick_params(labelsize=LETTERS)
         return axes
 
     return figure, add_axes
@@ -153,7 +153,7 @@ def _draw_rows(axes: Any, rows: np.ndarray, ink: str) -> None:
     if count > 1:
         numbers = range(0, count, 1 if count <= NUMBERED else 8)
         axes.set_yticks([number + 0.5 for number in numbers], list(map(str, numbers)))
-        axes.set_ylabel("channel", fontsize=9)
+        axes.set_ylabel("channel", fontsize=LETTERS)
 
 
 def _scaled(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:

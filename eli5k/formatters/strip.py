@@ -10,13 +10,15 @@ from PIL import Image, ImageDraw
 
 from eli5k.formatters.sheet import INK, PAPER, font_for
 from eli5k.formatters.styles import Heat, Style
-from eli5k.maps import Bounds, bounds_of, frame_of, resize
+from eli5k.maps import Bounds, bounds_of, frame_of, inside, resize
 
 # How many slices are drawn, how many stand side by side, and the size in pixels of each.
-SLICES, COLUMNS, SIDE = 6, 3, 256
-GAP, LINE, LETTERS = 6, 22, 14
+SLICES, COLUMNS, SIDE = 6, 3, 208
+GAP, LINE, LETTERS = 6, 26, 16
 # What of all values is shown from black to white, in percent.
 SHOWN = (0.1, 99.9)
+# A slice with less heat than this part of the hottest one's is left out.
+COLD = 0.05
 COLOURS = 3
 
 
@@ -44,7 +46,7 @@ def draw_strip(array: np.ndarray, word: str, style: Style, heat: Heat) -> Image.
     >>> from eli5k.formatters.styles import find_style
     >>> volume = np.zeros((8, 16, 16))
     >>> draw_strip(volume, "slice", find_style("overlay"), Heat(np.ones((4, 4, 4)))).size
-    (792, 574)
+    (648, 474)
     """
     bounds = bounds_of(heat.frame, 3)
     axis = slicing_axis(heat.heatmap.shape)
@@ -81,7 +83,7 @@ def hottest_slices(
     size : tuple of int
         Size of the volume along each axis.
     most : int
-        How many.
+        How many, at most.
 
     Returns
     -------
@@ -108,7 +110,9 @@ def hottest_slices(
         spread = np.linspace(0, len(candidates) - 1, min(most, len(candidates))).round()
         return [int(each) for each in candidates[spread.astype(int)]]
     heat = resize(along, (depth,), ((low,), (high,)))[candidates]
+    heat[~inside((depth,), ((low,), (high,)))[candidates]] = 0
     order = np.argsort(-heat, kind="stable")[:most]
+    order = order[heat[order] >= COLD * heat.max()]
     return sorted(int(each) for each in candidates[order])
 
 
@@ -162,7 +166,7 @@ def _large(picture: Image.Image) -> Image.Image:
 
 
 def _side_by_side(pictures: list[Image.Image], captions: list[str]) -> Image.Image:
-    columns = min(COLUMNS, len(pictures))
+    columns = 2 if len(pictures) == 4 else min(COLUMNS, len(pictures))
     rows = -(-len(pictures) // columns)
     width, height = (size + GAP for size in (pictures[0].width, pictures[0].height + LINE))
     sheet = Image.new("RGBA", (columns * width + GAP, rows * height + GAP), PAPER)

@@ -180,9 +180,10 @@ def chosen_cells(grid: Sequence[int], picture: Sequence[int]) -> np.ndarray:
     by_axis = [range(n) if n <= 3 else [n * k // 4 for k in (1, 2, 3)] for n in grid]
     if len(grid) == 1:
         return np.unique(np.linspace(grid[0] / 8, grid[0] * 7 / 8, 9).astype(int))
+    # A Latin square: along a third axis, places say nothing about those along the first two.
     cells = [
-        (i, j, *(third[(i + j) % len(third)] for third in by_axis[2:]))
-        for i, j in product(*by_axis[:2])
+        (i, j, *(axis[(a + n * b) % len(axis)] for n, axis in enumerate(by_axis[2:], start=1)))
+        for (a, i), (b, j) in product(*map(enumerate, by_axis[:2]))
     ]
     return np.unique(np.ravel_multi_index(np.array(cells).T, grid))
 
