@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import keras
 
-from eli5k.keras.model.receptive import PADDINGS, SINGLE, is_single
+from eli5k.keras.model.receptive import PADDINGS, RECURRENT_CONVOLUTIONS, SINGLE, is_single
 from eli5k.keras.model.structure import Call, grid_of, walk
 from eli5k.keras.model.survey import Survey
 
@@ -16,7 +16,7 @@ RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
 # A padding adds cells that see nothing.
 NEVER = (*PADDINGS, *RECURRENT)
 # The frames of a clip, if nothing else has them.
-FRAMES = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
+FRAMES = RECURRENT_CONVOLUTIONS
 # Cells this many times longer than wide are tried last.
 STRETCHED = 6
 
