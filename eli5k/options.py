@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 # A name, or an object with parameters.
 MethodLike = str | Callable[..., Any]
+# Words by index, ``{index: word}``, ``{word: index}``, or a function from index to word.
+TokenNames = Sequence[str] | Mapping[int, str] | Mapping[str, int] | Callable[[int], str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class Options:
         Explain the N best classes, or the N worst if negative.
     target_names : sequence of str, mapping, object with ``classes_``, path, or None
         Names of the classes.
+    token_names : sequence of str, mapping, callable or None
+        Words of the tokens of a text.
     output : str, int or None
         Which of several outputs to explain.
     input : str, int or None
@@ -67,6 +71,7 @@ class Options:
     targets: Any = None
     top_targets: int | None = None
     target_names: Any = None
+    token_names: TokenNames = None
     output: str | int | None = None
     input: str | int | None = None
     logits: bool = False

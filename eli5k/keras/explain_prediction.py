@@ -12,7 +12,6 @@ import keras
 import numpy as np
 
 from eli5k.base import (
-    WHOLE,
     Check,
     Explanation,
     ExplanationWarning,
@@ -33,14 +32,13 @@ from eli5k.keras.methods import Method, find_method
 from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
 from eli5k.keras.model.interface import image_inputs
 from eli5k.keras.model.survey import survey
-from eli5k.keras.preprocessing import within
 from eli5k.keras.scaling import warnings_of_scale
+from eli5k.keras.shown import as_shown, size_of
 from eli5k.keras.support import not_supported, refused, warned
-from eli5k.options import MethodLike, Options
+from eli5k.options import MethodLike, Options, TokenNames
 
 # eli5 documents these for every estimator; they mean nothing for an image.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
-PICTURE_AXES = 2
 # What ``input=`` takes besides a name or an index.
 ALL_INPUTS = "all"
 COPY = (
@@ -61,6 +59,7 @@ def explain_prediction_keras(
     input: str | int | None = None,
     top_targets: int | None = None,
     target_names: Any = None,
+    token_names: TokenNames = None,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -103,6 +102,9 @@ def explain_prediction_keras(
         Names of the classes: one for each, a dict of index to name or of name to index, an object
         with ``classes_``, or a file of names. Two names for a single unit make it a binary
         classifier.
+    token_names : list of str, dict or callable, optional
+        Words of a text's tokens: by index, as ``{index: word}`` or ``{word: index}``, or a function
+        from index to word.
     preprocess : callable, False or None
         Preprocessing of the image array. The picture is made before it. None applies the
         ``preprocessor`` of a KerasHub task, as its ``predict`` does; False takes ``doc`` as it is.
@@ -153,6 +155,7 @@ def explain_prediction_keras(
         targets=targets,
         top_targets=top_targets,
         target_names=target_names,
+        token_names=token_names,
         output=output,
         input=input,
         logits=logits,
@@ -239,12 +242,15 @@ def explain_batch(
         own = [type(each)(f"{where}{each}") for each in about_each[row]]
         for each in own:
             warn(str(each), type(each))
+        shown = as_shown(run, answer, document)
+        targets = _target_explanations(answer, row, called[row])
+        for each_target in targets:
+            each_target.size, each_target.frame = size_of(run, document), shown["frame"]
         explanations.append(
             Explanation(
                 **common,
-                targets=with_checks(_target_explanations(answer, row, called[row]), checks, row),
-                image=document.picture(run.survey),
-                frame=within(document.frame, _frame(answer)),
+                targets=with_checks(targets, checks, row),
+                **shown,
                 source=document.source,
                 warnings=[*document.warnings, *about_all, *own],
             )
@@ -255,14 +261,6 @@ def explain_batch(
 def _checked(run: Run, answer: Attribution) -> list[list[Check]]:
     asked = replace(run, classes=answer.scores.classes)
     return check_run(asked, on_whole_picture(answer, run.survey.picture_grid).maps)
-
-
-def _frame(answer: Attribution) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of the maps, in shares of the model's input."""
-    if answer.frame is None or len(answer.frame[0]) != PICTURE_AXES:
-        return WHOLE
-    (top, left), (bottom, right) = answer.frame
-    return left, top, right, bottom
 
 
 def _common(run: Run, answer: Attribution, method: Method, hidden: str | None) -> dict[str, Any]:
@@ -311,7 +309,9 @@ def _called(answer: Attribution, target: Target, names: TargetNames) -> list[lis
 
 
 def _target_explanations(
-    answer: Attribution, row: int, called: Sequence[int | str]
+    answer: Attribution,
+    row: int,
+    called: Sequence[int | str],
 ) -> list[TargetExplanation]:
     scores = answer.scores
     explanations = []

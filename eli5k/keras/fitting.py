@@ -127,8 +127,10 @@ def fit_array(
     if form is None:
         is_near = array.ndim in (len(expected), len(expected) - 1)
         raise (ValueError if is_near else RankError)(_wrong_shape(array, expected, name))
-    is_float = keras.backend.is_float_dtype(spec.dtype)
-    return form.astype("float32", copy=False) if is_float else form
+    if keras.backend.is_float_dtype(spec.dtype):
+        return form.astype("float32", copy=False)
+    # As the model would: a survey follows numbers only as long as nothing converts them.
+    return form.astype(spec.dtype, copy=False) if keras.backend.is_int_dtype(spec.dtype) else form
 
 
 def _forms(

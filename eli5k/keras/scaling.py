@@ -13,7 +13,6 @@ from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scales import SCALES, convert
 from eli5k.keras.evidence.wanted import Wanted, divergence, scales_itself, wanted_by
 from eli5k.keras.model.applications import find_backbone
-from eli5k.keras.model.interface import IMAGE_RANK
 
 # A scale is wrong if it fits so much worse than the best one.
 FACTOR, MARGIN = 2.0, 0.2
@@ -39,7 +38,8 @@ def warnings_of_scale(run: Run) -> list[UnscaledInputWarning | None]:
         One for each document.
     """
     found: list[UnscaledInputWarning | None] = [None] * run.count
-    if run.image.dtype.kind != "f" or run.image.ndim != IMAGE_RANK:
+    # Photographs, and clips or volumes like them: what a signal's values mean, nobody knows.
+    if run.image.dtype.kind != "f" or len(run.survey.picture_grid) < 2:
         return found
     known: dict[tuple[str, ...], Wanted | None] = {(): None}
     for row in range(run.count):

@@ -75,7 +75,9 @@ def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple
 
     Layers shaped like one whose cells don't are tried last: of latents or steps, there are many.
     """
-    tokens = [call for call in calls if call.shape and len(call.shape) == TOKENS_RANK]
+    # The steps of a signal are no tokens: they are its own grid, and a maximum may choose one.
+    of_picture = len(question.survey.picture_grid) >= TOKENS_RANK - 1
+    tokens = [c for c in calls if of_picture and c.shape and len(c.shape) == TOKENS_RANK]
     reached = _tokens_that_reach(question, tokens) if tokens else frozenset()
     wrong: set[Any] = set()
     shared, tries = [], 0
@@ -136,7 +138,7 @@ def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[s
     """
     layers = tuple(map(point_at, calls))
     target = replace(question.target, logits=True, objective=None)
-    noise = noise_like(question.inputs, question.survey.fixed_batch)
+    noise = noise_like(question.inputs, question.survey.fixed_batch, question.survey.embeddings)
     asked = question._replace(
         inputs=noise,
         target=target,

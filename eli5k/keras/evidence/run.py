@@ -12,13 +12,13 @@ import numpy as np
 
 from eli5k.keras.evidence.asking import DisconnectedError, Peaks, Question, ask_model
 from eli5k.keras.evidence.choice import points_to_try
-from eli5k.keras.evidence.maps import over_picture
 from eli5k.keras.evidence.probes import Evidence, Layer, Patch, Point, Probe, frame_of
 from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.model.memory import NoKeyError, key_of, recall, remember
 from eli5k.keras.model.noise import noise_like
 from eli5k.keras.model.survey import Survey
 from eli5k.keras.model.view import Frame
+from eli5k.maps import over_picture
 from eli5k.options import Options
 
 
@@ -59,6 +59,7 @@ def on_whole_picture(answer: Attribution, picture: Sequence[int]) -> Attribution
     if answer.frame is None:
         return answer
     cells = answer.maps.shape[2:]
+    picture = (*picture, *cells[len(picture) :])  # The frequencies of a signal have no size in it.
     spans = [high - low for low, high in zip(*answer.frame)]
     grid = [min(ceil(n / span), size) for n, span, size in zip(cells, spans, picture)]
     return answer._replace(maps=over_picture(answer.maps, grid, answer.frame), frame=None)
@@ -307,7 +308,8 @@ class Run:
             if self.classes is None
             else np.resize(self.classes[:1], (rows, *self.classes.shape[1:]))
         )
-        return replace(self, inputs=noise_like(self.inputs, rows), classes=classes, n_valid=None)
+        inputs = noise_like(self.inputs, rows, self.survey.embeddings)
+        return replace(self, inputs=inputs, classes=classes, n_valid=None)
 
     def _points(self) -> Iterator[tuple[str, Point]]:
         layer = self.options.layer

@@ -9,11 +9,11 @@ import numpy as np
 
 from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.batching import chunks
-from eli5k.keras.evidence.maps import inside, resize
 from eli5k.keras.evidence.patches import ScaledChannels
 from eli5k.keras.evidence.probes import Evidence, Layer, Point, Probe
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.registry import Cost, register
+from eli5k.maps import inside, resize
 from eli5k.progress import progress_bar
 
 

@@ -28,14 +28,16 @@ IMAGE_RANK = 4
 
 
 def image_shape_of(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape ``(batch, *grid, channels)``: a vector is a signal of one channel.
+    """Return a shape ``(batch, *grid, channels)``.
+
+    A vector is a signal of one channel: tokens, for example, or a few numbers beside a picture.
 
     Examples
     --------
     >>> image_shape_of((1, 16000)), image_shape_of((1, 28, 28, 3))
     ((1, 16000, 1), (1, 28, 28, 3))
     """
-    return (*shape, 1) if len(shape) == 2 else shape
+    return shape + (1,) * (3 - len(shape))
 
 
 class Record:
@@ -49,6 +51,8 @@ class Record:
         Shape ``(batch, *grid, channels)`` as which the model reads each flat input: its own, or the
         one that the model first brings it into without mixing anything, such as ``(1, 28, 28, 1)``
         for ``(1, 784)``.
+    embeddings : dict of int to tuple
+        The first call of an ``Embedding`` of each input of tokens: path and number.
 
     Examples
     --------
@@ -64,6 +68,7 @@ class Record:
         self.model = model
         self.calls: list[Call] = []
         self.image_shapes: list[tuple[int, ...]] = []
+        self.embeddings: dict[int, tuple[str, int]] = {}
         # Tensors are told apart by identity, so they are kept while the run lasts.
         self._places: dict[int, tuple[Tensor, Place | None]] = {}
         # Position of the input whose numbers a tensor holds in the same order.
@@ -75,6 +80,7 @@ class Record:
     def open(self, inputs: Sequence[Tensor]) -> Iterator[None]:
         """Record what the model does with its flat inputs, from the beginning."""
         self.calls.clear()
+        self.embeddings.clear()
         self._numbers.clear()
         self.channels_first = has_channels_first(self.model)
         self.image_shapes[:] = [image_shape_of(tuple(x.shape)) for x in inputs]
@@ -119,6 +125,8 @@ class Record:
             if id(output) not in self._places:  # Else it is a model, whose last layer was noted.
                 self._note(output, self._place(layer, tensors, output))
             shape, place = tuple(output.shape), self._places[id(output)][1]
+            if isinstance(layer, keras.layers.Embedding) and not in_steps:
+                self._note_tokens(path, (args, kwargs))
             if in_steps:
                 self._add_step(path, shape, has_kernel)
             else:
@@ -146,10 +154,16 @@ class Record:
         known = [(x.shape, self._places.get(id(x), (x, None))[1]) for x in tensors]
         return place_after(layer, known, self.channels_first)
 
+    def _note_tokens(self, path: str, arguments: Any) -> None:
+        """Note that an input is one of tokens, and where they become numbers."""
+        for x in keras.tree.flatten(arguments):
+            _, place = self._places.get(id(x), (x, None))
+            if place is not None and place.input is not None:
+                self.embeddings.setdefault(place.input, (path, self._numbers[path]))
+
     def _note_inputs(self, flat: Sequence[Tensor]) -> None:
         for index, tensor in enumerate(flat):
-            axes = len(tensor.shape) - 2
-            self._note(tensor, place_of_input(index, axes) if axes > 0 else SINGLE)
+            self._note(tensor, place_of_input(index, len(self.image_shapes[index]) - 2))
             self._inputs[id(tensor)] = index
 
     def _follow_input(self, layer: keras.Operation, tensors: Sequence[Tensor], output: Any) -> None:

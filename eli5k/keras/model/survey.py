@@ -55,6 +55,9 @@ class Survey:
         The model's batch size, if it is fixed.
     structure : int
         The model's :func:`~eli5k.keras.model.memory.structure_of` at that time.
+    token_calls : tuple of tuple
+        For each input of tokens its position, and path and number of the call of an ``Embedding``
+        that turns them into vectors.
     """
 
     calls: tuple[Call, ...]
@@ -66,6 +69,7 @@ class Survey:
     last_relu: int | None
     fixed_batch: int | None
     structure: int
+    token_calls: tuple[tuple[int, str, int], ...] = ()
 
     @property
     def output_names(self) -> list[str]:
@@ -81,6 +85,11 @@ class Survey:
     def image_shape(self) -> tuple[int, ...]:
         """Shape of the explained image as the model reads it, with a batch axis."""
         return self.image_shapes[self.image_index]
+
+    @property
+    def embeddings(self) -> dict[int, tuple[str, int]]:
+        """The inputs of tokens by position, and where each becomes vectors: path and number."""
+        return {index: (path, number) for index, path, number in self.token_calls}
 
     @property
     def image_indices(self) -> list[int]:
@@ -222,6 +231,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
         relus[-1] if relus else None,
         fixed_batch,
         structure_of(model),  # Only now: the run may have built it.
+        tuple((index, *call) for index, call in record.embeddings.items()),
     )
 
 

@@ -12,7 +12,6 @@ from eli5k.keras import attribute
 from eli5k.keras.evidence import asking
 from eli5k.keras.evidence import run as evidence_run
 from eli5k.keras.evidence.asking import DisconnectedError
-from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scores import Target
 from eli5k.keras.methods import (
@@ -22,6 +21,7 @@ from eli5k.keras.methods import (
     names_without_layer,
 )
 from eli5k.keras.model.survey import survey
+from eli5k.maps import resize
 from tests.close import assert_close
 from tests.zoo import (
     CLASSES,
