@@ -174,7 +174,7 @@ def warn_of_model(asked: Run) -> None:
     if asked.options.output is None and len(heads) > 1 and not asked.target.functions:
         warn(
             f"The model has the outputs {[head.name for head in heads]}, and the first one is "
-            "explained. To choose another, pass its name or index as output=.",
+            'explained. To choose another, pass its name or index as output=, or output="all".',
             AmbiguousOutputWarning,
         )
 

@@ -43,7 +43,8 @@ def warnings_about(
     Returns
     -------
     list of list of ExplanationWarning
-        One list for each document. They name the target if there are several.
+        One list for each document. They name the target if there are several. A target without a
+        name is one that nobody asked for.
     """
     maps, values = attribution.maps, attribution.scores.values
     grid = tuple(range(2, maps.ndim))
@@ -53,6 +54,8 @@ def warnings_about(
     found = [[each] if each else [] for each in unscaled or [None] * values.shape[0]]
     suspect = ~shows | saturated | ~np.isfinite(values.T)
     for row, target in np.argwhere(suspect.T):
+        if target >= len(names[row]):
+            continue
         is_unscaled = any(isinstance(each, UnscaledInputWarning) for each in found[row])
         if is_unscaled and _near_one(run, attribution)[target, row]:
             continue  # That is why, and logits=True wouldn't help.
@@ -75,6 +78,37 @@ def warnings_about(
             )
         found[row].append(category(message))
     return found
+
+
+def with_too_few(
+    about_each: list[list[ExplanationWarning]],
+    scores: Scores,
+    labels: np.ndarray,
+    threshold: float | None,
+) -> list[list[ExplanationWarning]]:
+    """Add a warning about each document that has no label at all.
+
+    Parameters
+    ----------
+    about_each : list of list of ExplanationWarning
+        One list for each document.
+    scores : Scores
+        Those of the best class of each document come first.
+    labels : numpy.ndarray
+        ``(batch,)``: how many classes of each reach the threshold.
+    threshold : float
+    """
+    has_probabilities = scores.probabilities is not None
+    best = (scores.probabilities if has_probabilities else scores.values)[:, 0]
+    number = "probability" if has_probabilities else "score"
+    for row in np.flatnonzero(labels == 0):
+        about_each[row].append(
+            ExplanationWarning(
+                f"No class has a {number} of at least {threshold:g}: the best one is explained, "
+                f"with a {number} of {best[row]:.3g}."
+            )
+        )
+    return about_each
 
 
 def hidden_logits(run: Run, scores: Scores) -> str | None:

@@ -23,7 +23,9 @@ from eli5k.base import (
     warn,
 )
 from eli5k.keras.attribution import ask, explain_samples
-from eli5k.keras.diagnosis import hidden_logits, warnings_about
+from eli5k.keras.diagnosis import hidden_logits, warnings_about, with_too_few
+from eli5k.keras.each import ALL, explain_each
+from eli5k.keras.evidence.labels import count_labels, first_targets, with_room_for
 from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
 from eli5k.keras.evidence.scores import Target, name_of
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
@@ -39,8 +41,6 @@ from eli5k.options import MethodLike, Options
 # eli5 documents these for every estimator; they mean nothing for an image.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
 PICTURE_AXES = 2
-# What ``input=`` takes besides a name or an index.
-ALL_INPUTS = "all"
 COPY = (
     "The probability is explained; to explain the logits, pass a copy of the model that ends there."
 )
@@ -58,6 +58,7 @@ def explain_prediction_keras(
     output: str | int | None = None,
     input: str | int | None = None,
     top_targets: int | None = None,
+    threshold: float | None = None,
     target_names: Sequence[str] | Mapping[int, str] | None = None,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
     reshape: Callable[..., Any] | None = None,
@@ -91,12 +92,16 @@ def explain_prediction_keras(
     logits : bool
         Explain the score before the final softmax or sigmoid.
     output : str, int or None
-        Which of several outputs to explain.
+        Which of several outputs to explain. ``"all"`` explains each of them: the others are in
+        ``.others``; ``targets`` and ``target_names`` may then be dicts by output.
     input : str, int or None
         Which of several image inputs to explain and to show, by name or index; None for the first.
         ``"all"`` explains each of them: the others are in ``.others``.
     top_targets : int, optional
         Explain the N best classes, or the N worst if negative.
+    threshold : float, optional
+        Explain all classes with at least this probability, or this score if the output has no
+        probabilities; if there is none, the best one, with a warning.
     target_names : list of str or dict of int to str, optional
         Names of the classes. Two names for a single unit make it a binary classifier.
     preprocess : callable, False or None
@@ -148,6 +153,7 @@ def explain_prediction_keras(
         layer=layer,
         targets=targets,
         top_targets=top_targets,
+        threshold=threshold,
         target_names=target_names,
         output=output,
         input=input,
@@ -158,7 +164,7 @@ def explain_prediction_keras(
         progress=progress,
         check=check,
     )
-    if image is not None and input == ALL_INPUTS:
+    if image is not None and input == ALL:
         raise ValueError('image= is the picture of one input. Leave it out with input="all".')
     refusal = None if image is not None else not_supported(model, doc, method)
     if refusal is not None:
@@ -194,8 +200,10 @@ def explain_batch(
     TypeError, ValueError
         As :func:`explain_prediction_keras`.
     """
-    if options.input == ALL_INPUTS:
-        return _explain_each_input(model, documents, options, n_valid)
+    if ALL in (options.input, options.output):
+        return explain_each(
+            model, documents, options, lambda each: explain_batch(model, documents, each, n_valid)
+        )
     method = find_method(options.method)
     run = ask(model, _stack([document.inputs for document in documents]), options)
     head = run.survey.heads[run.target.output]
@@ -205,15 +213,22 @@ def explain_batch(
     )
     rows = None if classes is None else np.tile(np.array(classes, np.int32), (len(documents), 1))
     run = replace(run, target=target, classes=rows, n_valid=n_valid)
+    labels = None if options.threshold is None else count_labels(run, options.threshold)
+    run = run if labels is None else with_room_for(run, labels)
     with collected_warnings() as about_all:
         answer = explain_samples(run, options.method)
         hidden = hidden_logits(run, answer.scores)
         if hidden:
             warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
     called = _called(answer, target, names)
+    if labels is not None:
+        answer = first_targets(answer, max(1, labels.max()))
+        called = [row[: max(1, count)] for row, count in zip(called, labels)]
     is_scaled = options.preprocess is not None or documents[0].is_preprocessed
     unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
     about_each = warnings_about(run, answer, called, unscaled)
+    if labels is not None:
+        about_each = with_too_few(about_each, answer.scores, labels, options.threshold)
     checks = _checked(run, answer) if options.check else []
     about_each = with_contradictions(about_each, checks, called)
     common = _common(run, answer, method, hidden)
@@ -263,19 +278,6 @@ def _common(run: Run, answer: Attribution, method: Method, hidden: str | None) -
         "output": heads[run.target.output].name if len(heads) > 1 else None,
         "input": names.get(run.survey.image_index) if len(names) > 1 else None,
     }
-
-
-def _explain_each_input(
-    model: keras.Model, documents: Sequence[Document], options: Options, n_valid: int | None
-) -> list[Explanation]:
-    """Explain one image input after another, and attach the others to the first."""
-    names = image_inputs(model, documents[0].inputs)
-    of_each = [
-        explain_batch(model, documents, replace(options, input=name), n_valid) for name in names
-    ]
-    for first, *others in zip(*of_each):
-        first.others = others
-    return of_each[0]
 
 
 def _place(document: Document) -> str:
