@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,7 +107,7 @@ def panels_of(explanations: Sequence[Explanation], look: Look) -> Layout:
             panels.append(_original(part, look))
         panel = _panel(part, target, map_, look, shared)
         if several_outputs and not look.caption:
-            panel.caption.insert(0, [f"output {part.output}"])
+            panel = replace(panel, caption=[[f"output {part.output}"], *panel.caption])
         panels.append(panel)
     if look.caption and len(pairs) > 1:
         note = "all maps on one scale" if look.same_scale else "each map scaled by its own maximum"

@@ -12,10 +12,12 @@ from eli5k.base import BlankMapWarning, ExplanationWarning, UnscaledInputWarning
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.evidence.targets import class_count
+from eli5k.keras.sides import BOTH, is_number
 
 # A float32 has no number between 1 - 6e-8 and 1: this close to 0 or 1, a gradient is mostly
 # rounding error.
 SATURATED = 2.0**-23
+OTHERS = "Explain another target or layer; the signed map is in .attribution."
 
 
 def warnings_about(
@@ -180,8 +182,8 @@ def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
     where = "the input" if attribution.layer is None else f"layer {attribution.layer!r}"
     if attribution.maps[target, row].min() < 0:
         return (
-            f"all evidence at {where} is negative: {_negative(attribution, target, row)}. "
-            "Explain another target or layer; the signed map is in .attribution."
+            f"all evidence at {where} is negative: {_negative(run, attribution, target, row)}. "
+            f"{BOTH if is_number(run) else OTHERS}"
         )
     peaks = attribution.peaks
     if peaks is None:
@@ -215,12 +217,12 @@ def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
     )
 
 
-def _negative(attribution: Attribution, target: int, row: int) -> str:
+def _negative(run: Run, attribution: Attribution, target: int, row: int) -> str:
     """Describe a map without positive evidence, by what the method explained."""
     score = attribution.scores.values[row, target]
     explained = attribution.scores.explained[row, target]
     if explained == score:
-        return "it speaks against this class"
+        return "it lowers this number" if is_number(run) else "it speaks against this class"
     if explained == -score:
         return "there is evidence for this class, and none against it"
     return "it supports the classes that this one is compared with"

@@ -23,6 +23,7 @@ from eli5k.base import (
     warn,
 )
 from eli5k.keras.attribution import ask, explain_samples
+from eli5k.keras.description import description_of
 from eli5k.keras.diagnosis import hidden_logits, warnings_about, with_too_few
 from eli5k.keras.each import ALL, explain_each
 from eli5k.keras.evidence.labels import count_labels, first_targets, with_room_for
@@ -36,6 +37,7 @@ from eli5k.keras.metrics.check import check_run, with_checks, with_contradiction
 from eli5k.keras.model.interface import image_inputs, is_image_model, takes_images
 from eli5k.keras.preprocessing import within
 from eli5k.keras.scaling import warnings_of_scale
+from eli5k.keras.sides import is_regression, warnings_of_sides
 from eli5k.options import MethodLike, Options
 
 # eli5 documents these for every estimator; they mean nothing for an image.
@@ -227,6 +229,8 @@ def explain_batch(
     is_scaled = options.preprocess is not None or documents[0].is_preprocessed
     unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
     about_each = warnings_about(run, answer, called, unscaled)
+    for about, of_sides in zip(about_each, warnings_of_sides(run, answer, names)):
+        about.extend(of_sides)
     if labels is not None:
         about_each = with_too_few(about_each, answer.scores, labels, options.threshold)
     checks = _checked(run, answer) if options.check else []
@@ -270,10 +274,10 @@ def _common(run: Run, answer: Attribution, method: Method, hidden: str | None) -
     names = {index: name for name, index in images.items()}
     return {
         "estimator": run.model.name,
-        "description": _description(method, answer.layer, run, hidden),
+        "description": description_of(method, answer.layer, run, hidden),
         "error": "",
         "method": method.title,
-        "is_regression": False,
+        "is_regression": is_regression(run),
         "layer": answer.layer,
         "output": heads[run.target.output].name if len(heads) > 1 else None,
         "input": names.get(run.survey.image_index) if len(names) > 1 else None,
@@ -312,22 +316,6 @@ def _target_explanations(
             )
         )
     return explanations
-
-
-def _description(method: Method, layer: str | None, run: Run, hidden: str | None) -> str:
-    head = run.survey.heads[run.target.output]
-    score = "score"
-    if head.activation:
-        score = "score (logit)" if run.target.logits else "score (probability)"
-    if hidden:
-        score = "score (probability, because its logits can't be seen)"
-    where = "the input" if layer is None else f"layer {layer!r}"
-    of_each = "each target" if run.target.functions else "each class"
-    output = f" in output {head.name!r}" if len(run.survey.heads) > 1 else ""
-    return (
-        f"{method.title} at {where}: highlights the parts of the input that raise the {score} of "
-        f"{of_each}{output}."
-    )
 
 
 def _stack(batches: Sequence[Any]) -> Any:

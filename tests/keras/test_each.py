@@ -82,13 +82,16 @@ def test_sheet_text_and_page_name_the_head(tmp_path):
         two_heads(), DOC, output="all", target_names={"kind": KIND, "age": AGE}
     )
     text = eli5k.format_as_text(expl)
-    assert "y=dog" in text and "of output kind" in text
-    assert "y=young" in text and "of output age" in text
+    assert "y=dog" in text
+    assert "of output kind" in text
+    assert "y=young" in text
+    assert "of output age" in text
     alone = eli5k.format_as_image(eli5k.explain_prediction(two_heads(), DOC, output="kind"))
     assert eli5k.format_as_image(expl).width > 1.5 * alone.width
     eli5k.save(expl, tmp_path / "why.html")
     page = (tmp_path / "why.html").read_text("utf-8")
-    assert "output kind" in page and "output age" in page
+    assert "output kind" in page
+    assert "output age" in page
 
 
 def test_warning_about_several_outputs_names_the_way_out():

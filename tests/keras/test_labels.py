@@ -81,7 +81,8 @@ def test_each_document_of_a_stream_has_its_own_number():
         assert len(labels[2]) == 1
         # One of them is black: it has no label, and its map is blank.
         own = [each for each in caught if issubclass(each.category, eli5k.ExplanationWarning)]
-        assert own and all(str(each.message).startswith("document 2: ") for each in own)
+        assert own
+        assert all(str(each.message).startswith("document 2: ") for each in own)
         assert [bool(expl.warnings) for expl in found] == [False, False, True, False, False]
 
 
