@@ -10,11 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from eli5k.keras.backends import Tensor, to_tensors
+from eli5k.keras.backends import Tensor, active_backend, to_tensors
 from eli5k.keras.model.hooks import activation_hook, arrangement_hook
 from eli5k.keras.model.memory import remember, structure_of
 from eli5k.keras.model.record import Record
-from eli5k.keras.model.state import dry_run
+from eli5k.keras.model.state import dry_run, stateless
 from eli5k.keras.model.structure import (
     Call,
     Head,
@@ -126,6 +126,34 @@ def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
         hidden = None if kind else _hidden_activation(output, activated)
         heads.append(Head(name, output, logits, kind, hidden))
     return outputs, heads
+
+
+def outputs_of(model: keras.Model, inputs: Any) -> list[np.ndarray]:
+    """Return the outputs of a model for one document, in the order of ``keras.tree.flatten``.
+
+    Parameters
+    ----------
+    model : keras.Model
+    inputs : numpy.ndarray, or list or dict of them
+        Each ``(1, ...)``, as the model takes them.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        Each ``(...)``, float32.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.layers.Flatten()])
+    >>> outputs_of(model, np.ones((1, 2, 2)))
+    [array([1., 1., 1., 1.], dtype=float32)]
+    """
+    rows = np.zeros(fixed_batch_of(model) or 1, int)
+    filled = keras.tree.map_structure(lambda array: array[rows], inputs)
+    with active_backend().at_inference(model, all_layers):
+        outputs, _ = stateless(lambda tensors: run_model(model, tensors))(to_tensors(filled))
+        flat = [keras.ops.cast(output, "float32") for output in keras.tree.flatten(outputs)]
+        return [keras.ops.convert_to_numpy(output)[0] for output in flat]
 
 
 def _hidden_activation(output: Tensor, activated: list[tuple[Any, Any, str]]) -> str | None:
