@@ -170,7 +170,7 @@ def warn_of_model(asked: Run) -> None:
     AmbiguousOutputWarning
         If the model has several outputs and none was chosen.
     """
-    heads = asked.survey.heads
+    heads = [head for head in asked.survey.heads if head.per_sample]
     if asked.options.output is None and len(heads) > 1 and not asked.target.functions:
         warn(
             f"The model has the outputs {[head.name for head in heads]}, and the first one is "

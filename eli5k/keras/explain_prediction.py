@@ -35,6 +35,7 @@ from eli5k.keras.inputs import Document, read_document
 from eli5k.keras.methods import Method, find_method, names_without_layer
 from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
 from eli5k.keras.model.interface import image_inputs, is_image_model, takes_images
+from eli5k.keras.model.shared import is_alike
 from eli5k.keras.preprocessing import within
 from eli5k.keras.scaling import warnings_of_scale
 from eli5k.keras.sides import is_regression, warnings_of_sides
@@ -206,6 +207,9 @@ def explain_batch(
         return explain_each(
             model, documents, options, lambda each: explain_batch(model, documents, each, n_valid)
         )
+    if not is_alike(model, [document.inputs for document in documents]):
+        found = (explain_batch(model, [document], options) for document in documents[:n_valid])
+        return [explanation for [explanation] in found]
     method = find_method(options.method)
     run = ask(model, _stack([document.inputs for document in documents]), options)
     head = run.survey.heads[run.target.output]

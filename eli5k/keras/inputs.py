@@ -13,6 +13,7 @@ from PIL import Image
 
 from eli5k.base import WHOLE, ExplanationWarning, collected_warnings
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
+from eli5k.keras.model.shared import as_rows, shared_inputs
 from eli5k.keras.model.structure import has_channels_first
 from eli5k.keras.pictures import open_picture, picture_of
 from eli5k.keras.preprocessing import (
@@ -121,12 +122,16 @@ def read_document(
     ((1, 4, 6, 3), (60, 40))
     """
     channels_first = has_channels_first(model)
+    specs = list((input_specs(model) or {}).values())
+    shared = [specs[index] for index in shared_inputs(model)]
     shown = None if image is None else open_picture(image)
     preprocessor = (
         preprocessor_of(model) if preprocess is None and input_count(model) == 1 else None
     )
 
     def read(part: Any, spec: keras.KerasTensor) -> _Part:
+        if any(spec is each for each in shared):
+            return _Part(as_rows(_read_shared(part, spec), 1), None)
         if preprocessor is not None:
             return _read_for_preprocessor(model, preprocessor, part, spec, channels_first)
         array, picture = _read_part(part, spec, channels_first)
@@ -151,6 +156,12 @@ def read_document(
         source=_source_of(doc),
         warnings=tuple(found),
     )
+
+
+def _read_shared(part: Any, spec: keras.KerasTensor) -> np.ndarray:
+    """Read one row or several of an input that all documents share."""
+    array = _as_array(part)
+    return _checked(array[np.newaxis] if array.ndim < len(spec.shape) else array, spec, None)
 
 
 def _read_for_preprocessor(
@@ -206,6 +217,7 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
         As :func:`read_document`, or if the inputs differ in length.
     """
     declared = input_specs(model) is not None
+    shared = shared_inputs(model)
 
     def read(part: Any, spec: keras.KerasTensor) -> np.ndarray:
         array = _as_array(part)
@@ -213,13 +225,18 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
         return _checked(array, spec if declared else keras.KerasTensor(array.shape), None)
 
     arrays = _map_inputs(model, docs, read)
-    lengths = {len(array) for array in keras.tree.flatten(arrays)}
+    flat = keras.tree.flatten(arrays)
+    lengths = {len(array) for index, array in enumerate(flat) if index not in shared}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
             "docs must have samples, and the same number for each input. "
             f"Received: {sorted(lengths)} samples"
         )
-    return arrays
+    rows = [
+        as_rows(array, min(lengths)) if index in shared else array
+        for index, array in enumerate(flat)
+    ]
+    return keras.tree.pack_sequence_as(arrays, rows)
 
 
 def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:

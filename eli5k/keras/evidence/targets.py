@@ -31,7 +31,17 @@ def find_head(heads: Sequence[Head], output: str | int | None) -> int:
     """
     names = [head.name for head in heads]
     if output is None:
-        return 0
+        return next((index for index, head in enumerate(heads) if head.per_sample), 0)
+    position = _position(heads, names, output)
+    if not heads[position].per_sample:
+        raise ValueError(
+            f"output must have a row for each document. Received: {output!r}, whose rows are those "
+            "of an input that all documents share."
+        )
+    return position
+
+
+def _position(heads: Sequence[Head], names: Sequence[str], output: str | int) -> int:
     if isinstance(output, str):
         if output in names:
             return names.index(output)

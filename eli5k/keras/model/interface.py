@@ -73,12 +73,12 @@ def image_inputs(model: keras.Model, inputs: Any) -> dict[str, int]:
     {'photo': 1}
     """
     flat = keras.tree.flatten_with_path(inputs)
-    names = list(input_specs(model) or ())
+    specs = input_specs(model) or {}
+    names, ranks = list(specs), [len(spec.shape) for spec in specs.values()]
     if len(names) != len(flat):
         names = ["/".join(map(str, path)) for path, _ in flat]
-    rank = max(len(array.shape) for _, array in flat)
-    ranks = [len(array.shape) for _, array in flat]
-    return {name: i for i, name in enumerate(names) if ranks[i] == rank}
+        ranks = [len(array.shape) for _, array in flat]
+    return {name: i for i, name in enumerate(names) if ranks[i] == max(ranks)}
 
 
 def find_input(images: dict[str, int], asked: str | int | None) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from eli5k.keras.backends import Tensor, active_backend, to_tensors
 from eli5k.keras.model.hooks import input_hook
+from eli5k.keras.model.shared import as_called
 from eli5k.keras.model.state import array_of, stateless
 from eli5k.keras.model.structure import Call, all_layers, layer_at, walk
 from eli5k.keras.model.survey import Survey
@@ -140,7 +141,8 @@ def run_until(model: keras.Model, path: str, inputs: Any) -> np.ndarray | None:
     layer = layer_at(model, path)
     with active_backend().at_inference(model, all_layers), input_hook(layer, stop):
         try:
-            stateless(lambda tensors: model(tensors, training=False))(to_tensors(inputs))
+            called = as_called(model, to_tensors(inputs))
+            stateless(lambda tensors: model(tensors, training=False))(called)
         except _EnoughError as reached:
             tensor = keras.ops.cast(reached.tensor, "float32")
             found: np.ndarray = keras.ops.convert_to_numpy(tensor)
