@@ -59,8 +59,8 @@ def first_kernel(survey: Survey) -> str | None:
 
 
 def _looks_at_image(call: Call, survey: Survey) -> bool:
-    """Tell whether the first call of a layer looks at the explained image, among several."""
-    if len(survey.image_indices) == 1:
+    """Tell whether the first call of a layer looks at the explained image, among other inputs."""
+    if len(survey.input_shapes) == 1:
         return True
     place = call.place
     return place is not None and place.input == survey.image_index and call.number == 0
