@@ -9,6 +9,7 @@ import numpy as np
 from eli5k.base import ExplanationWarning
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.evidence.targets import TargetNames, class_count
+from eli5k.keras.model.shared import shared_inputs
 from eli5k.keras.model.task import is_trained_on_numbers
 
 NO = 0.5
@@ -30,7 +31,9 @@ def is_number(run: Run) -> bool:
     """Tell whether a map is about a number: one below zero is lowered rather than raised."""
     target, head = run.target, run.survey.heads[run.target.output]
     is_score = target.functions or target.binary or head.activation or head.hidden
-    return is_regression(run) or (not is_score and class_count(head) == 1)
+    if is_score or shared_inputs(run.model):  # Of one text, say: a score like that of any other.
+        return False
+    return is_regression(run) or class_count(head) == 1
 
 
 def warnings_of_sides(
