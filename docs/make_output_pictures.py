@@ -11,7 +11,6 @@ import contextlib
 import re
 import tempfile
 import textwrap
-from pathlib import Path
 
 from make_pictures import FOLDER, IMAGES, save
 from PIL import Image
