@@ -52,9 +52,10 @@ def _questions(model: keras.Model, inputs: Any, options: Options) -> Iterator[Op
     outputs: list[Any] = [options.output]
     if options.input == ALL:
         images = list(image_inputs(model, inputs))
-    names = [head.name for head in survey(model, inputs).heads]
+    heads = survey(model, inputs).heads
+    names = [head.name for head in heads]
     if options.output == ALL:
-        outputs = list(range(len(names)))
+        outputs = [index for index, head in enumerate(heads) if head.per_sample]
     for output, image in product(outputs, images):
         asked = replace(options, input=image, output=output)
         if options.output == ALL:

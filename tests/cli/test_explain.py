@@ -54,6 +54,25 @@ class TestExplain:
         with Image.open("out/red.png") as written:
             assert written.width > 2 * 40
 
+    def test_all_labels_above_a_threshold(self, colours, here, capsys):
+        model = keras.saving.load_model(colours)
+        best = eli5k.explain_prediction(model, "red.png", top_targets=3, logits=True).targets
+        between = (best[1].proba + best[2].proba) / 2
+        asked = ("--threshold", between, "--logits", "--out", "out")
+        assert run("explain", colours, "red.png", *asked) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert sum("explained" in line for line in lines) == 2
+
+    def test_each_head_is_told(self, colours, models, here, capsys):
+        model = keras.saving.load_model(colours)
+        [scores] = model.outputs
+        keras.Model(model.inputs, {"kind": scores, "other": -scores}).save(models / "heads.keras")
+        assert run("explain", models / "heads.keras", "red.png", "--output", "all") == 0
+        printed = capsys.readouterr().out
+        assert "output   kind" in printed
+        assert "output   other" in printed
+        assert printed.count("<- explained") == 2
+
     def test_a_check_tells_its_verdict_and_reason(self, colours, here, capsys):
         assert run("explain", colours, "red.png", "--check", "--out", "out") == 0
         found = [line for line in capsys.readouterr().out.splitlines() if "  check  " in line]
