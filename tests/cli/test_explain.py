@@ -54,14 +54,12 @@ class TestExplain:
         with Image.open("out/red.png") as written:
             assert written.width > 2 * 40
 
-    def test_all_labels_above_a_threshold(self, colours, here, capsys):
-        model = keras.saving.load_model(colours)
-        best = eli5k.explain_prediction(model, "red.png", top_targets=3, logits=True).targets
-        between = (best[1].proba + best[2].proba) / 2
-        asked = ("--threshold", between, "--logits", "--out", "out")
-        assert run("explain", colours, "red.png", *asked) == 0
-        lines = capsys.readouterr().out.splitlines()
-        assert sum("explained" in line for line in lines) == 2
+    @pytest.mark.parametrize(("threshold", "explained"), [(0, 3), (1, 1)])
+    def test_all_labels_above_a_threshold(self, threshold, explained, colours, here, capsys):
+        assert run("explain", colours, "red.png", "--threshold", threshold, "--out", "out") == 0
+        printed = capsys.readouterr()
+        assert printed.out.count("<- explained") == explained
+        assert ("No class has a probability of at least 1" in printed.err) == (threshold == 1)
 
     def test_each_head_is_told(self, colours, models, here, capsys):
         model = keras.saving.load_model(colours)
