@@ -272,7 +272,8 @@ class Explanation:
     error : str or None
         Why there is no explanation; empty when there is one.
     is_regression : bool
-        False for an image model.
+        Whether the explained output certainly holds numbers: it has no activation, and its loss is
+        one for numbers, such as the squared error.
     targets : list of TargetExplanation or None
         One for each target, in the given order.
     feature_importances, decision_tree, highlight_spaces, transition_features : None

@@ -76,12 +76,18 @@ def report(file: Path, answer: Answer, out: OutputFolder) -> None:
     explanation = answer.explanation
     written = out.save(answer.heatmap, file.stem)
     print(file)
-    for line in _class_lines(explanation, answer.best):
-        print(f"  {line}")
-    print(f"  layer    {explanation.layer or 'the input'} ({explanation.method})")
-    for target in explanation.targets or ():
-        if target.check is not None:
-            print(f"  check    {target.target}: {target.check.verdict}. {target.check.sentence}")
+    best = [answer.best, *answer.best.others]
+    for part, its_best in zip([explanation, *explanation.others], best):
+        if explanation.others:
+            print(f"  output   {part.output}")
+        for line in _class_lines(part, its_best):
+            print(f"  {line}")
+        print(f"  layer    {part.layer or 'the input'} ({part.method})")
+        for target in part.targets or ():
+            if target.check is not None:
+                print(
+                    f"  check    {target.target}: {target.check.verdict}. {target.check.sentence}"
+                )
     print(f"  picture  {written}\n")
 
 
@@ -119,6 +125,7 @@ def _best_classes(
         options,
         targets=None,
         top_targets=SHOWN_CLASSES,
+        threshold=None,
         method="grad-cam",
         layer=None,
         check=False,

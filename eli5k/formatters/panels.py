@@ -116,13 +116,17 @@ def panels_of(explanations: Sequence[Explanation], look: Look) -> Layout:
         pairs = [pair for row in zip(*_targets(parts)) for pair in row]
     scaled = _scaled(pairs, look)
     shared = _shared([part for part, _ in pairs]) if look.caption else []
+    several_outputs = len({part.output for part, _ in pairs}) > 1
     panels: list[Panel] = []
     shown: list[int] = []
     for (part, target), map_ in zip(pairs, scaled):
         if look.style == "side" and id(part) not in shown:
             shown.append(id(part))
             panels.append(_original(part, look))
-        panels.append(_panel(part, target, map_, look, shared))
+        panel = _panel(part, target, map_, look, shared)
+        if several_outputs and not look.caption:
+            panel = replace(panel, caption=[[f"output {part.output}"], *panel.caption])
+        panels.append(panel)
     if look.caption and len(pairs) > 1:
         note = "all maps on one scale" if look.same_scale else "each map scaled by its own maximum"
         return Layout(panels, [*shared, note], columns)

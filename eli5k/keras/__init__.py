@@ -12,9 +12,11 @@ from eli5k.keras.attribution import attribute, run
 from eli5k.keras.explain_prediction import explain_prediction_keras
 from eli5k.keras.gradcam import gradcam, gradcam_backend
 from eli5k.keras.metrics import audit, check_maps, rank_layers, rank_methods
+from eli5k.keras.similarity import Similarity, similar_to
 from eli5k.keras.stream import explain_predictions
 
 __all__ = [
+    "Similarity",
     "attribute",
     "audit",
     "check_maps",
@@ -25,4 +27,5 @@ __all__ = [
     "rank_layers",
     "rank_methods",
     "run",
+    "similar_to",
 ]

@@ -178,7 +178,7 @@ def warn_of_model(asked: Run) -> None:
         own = asked.survey.heads[asked.target.output].name
         warn(
             f"The model has the outputs {names}, and {own!r} is explained. To choose another, pass "
-            "its name or index as output=.",
+            'its name or index as output=, or output="all".',
             AmbiguousOutputWarning,
         )
 

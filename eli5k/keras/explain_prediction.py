@@ -21,7 +21,10 @@ from eli5k.base import (
 )
 from eli5k.estimators import check_keras_model
 from eli5k.keras.attribution import ask, explain_samples
-from eli5k.keras.diagnosis import hidden_logits, warnings_about
+from eli5k.keras.description import description_of
+from eli5k.keras.diagnosis import hidden_logits, warnings_about, with_too_few
+from eli5k.keras.each import ALL, explain_each
+from eli5k.keras.evidence.labels import count_labels, first_targets, with_room_for
 from eli5k.keras.evidence.run import Attribution, NoLayerError, Run, on_whole_picture
 from eli5k.keras.evidence.scores import Target, name_of
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
@@ -31,16 +34,15 @@ from eli5k.keras.inputs import Document, read_document
 from eli5k.keras.methods import Method, find_method
 from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
 from eli5k.keras.model.interface import image_inputs
-from eli5k.keras.model.survey import survey
+from eli5k.keras.model.shared import is_alike
 from eli5k.keras.scaling import warnings_of_scale
 from eli5k.keras.shown import as_shown, size_of
+from eli5k.keras.sides import is_regression, warnings_of_sides
 from eli5k.keras.support import not_supported, refused, warned
 from eli5k.options import MethodLike, Options, TokenNames
 
 # eli5 documents these for every estimator; they mean nothing for an image.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
-# What ``input=`` takes besides a name or an index.
-ALL_INPUTS = "all"
 COPY = (
     "The probability is explained; to explain the logits, pass a copy of the model that ends there."
 )
@@ -58,6 +60,7 @@ def explain_prediction_keras(
     output: str | int | None = None,
     input: str | int | None = None,
     top_targets: int | None = None,
+    threshold: float | None = None,
     target_names: Any = None,
     token_names: TokenNames = None,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
@@ -92,12 +95,16 @@ def explain_prediction_keras(
     logits : bool
         Explain the score before the final softmax or sigmoid.
     output : str, int or None
-        Which of several outputs to explain.
+        Which of several outputs to explain. ``"all"`` explains each of them: the others are in
+        ``.others``; ``targets`` and ``target_names`` may then be dicts by output.
     input : str, int or None
         Which of several image inputs to explain and to show, by name or index; None for the first.
         ``"all"`` explains each of them: the others are in ``.others``.
     top_targets : int, optional
         Explain the N best classes, or the N worst if negative.
+    threshold : float, optional
+        Explain all classes with at least this probability, or this score if the output has no
+        probabilities; if there is none, the best one, with a warning.
     target_names : list of str, dict, encoder or path, optional
         Names of the classes: one for each, a dict of index to name or of name to index, an object
         with ``classes_``, or a file of names. Two names for a single unit make it a binary
@@ -154,6 +161,7 @@ def explain_prediction_keras(
         layer=layer,
         targets=targets,
         top_targets=top_targets,
+        threshold=threshold,
         target_names=target_names,
         token_names=token_names,
         output=output,
@@ -165,7 +173,7 @@ def explain_prediction_keras(
         progress=progress,
         check=check,
     )
-    if image is not None and input == ALL_INPUTS:
+    if image is not None and input == ALL:
         raise ValueError('image= is the picture of one input. Leave it out with input="all".')
     check_keras_model(model, doc)
     # With image=, like eli5, a user says that it is an image model.
@@ -213,8 +221,13 @@ def explain_batch(
     TypeError, ValueError
         As :func:`explain_prediction_keras`.
     """
-    if options.input == ALL_INPUTS:
-        return _explain_each_input(model, documents, options, n_valid)
+    if ALL in (options.input, options.output):
+        return explain_each(
+            model, documents, options, lambda each: explain_batch(model, documents, each, n_valid)
+        )
+    if not is_alike(model, [document.inputs for document in documents]):
+        found = (explain_batch(model, [document], options) for document in documents[:n_valid])
+        return [explanation for [explanation] in found]
     method = find_method(options.method)
     run = ask(model, _stack([document.inputs for document in documents]), options)
     head = run.survey.heads[run.target.output]
@@ -224,15 +237,24 @@ def explain_batch(
     )
     rows = None if classes is None else np.tile(np.array(classes, np.int32), (len(documents), 1))
     run = replace(run, target=target, classes=rows, n_valid=n_valid)
+    labels = None if options.threshold is None else count_labels(run, options.threshold)
+    run = run if labels is None else with_room_for(run, labels)
     with collected_warnings() as about_all:
         answer = explain_samples(run, options.method)
         hidden = hidden_logits(run, answer.scores)
         if hidden:
             warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
     called = _called(answer, target, names)
+    if labels is not None:
+        answer = first_targets(answer, max(1, labels.max()))
+        called = [row[: max(1, count)] for row, count in zip(called, labels)]
     is_scaled = options.preprocess is not None or documents[0].is_preprocessed
     unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
     about_each = warnings_about(run, answer, called, unscaled)
+    for about, of_sides in zip(about_each, warnings_of_sides(run, answer, names)):
+        about.extend(of_sides)
+    if labels is not None:
+        about_each = with_too_few(about_each, answer.scores, labels, options.threshold)
     checks = _checked(run, answer) if options.check else []
     about_each = with_contradictions(about_each, checks, called)
     common = _common(run, answer, method, hidden)
@@ -270,28 +292,14 @@ def _common(run: Run, answer: Attribution, method: Method, hidden: str | None) -
     names = {index: name for name, index in images.items()}
     return {
         "estimator": run.model.name,
-        "description": _description(method, answer.layer, run, hidden),
+        "description": description_of(method, answer.layer, run, hidden),
         "error": "",
         "method": method.title,
-        "is_regression": False,
+        "is_regression": is_regression(run),
         "layer": answer.layer,
         "output": head.name if len(run.survey.output_names) > 1 else None,
         "input": names.get(run.survey.image_index) if len(names) > 1 else None,
     }
-
-
-def _explain_each_input(
-    model: keras.Model, documents: Sequence[Document], options: Options, n_valid: int | None
-) -> list[Explanation]:
-    """Explain one image input after another, and attach the others to the first."""
-    inputs = documents[0].inputs
-    names = image_inputs(model, inputs, survey(model, inputs).image_indices)
-    of_each = [
-        explain_batch(model, documents, replace(options, input=name), n_valid) for name in names
-    ]
-    for first, *others in zip(*of_each):
-        first.others = others
-    return of_each[0]
 
 
 def _place(document: Document) -> str:
@@ -328,22 +336,6 @@ def _target_explanations(
             )
         )
     return explanations
-
-
-def _description(method: Method, layer: str | None, run: Run, hidden: str | None) -> str:
-    head = run.survey.heads[run.target.output]
-    score = "score"
-    if head.activation:
-        score = "score (logit)" if run.target.logits else "score (probability)"
-    if hidden:
-        score = "score (probability, because its logits can't be seen)"
-    where = "the input" if layer is None else f"layer {layer!r}"
-    of_each = "each target" if run.target.functions else "each class"
-    output = f" in output {head.name!r}" if len(run.survey.output_names) > 1 else ""
-    return (
-        f"{method.title} at {where}: highlights the parts of the input that raise the {score} of "
-        f"{of_each}{output}."
-    )
 
 
 def _stack(batches: Sequence[Any]) -> Any:

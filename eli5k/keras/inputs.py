@@ -14,6 +14,7 @@ from PIL import Image
 from eli5k.base import WHOLE, ExplanationWarning, collected_warnings
 from eli5k.keras.fitting import as_array, fit_array, fit_picture, is_picture, plain
 from eli5k.keras.model.interface import IMAGE_RANK, built_specs, input_specs
+from eli5k.keras.model.shared import as_rows, shared_inputs
 from eli5k.keras.model.structure import has_channels_first
 from eli5k.keras.model.survey import Survey
 from eli5k.keras.pictures import open_picture, picture_of
@@ -133,14 +134,19 @@ def read_document(
     ((1, 4, 6, 3), (60, 40))
     """
     channels_first = has_channels_first(model)
+    specs = list((input_specs(model) or {}).values())
+    shared = [specs[index] for index in shared_inputs(model)]
     shown = None if image is None else _shown(image)
     given = preprocess if callable(preprocess) else None
     preprocessor = (
         preprocessor_of(model) if preprocess is None and input_count(model) == 1 else None
     )
-    rank = max((len(spec.shape) for spec in (input_specs(model) or {}).values()), default=None)
+    rank = max((len(spec.shape) for spec in specs), default=None)
 
     def read(part: Any, spec: keras.KerasTensor, name: str) -> _Part:
+        if any(spec is each for each in shared):
+            rows = as_rows(_read_shared(part, spec, name), 1)
+            return _Part(rows, rows, None)
         if preprocessor is not None:
             return _read_for_preprocessor(model, preprocessor, part, spec, channels_first)
         part = plain(part)
@@ -186,6 +192,13 @@ def _shown(image: Any) -> Image.Image:
         )
     array = as_array(image, "image")
     return picture_of(array if array.ndim == IMAGE_RANK - 1 else array[..., np.newaxis])
+
+
+def _read_shared(part: Any, spec: keras.KerasTensor, name: str) -> np.ndarray:
+    """Read one row or several of an input that all documents share."""
+    array = as_array(part, name, with_numbers=True)
+    rows = array[np.newaxis] if array.ndim < len(spec.shape) else array
+    return fit_array(rows, spec, None, name=name)
 
 
 def _read_for_preprocessor(
@@ -246,6 +259,7 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
     """
     declared = input_specs(model) is not None
     channels_first = has_channels_first(model)
+    shared = shared_inputs(model)
 
     def read(part: Any, spec: keras.KerasTensor, name: str) -> np.ndarray:
         array = as_array(part, name)
@@ -254,13 +268,18 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
         return fit_array(array, wanted, None, channels_first, name)
 
     arrays = _map_inputs(model, docs, read)
-    lengths = {len(array) for array in keras.tree.flatten(arrays)}
+    flat = keras.tree.flatten(arrays)
+    lengths = {len(array) for index, array in enumerate(flat) if index not in shared}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
             "docs must have samples, and the same number for each input. "
             f"Received: {sorted(lengths)} samples"
         )
-    return arrays
+    rows = [
+        as_rows(array, min(lengths)) if index in shared else array
+        for index, array in enumerate(flat)
+    ]
+    return keras.tree.pack_sequence_as(arrays, rows)
 
 
 def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:

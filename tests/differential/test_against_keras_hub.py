@@ -88,3 +88,50 @@ def test_classifier(make, options, frame, tmp_path):
         np.testing.assert_allclose(scores, expected, atol=1e-5)
         np.testing.assert_allclose(explanation.frame, frame, atol=0.02)
         assert explanation.image.size == (160, 80)
+
+
+def clip():
+    hub = keras_hub.models
+    encoder = {"hidden_dim": 16, "num_layers": 2, "num_heads": 2, "intermediate_dim": 32}
+    return hub.CLIPBackbone(
+        vision_encoder=hub.CLIPVisionEncoder(patch_size=8, image_shape=(32, 32, 3), **encoder),
+        text_encoder=hub.CLIPTextEncoder(
+            vocabulary_size=50, embedding_dim=16, max_sequence_length=12, **encoder
+        ),
+        projection_dim=8,
+    )
+
+
+def siglip():
+    hub = keras_hub.models
+    encoder = {"hidden_dim": 16, "num_layers": 2, "num_heads": 2, "intermediate_dim": 32}
+    return hub.SigLIPBackbone(
+        vision_encoder=hub.SigLIPVisionEncoder(patch_size=8, image_shape=(32, 32, 3), **encoder),
+        text_encoder=hub.SigLIPTextEncoder(
+            vocabulary_size=50, embedding_dim=16, max_sequence_length=12, **encoder
+        ),
+        projection_dim=16,
+    )
+
+
+@pytest.mark.parametrize("make", [clip, siglip])
+@pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
+@pytest.mark.filterwarnings("error::eli5k.UnscaledInputWarning")
+def test_picture_and_texts(make):
+    keras.utils.set_random_seed(0)
+    model = make()
+    pixels = noise(1, 32, 32, 3)
+    tokens = np.random.default_rng(0).integers(1, 49, (3, 12)).astype("int32")
+    one = {"images": pixels, "token_ids": tokens[:1]}
+    [target] = eli5k.explain_prediction(model, one).targets
+    assert target.score == pytest.approx(
+        model.predict(one, verbose=0)["vision_logits"][0, 0], abs=1e-4
+    )
+    every = {"images": pixels, "token_ids": tokens}
+    logits = keras.ops.convert_to_numpy(model(every, training=False)["vision_logits"])[0]
+    names = ["a cat", "a dog", "a cup"]
+    for _ in range(2):
+        expl = eli5k.explain_prediction(model, every, targets=names, target_names=names)
+        assert expl.layer.split("/")[0].endswith("vision_encoder")
+        np.testing.assert_allclose([each.score for each in expl.targets], logits, atol=1e-4)
+        assert {each.heatmap.shape for each in expl.targets} == {(4, 4)}

@@ -179,9 +179,24 @@ def _answer(inputs: Any, classes: Tensor, *operands: Any) -> tuple[Any, ...]:
             patches.enter_context(patch(question.model, question.survey, operand))
         if question.probe is None:
             outputs, heads = run_model(question.model, inputs)
+            _check_columns(question, heads)
             scores = select_scores(outputs, heads, question.target, classes)
             return scores, None, None, _kept(question, outputs, heads)
         return _answer_with_gradients(question, question.probe, inputs, classes)
+
+
+def _check_columns(question: Question, heads: Sequence[Head]) -> None:
+    """Refuse an output with another number of classes for a batch than for one document."""
+    position = question.target.output
+    alone, now = question.survey.heads[position].output, heads[position].output.shape
+    if question.target.functions or alone is None or len(alone) != 2 or len(now) != 2:
+        return
+    if None not in now and now[1] != alone[1]:
+        raise ValueError(
+            f"The output {heads[position].name!r} has {alone[1]} columns for one document and "
+            f"{now[1]} for a batch of {now[0]}: its documents depend on each other. Explain one at "
+            "a time (batch_size=1), with a method that runs the model once."
+        )
 
 
 def _kept(question: Question, outputs: Any, heads: list[Head]) -> Any:
@@ -207,6 +222,7 @@ def _answer_with_gradients(
             flat = with_taps(keras.tree.flatten(inputs))
             packed = keras.tree.pack_sequence_as(inputs, flat)
             outputs, heads = run_model(question.model, packed)
+            _check_columns(question, heads)
         scores = select_scores(outputs, heads, question.target, classes)
         constants = [about.constant for about in abouts]
         return scores.explained, (scores, constants, _kept(question, outputs, heads))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,8 +36,19 @@ def find_head(heads: Sequence[Head], output: str | int | None) -> int:
     if not names:
         raise ValueError("The model must return a tensor. It returns none.")
     if output is None:
-        vectors = (index for index in names.values() if class_count(heads[index]) is not None)
-        return next(vectors, next(iter(names.values())))
+        own = [index for index in names.values() if heads[index].per_sample]
+        vectors = (index for index in own if class_count(heads[index]) is not None)
+        return next(vectors, (own or list(names.values()))[0])
+    position = _position(heads, names, output)
+    if not heads[position].per_sample:
+        raise ValueError(
+            f"output must have a row for each document. Received: {output!r}, whose rows are those "
+            "of an input that all documents share."
+        )
+    return position
+
+
+def _position(heads: Sequence[Head], names: Mapping[str, int], output: str | int) -> int:
     if isinstance(output, str):
         if output in names:
             return names[output]
