@@ -189,6 +189,12 @@ class TargetExplanation:
         ``(*grid)``, float32: the raw signed map, before ReLU and scaling.
     check : Check or None
         What runs of the model say about the map, with ``check=True``.
+    box : tuple of float or None
+        Left, top, right and bottom of the explained box of a detector, in shares of the picture's
+        width and height.
+    region : numpy.ndarray or None
+        ``(*grid)``, bool: the pixels of the output whose mean score is explained, if the model
+        gives each pixel a class.
 
     Examples
     --------
@@ -204,6 +210,8 @@ class TargetExplanation:
     heatmap: np.ndarray | None = None
     attribution: np.ndarray | None = field(default=None, repr=False)
     check: Check | None = field(default=None, repr=False)
+    box: tuple[float, float, float, float] | None = field(default=None, repr=False)
+    region: np.ndarray | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)

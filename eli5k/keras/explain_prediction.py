@@ -22,11 +22,12 @@ from eli5k.base import (
     collected_warnings,
     warn,
 )
+from eli5k.keras.aims import aimed, names_of, told_of_places, with_places
 from eli5k.keras.attribution import ask, explain_samples
 from eli5k.keras.diagnosis import hidden_logits, warnings_about
 from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
 from eli5k.keras.evidence.scores import Target, name_of
-from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
+from eli5k.keras.evidence.targets import TargetNames
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, read_document
 from eli5k.keras.methods import Method, find_method, names_without_layer
@@ -59,6 +60,7 @@ def explain_prediction_keras(
     input: str | int | None = None,
     top_targets: int | None = None,
     target_names: Sequence[str] | Mapping[int, str] | None = None,
+    region: Any = None,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -78,7 +80,9 @@ def explain_prediction_keras(
         list in the model's order or a dict by name.
     targets : list, callable or None
         Classes by index or by name, all computed in one run of the model; or callables from the
-        model's outputs to ``(batch,)``. None explains the class with the highest score.
+        model's outputs to ``(batch,)``. None explains the class with the highest score: of a
+        segmenter, the one with the most pixels but for the background; of a detector, the best
+        boxes, and ``targets`` are numbers of boxes, class names or boxes in pixels.
     layer : str, int, keras.Layer, list of these or None
         Name (at any depth, if unique), path such as ``"mobilenetv2_1.00_224/Conv_1"``, index into
         ``model.layers`` or instance. None chooses the last layer that has a grid and on which the
@@ -99,6 +103,9 @@ def explain_prediction_keras(
         Explain the N best classes, or the N worst if negative.
     target_names : list of str or dict of int to str, optional
         Names of the classes. Two names for a single unit make it a binary classifier.
+    region : tuple of float or array of bool, optional
+        For a segmenter: explain the mean score in this box ``(left, top, right, bottom)``, in
+        pixels of the picture, or mask. For a detector: explain boxes with their centre there.
     preprocess : callable, False or None
         Preprocessing of the image array. The picture is made before it. None applies the
         ``preprocessor`` of a KerasHub task, as its ``predict`` does; False takes ``doc`` as it is.
@@ -149,6 +156,7 @@ def explain_prediction_keras(
         targets=targets,
         top_targets=top_targets,
         target_names=target_names,
+        region=region,
         output=output,
         input=input,
         logits=logits,
@@ -198,35 +206,34 @@ def explain_batch(
         return _explain_each_input(model, documents, options, n_valid)
     method = find_method(options.method)
     run = ask(model, _stack([document.inputs for document in documents]), options)
-    head = run.survey.heads[run.target.output]
-    names = TargetNames(options.target_names, class_count(head))
-    target, classes = choose_targets(
-        head, options.targets, options.top_targets, names, target=run.target
-    )
-    rows = None if classes is None else np.tile(np.array(classes, np.int32), (len(documents), 1))
-    run = replace(run, target=target, classes=rows, n_valid=n_valid)
+    names = names_of(run)
+    run, aims = aimed(run, documents, names)
+    run = replace(run, n_valid=n_valid)
     with collected_warnings() as about_all:
         answer = explain_samples(run, options.method)
         hidden = hidden_logits(run, answer.scores)
         if hidden:
             warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
-    called = _called(answer, target, names)
+    called = _called(answer, run.target, names)
     is_scaled = options.preprocess is not None or documents[0].is_preprocessed
     unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
     about_each = warnings_about(run, answer, called, unscaled)
     checks = _checked(run, answer) if options.check else []
     about_each = with_contradictions(about_each, checks, called)
-    common = _common(run, answer, method, hidden)
+    common = _common(run, answer, method, hidden, names)
     explanations = []
     for row, document in enumerate(documents[:n_valid]):
         where = _place(document)
-        own = [type(each)(f"{where}{each}") for each in about_each[row]]
+        found = [*(aims[row].warnings if aims else ()), *about_each[row]]
+        # A target that only fills up is the last one again.
+        own = [type(each)(f"{where}{each}") for each in {str(e): e for e in found}.values()]
         for each in own:
             warn(str(each), type(each))
+        targets = with_checks(_target_explanations(answer, row, called[row]), checks, row)
         explanations.append(
             Explanation(
                 **common,
-                targets=with_checks(_target_explanations(answer, row, called[row]), checks, row),
+                targets=with_places(run, targets, aims, row, document.frame),
                 image=document.picture(run.survey.image_index),
                 frame=within(document.frame, _frame(answer)),
                 source=document.source,
@@ -249,19 +256,21 @@ def _frame(answer: Attribution) -> tuple[float, float, float, float]:
     return left, top, right, bottom
 
 
-def _common(run: Run, answer: Attribution, method: Method, hidden: str | None) -> dict[str, Any]:
+def _common(
+    run: Run, answer: Attribution, method: Method, hidden: str | None, names: TargetNames
+) -> dict[str, Any]:
     """Return the fields that the explanations of a batch have in common."""
     heads, images = run.survey.heads, image_inputs(run.model, run.inputs)
-    names = {index: name for name, index in images.items()}
+    inputs = {index: name for name, index in images.items()}
     return {
         "estimator": run.model.name,
-        "description": _description(method, answer.layer, run, hidden),
+        "description": _description(method, answer.layer, run, hidden, names),
         "error": "",
         "method": method.title,
         "is_regression": False,
         "layer": answer.layer,
         "output": heads[run.target.output].name if len(heads) > 1 else None,
-        "input": names.get(run.survey.image_index) if len(names) > 1 else None,
+        "input": inputs.get(run.survey.image_index) if len(inputs) > 1 else None,
     }
 
 
@@ -312,7 +321,9 @@ def _target_explanations(
     return explanations
 
 
-def _description(method: Method, layer: str | None, run: Run, hidden: str | None) -> str:
+def _description(
+    method: Method, layer: str | None, run: Run, hidden: str | None, names: TargetNames
+) -> str:
     head = run.survey.heads[run.target.output]
     score = "score"
     if head.activation:
@@ -320,11 +331,12 @@ def _description(method: Method, layer: str | None, run: Run, hidden: str | None
     if hidden:
         score = "score (probability, because its logits can't be seen)"
     where = "the input" if layer is None else f"layer {layer!r}"
-    of_each = "each target" if run.target.functions else "each class"
+    of_places, left_out = told_of_places(run, names)
+    of_each = of_places or ("each target" if run.target.functions else "each class")
     output = f" in output {head.name!r}" if len(run.survey.heads) > 1 else ""
     return (
         f"{method.title} at {where}: highlights the parts of the input that raise the {score} of "
-        f"{of_each}{output}."
+        f"{of_each}{output}.{left_out}"
     )
 
 

@@ -96,9 +96,7 @@ def _fit(model: keras.Model, wanted) -> None:
         # There are but two photographs: in false colours they pass for more.
         images = _images(scenes)[..., rng.permutation(3)]
         images = np.where(rng.random((len(images), 1, 1, 1)) < 0.5, images, 255 - images)
-        model.fit(
-            images, wanted(scenes), BATCH, epochs=number + 1, initial_epoch=number, verbose=2
-        )
+        model.fit(images, wanted(scenes), BATCH, epochs=number + 1, initial_epoch=number, verbose=2)
 
 
 def _images(scenes: list) -> np.ndarray:

@@ -190,13 +190,7 @@ def choose_targets(
     """
     if callable(targets):
         targets = [targets]
-    if targets is not None and not isinstance(targets, list):
-        raise TypeError(
-            "targets must be a list, such as targets=[282], a callable or None. "
-            f"Received: {targets!r} of type {type(targets).__name__}"
-        )
-    if targets is not None and not targets:
-        raise ValueError("targets must name at least one class. Received an empty list.")
+    check_list(targets)
     if targets and all(map(callable, targets)):
         return replace(target, functions=tuple(targets)), None
 
@@ -213,6 +207,22 @@ def choose_targets(
         best = 1 if top_targets is None else int(top_targets)
         return replace(target, best=max(-count, min(count, best))), None
     return target, [_checked_class(each, count, names) for each in targets]
+
+
+def check_list(targets: Any) -> None:
+    """Raise TypeError unless targets are a list or None, and ValueError if it is empty.
+
+    Examples
+    --------
+    >>> check_list([3])
+    """
+    if targets is not None and not isinstance(targets, list):
+        raise TypeError(
+            "targets must be a list, such as targets=[282], a callable or None. "
+            f"Received: {targets!r} of type {type(targets).__name__}"
+        )
+    if targets is not None and not targets:
+        raise ValueError("targets must name at least one class. Received an empty list.")
 
 
 def _checked_class(target: Any, count: int, names: TargetNames) -> int:
