@@ -193,8 +193,8 @@ class TargetExplanation:
         Left, top, right and bottom of the explained box of a detector, in shares of the picture's
         width and height.
     region : numpy.ndarray or None
-        ``(*grid)``, bool: the pixels of the output whose mean score is explained, if the model
-        gives each pixel a class.
+        ``(*grid)``, bool, over the whole picture: the pixels whose mean score is explained, if the
+        model gives each pixel a class.
 
     Examples
     --------

@@ -22,6 +22,7 @@ from eli5k.formatters.caption import what_was_done
 from eli5k.formatters.frame import check_frame
 from eli5k.formatters.heatmap import drawable_heatmap, find_colormap
 from eli5k.formatters.hot_regions import hot_boxes
+from eli5k.formatters.outline import outlined
 from eli5k.formatters.scaling import is_fine, scale
 from eli5k.formatters.sheet import LONGEST
 from eli5k.formatters.text import format_as_text, label, numbers, place_of_heat
@@ -210,12 +211,14 @@ def _pictures_and_maps(
     maps = []
     for part in parts:
         drawn = [target for target in part.targets or () if _has_picture(part, target)]
-        if drawn and part.image is not None:
-            key = _fingerprint(part.image)
+        for target in drawn:
+            assert part.image is not None
+            image = outlined(part.image, target)
+            key = _fingerprint(image)
             if key not in pictures:
-                pictures[key] = _picture(part.image)
+                pictures[key] = _picture(image)
             number = list(pictures).index(key)
-            maps += [_map(part, target, number, names_model) for target in drawn]
+            maps.append(_map(part, target, number, names_model))
     return list(pictures.values()), maps
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters.caption import long_caption, short_caption, what_was_done
 from eli5k.formatters.heatmap import colourise, drawable_heatmap
+from eli5k.formatters.outline import outlined
 from eli5k.formatters.scaling import BLANK, Scaled, as_it_is, is_fine, scale, scale_alike
 from eli5k.formatters.sheet import Bar, Panel
 from eli5k.formatters.styles import AGAINST, FOR, Heat, find_style
@@ -202,7 +203,11 @@ def _panel(
     elif not scaled.heatmap.any():
         caption.append([BLANK])
     bar = _bar(expl, target, scaled, look) if look.colorbar else None
-    return Panel(picture_of(expl), lambda picture: style(picture, heat), caption, bar)
+
+    def draw(picture: Image.Image) -> Image.Image:
+        return outlined(style(picture, heat), target)
+
+    return Panel(picture_of(expl), draw, caption, bar)
 
 
 def _original(expl: Explanation, look: Look) -> Panel:

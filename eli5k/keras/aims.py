@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eli5k.base import TargetExplanation
+from eli5k.base import WHOLE, TargetExplanation
 from eli5k.keras.evidence.aiming import Aim, aim, background_in
 from eli5k.keras.evidence.regions import Canvas
 from eli5k.keras.evidence.run import Run
@@ -105,8 +105,25 @@ def with_places(
             left, top, right, bottom = map(float, aims[row].boxes[number])
             target.box = within(frame, (left, top, right, bottom))
         else:
-            target.region = aims[row].places[number].reshape(reading.grid(shape))
+            region = aims[row].places[number].reshape(reading.grid(shape))
+            target.region = _over_picture(region, frame)
     return own
+
+
+def _over_picture(region: np.ndarray, frame: Frame) -> np.ndarray:
+    """Return a mask of the model's input as one of the whole picture, with cells of that size."""
+    if frame == WHOLE or region.ndim != PICTURE_AXES:
+        return region
+    left, top, right, bottom = frame
+    cells = []
+    for length, low, high in zip(region.shape, (top, left), (bottom, right)):
+        count = max(1, round(length / (high - low)))
+        shares = (np.arange(count) + 0.5) / count
+        cells.append(np.floor((shares - low) / (high - low) * length).astype(int))
+    rows, columns = (each[:, np.newaxis] if axis == 0 else each for axis, each in enumerate(cells))
+    height, width = region.shape
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    return inside & region[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
 
 
 def told_of_places(run: Run, names: TargetNames) -> tuple[str, str]:

@@ -22,7 +22,7 @@ NAMES = ["background", *map(str, range(DIGITS))]
 def build_segmenter() -> keras.Model:
     """Build a U-Net: pixels in, eleven probabilities for each pixel out.
 
-    Its way down is the classifier, up to ``block3``. Class 0 is the photograph, class ``1 + d`` the
+    Its way down is the classifier, up to ``block3``, and one more layer. Class 0 is the photograph, class ``1 + d`` the
     ink of the digit ``d``.
 
     Examples
@@ -32,6 +32,7 @@ def build_segmenter() -> keras.Model:
     """
     encoder = _frozen()
     x = encoder.get_layer("block3").output
+    x = layers.Conv2D(48, 3, padding="same", activation="relu", name="bottleneck")(x)
     x = layers.UpSampling2D(interpolation="bilinear", name="up1")(x)
     x = layers.Concatenate(name="skip1")([x, encoder.get_layer("block1").output])
     x = layers.Conv2D(32, 3, padding="same", activation="relu", name="decode1")(x)
@@ -56,14 +57,14 @@ def build_detector() -> keras.Model:
     encoder = _frozen()
     features = encoder.get_layer("block3").output
     x = layers.Conv2D(48, 3, padding="same", activation="relu", name="class_conv")(features)
-    x = layers.Conv2D(DIGITS, 3, padding="same", name="class_logits")(x)
+    x = layers.Conv2D(DIGITS, 1, name="class_logits")(x)
     x = layers.Reshape((-1, DIGITS), name="by_cell")(x)
     scores = layers.Activation("sigmoid", name="scores")(x)
     x = layers.Concatenate(name="near")(
         [features, layers.AveragePooling2D(2, name="halved")(encoder.get_layer("block1").output)]
     )
     x = layers.Conv2D(48, 3, padding="same", activation="relu", name="box_conv")(x)
-    x = layers.Conv2D(4, 3, padding="same", activation="softplus", name="distances")(x)
+    x = layers.Conv2D(4, 1, activation="softplus", name="distances")(x)
     x = layers.Reshape((-1, 4), name="distances_by_cell")(x)
     boxes = FromCentres(name="boxes")(x)
     return keras.Model(encoder.input, {"boxes": boxes, "scores": scores}, name="detector")

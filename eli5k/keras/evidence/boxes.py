@@ -112,6 +112,8 @@ def find_boxes(
 ) -> Detections:
     """Suppress all boxes but the best of each place: non-maximum suppression.
 
+    Boxes wholly outside the picture are left out.
+
     Parameters
     ----------
     corners : numpy.ndarray
@@ -134,8 +136,12 @@ def find_boxes(
     overlap = getattr(decoder, "iou_threshold", OVERLAP)
     confidence = getattr(decoder, "confidence_threshold", CONFIDENCE)
     best = scores.max(axis=-1)
+    seen = (corners[:, :2] < 1).all(axis=1) & (corners[:, 2:] > 0).all(axis=1)
+    seen = seen if allowed is None else seen & allowed
+    # A picture in which no box lies has a best one nevertheless.
+    seen = seen if seen.any() else np.ones(len(corners), bool)
     waiting = np.argsort(-best, kind="stable")
-    waiting = waiting if allowed is None else waiting[allowed[waiting]]
+    waiting = waiting[seen[waiting]]
     kept: list[int] = []
     while len(waiting) and len(kept) < MOST_COMPARED:
         first, waiting = waiting[0], waiting[1:]

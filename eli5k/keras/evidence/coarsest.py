@@ -26,7 +26,7 @@ from eli5k.keras.model.survey import Survey
 # by more is a pooled branch beside the way, such as those of a pyramid.
 STEEPEST = 4
 # How many layers of a grid are measured, and at how many places their influence is.
-MOST_LAYERS, PLACES = 6, 8
+MOST_LAYERS, PLACES = 64, 8
 
 
 def coarsest_first(question: Question, calls: Sequence[Call]) -> list[Call]:
@@ -66,13 +66,20 @@ def coarsest_first(question: Question, calls: Sequence[Call]) -> list[Call]:
 def _score_calls(survey: Survey, head: Sequence[int], classes: int) -> list[Call]:
     """Return the calls whose output is the scores, before an activation or an enlargement."""
 
-    def has_scores(call: Call) -> bool:
+    def has_classes(call: Call) -> bool:
         shape = call.shape or ()
         channels = shape[1 if survey.channels_first else -1] if len(shape) == survey.rank else 0
-        return channels == classes or prod(shape) == prod(head)
+        return channels == classes
 
-    kernels = [i for i, call in enumerate(survey.calls) if call.has_kernel and not has_scores(call)]
-    return [call for call in survey.calls[max(kernels, default=-1) + 1 :] if has_scores(call)]
+    kernels = [
+        i for i, call in enumerate(survey.calls) if call.has_kernel and not has_classes(call)
+    ]
+    last = max(kernels, default=-1)
+    return [
+        call
+        for number, call in enumerate(survey.calls)
+        if (number > last and has_classes(call)) or (call.shape and prod(call.shape) == prod(head))
+    ]
 
 
 def _size(survey: Survey, call: Call) -> int:
