@@ -211,10 +211,12 @@ def _pictures_and_maps(
     maps = []
     for part in parts:
         drawn = [target for target in part.targets or () if _has_picture(part, target)]
+        if not drawn or part.image is None:
+            continue
+        own = _fingerprint(part.image)
         for target in drawn:
-            assert part.image is not None
             image = outlined(part.image, target)
-            key = _fingerprint(image)
+            key = own if image is part.image else _fingerprint(image)
             if key not in pictures:
                 pictures[key] = _picture(image)
             number = list(pictures).index(key)

@@ -22,8 +22,8 @@ NAMES = ["background", *map(str, range(DIGITS))]
 def build_segmenter() -> keras.Model:
     """Build a U-Net: pixels in, eleven probabilities for each pixel out.
 
-    Its way down is the classifier, up to ``block3``, and one more layer. Class 0 is the photograph, class ``1 + d`` the
-    ink of the digit ``d``.
+    Its way down is the classifier, up to ``block3``, and one more layer. Class 0 is the photograph,
+    class ``1 + d`` the ink of the digit ``d``.
 
     Examples
     --------

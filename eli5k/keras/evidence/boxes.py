@@ -136,10 +136,12 @@ def find_boxes(
     overlap = getattr(decoder, "iou_threshold", OVERLAP)
     confidence = getattr(decoder, "confidence_threshold", CONFIDENCE)
     best = scores.max(axis=-1)
-    seen = (corners[:, :2] < 1).all(axis=1) & (corners[:, 2:] > 0).all(axis=1)
-    seen = seen if allowed is None else seen & allowed
-    # A picture in which no box lies has a best one nevertheless.
-    seen = seen if seen.any() else np.ones(len(corners), bool)
+    seen = np.logical_and((corners[:, :2] < 1).all(axis=1), (corners[:, 2:] > 0).all(axis=1))
+    if allowed is not None:
+        seen = seen & allowed
+    if not seen.any():
+        # A picture in which no box lies has a best one nevertheless.
+        seen = np.ones(len(corners), bool)
     waiting = np.argsort(-best, kind="stable")
     waiting = waiting[seen[waiting]]
     kept: list[int] = []
