@@ -27,6 +27,9 @@ from eli5k.keras.model.survey import Survey
 STEEPEST = 4
 # How many layers of a grid are measured, and at how many places their influence is.
 MOST_LAYERS, PLACES = 64, 8
+# A layer is on the way if more than this share of the places depends on it: units that are never
+# active may cut off some.
+MOST = 0.5
 
 
 def coarsest_first(question: Question, calls: Sequence[Call]) -> list[Call]:
@@ -95,7 +98,7 @@ def _sizes(survey: Survey, calls: Sequence[Call]) -> list[int]:
 
 
 def _on_the_way(question: Question, calls: Sequence[Call]) -> list[Call]:
-    """Keep the calls on which the scores of places all over the output depend.
+    """Keep the calls on which the scores of most places all over the output depend.
 
     This is one run on noise, since what depends on what is a matter of structure.
     """
@@ -103,11 +106,12 @@ def _on_the_way(question: Question, calls: Sequence[Call]) -> list[Call]:
     assert reading is not None
     count = prod(reading.grid(head.output))
     spread = np.unique(np.linspace(0, count - 1, PLACES).astype(int))
-    rows = question.survey.fixed_batch or 1
+    noise = noise_like(question.inputs, question.survey.fixed_batch)
+    rows = len(keras.tree.flatten(noise)[0])
     places = np.broadcast_to(np.arange(count) == spread[:, np.newaxis], (rows, len(spread), count))
     layers = tuple(Layer(call.path, call.number, call.element) for call in calls)
     asked = question._replace(
-        inputs=noise_like(question.inputs, rows),
+        inputs=noise,
         target=replace(question.target, logits=True, objective=None),
         classes=np.zeros((rows, len(spread)), np.int32),
         places=places,
@@ -119,14 +123,15 @@ def _on_the_way(question: Question, calls: Sequence[Call]) -> list[Call]:
         reached = ask_model(asked).maps
     except DisconnectedError:
         return []
-    return [call for call, layer in zip(calls, layers) if reached.get(layer.key, False)]
+    return [call for call, layer in zip(calls, layers) if reached.get(layer.key, 0) > MOST]
 
 
 def _reached(evidence: dict[str, Evidence]) -> dict[str, Tensor]:
-    """Tell for each layer whether all targets depend on it."""
+    """Share of the targets that depend on each layer, for some noise or other."""
     ops = keras.ops
     found = {}
     for key, part in evidence.items():
         axes = tuple(range(1, len(part.gradients.shape)))
-        found[key] = ops.all(ops.max(ops.abs(part.gradients), axis=axes) > 0)
+        is_reached = ops.max(ops.abs(part.gradients), axis=axes) > 0
+        found[key] = ops.mean(ops.cast(is_reached, "float32"))
     return found
