@@ -35,7 +35,7 @@ def build_segmenter() -> keras.Model:
     x = layers.Conv2D(48, 3, padding="same", activation="relu", name="bottleneck")(x)
     x = layers.UpSampling2D(interpolation="bilinear", name="up1")(x)
     x = layers.Concatenate(name="skip1")([x, encoder.get_layer("block1").output])
-    x = layers.Conv2D(32, 3, padding="same", activation="relu", name="decode1")(x)
+    x = layers.Conv2D(32, 1, activation="relu", name="decode1")(x)
     x = layers.UpSampling2D(interpolation="bilinear", name="up2")(x)
     x = layers.Concatenate(name="skip2")([x, encoder.get_layer("stem").output])
     x = layers.Conv2D(24, 3, padding="same", activation="relu", name="decode2")(x)

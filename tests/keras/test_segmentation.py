@@ -12,7 +12,7 @@ from PIL import Image
 
 import eli5k
 from eli5k.keras import attribute
-from eli5k.keras.methods import RISE, FinerCAM, IntegratedGradients, Occlusion, Smooth
+from eli5k.keras.methods import FinerCAM, IntegratedGradients, Occlusion
 from tests.zoo import noise
 
 # Of random weights, some speak against a class everywhere.
@@ -48,8 +48,9 @@ def logits_of(model: keras.Model, docs: np.ndarray) -> np.ndarray:
 class TestScores:
     """The score of a class is its mean over the pixels that ``predict`` gives to it."""
 
-    @pytest.mark.parametrize("activation", ["softmax", None])
-    @pytest.mark.parametrize("logits", [False, True])
+    @pytest.mark.parametrize(
+        ("activation", "logits"), [("softmax", False), ("softmax", True), (None, False)]
+    )
     def test_one_class_for_each_pixel(self, activation, logits):
         model = unet(activation=activation)
         output = model.predict(DOCS, verbose=0)
@@ -138,13 +139,9 @@ class TestMaps:
         "method",
         [
             "grad-cam",
-            "layer-cam",
             "gradient",
-            "counterfactual",
             IntegratedGradients(steps=3),
             Occlusion(window=8),
-            RISE(masks=9),
-            Smooth(samples=2),
             "ablation-cam",
         ],
         ids=str,
@@ -155,7 +152,7 @@ class TestMaps:
         weights = (own / own.sum()).astype("float32")
 
         def mean_of_class_2(output):
-            return keras.ops.sum(output[..., 2] * weights, axis=(1, 2))
+            return keras.ops.sum(keras.ops.multiply(output[..., 2], weights), axis=(1, 2))
 
         asked = {"method": method, "layer": "bottleneck", "preprocess": False}
         if "gradient" in str(method) or callable(method):
@@ -172,7 +169,8 @@ class TestMaps:
         weights = (own / own.sum()).astype("float32")
 
         def against_all(output):
-            means = keras.ops.sum(output * weights[..., np.newaxis], axis=(1, 2))
+            own = keras.ops.multiply(output, weights[..., np.newaxis])
+            means = keras.ops.sum(own, axis=(1, 2))
             return means[:, 2] - 0.6 * (keras.ops.sum(means, axis=1) - means[:, 2]) / 3
 
         asked = {"layer": "bottleneck", "preprocess": False}
