@@ -22,8 +22,8 @@ NAMES = ["background", *map(str, range(DIGITS))]
 def build_segmenter() -> keras.Model:
     """Build a U-Net: pixels in, eleven probabilities for each pixel out.
 
-    Its way down is the classifier, up to ``block3``, and one more layer. Class 0 is the photograph,
-    class ``1 + d`` the ink of the digit ``d``.
+    Its way down is the classifier, up to ``block3``. Class 0 is the photograph, class ``1 + d`` the
+    ink of the digit ``d``.
 
     Examples
     --------
@@ -32,15 +32,14 @@ def build_segmenter() -> keras.Model:
     """
     encoder = _frozen()
     x = encoder.get_layer("block3").output
-    x = layers.Conv2D(48, 3, padding="same", activation="relu", name="bottleneck")(x)
     x = layers.UpSampling2D(interpolation="bilinear", name="up1")(x)
     x = layers.Concatenate(name="skip1")([x, encoder.get_layer("block1").output])
-    x = layers.Conv2D(32, 1, activation="relu", name="decode1")(x)
+    x = layers.Conv2D(32, 3, padding="same", activation="relu", name="decode1")(x)
     x = layers.UpSampling2D(interpolation="bilinear", name="up2")(x)
     x = layers.Concatenate(name="skip2")([x, encoder.get_layer("stem").output])
     x = layers.Conv2D(24, 3, padding="same", activation="relu", name="decode2")(x)
     x = layers.Conv2D(1 + DIGITS, 1, name="classes")(x)
-    x = layers.UpSampling2D(interpolation="bilinear", name="up3")(x)
+    x = layers.UpSampling2D(interpolation="bilinear", name="logits")(x)
     return keras.Model(encoder.input, layers.Softmax(name="mask")(x), name="segmenter")
 
 

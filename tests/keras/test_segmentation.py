@@ -157,8 +157,10 @@ class TestMaps:
         asked = {"method": method, "layer": "bottleneck", "preprocess": False}
         if "gradient" in str(method) or callable(method):
             del asked["layer"]
-        wanted = eli5k.explain_prediction(model, DOCS[0], [mean_of_class_2], **asked).targets[0]
-        found = eli5k.explain_prediction(model, DOCS[0], [2], **asked).targets[0]
+        wanted = eli5k.explain_prediction(
+            model, DOCS[0], targets=[mean_of_class_2], **asked
+        ).targets[0]
+        found = eli5k.explain_prediction(model, DOCS[0], targets=[2], **asked).targets[0]
         assert found.score == pytest.approx(wanted.score, **CLOSE)
         scale = float(np.abs(wanted.attribution).max())
         assert found.attribution == pytest.approx(wanted.attribution, abs=1e-4 * scale)
@@ -174,15 +176,15 @@ class TestMaps:
             return means[:, 2] - 0.6 * (keras.ops.sum(means, axis=1) - means[:, 2]) / 3
 
         asked = {"layer": "bottleneck", "preprocess": False}
-        wanted = eli5k.explain_prediction(model, DOCS[0], [against_all], **asked).targets[0]
+        wanted = eli5k.explain_prediction(model, DOCS[0], targets=[against_all], **asked).targets[0]
         found = eli5k.explain_prediction(
-            model, DOCS[0], [1, 2], method=FinerCAM(), **asked
+            model, DOCS[0], targets=[1, 2], method=FinerCAM(), **asked
         ).targets[1]
         scale = float(np.abs(wanted.attribution).max())
         assert found.attribution == pytest.approx(wanted.attribution, abs=1e-4 * scale)
 
     def test_check(self):
-        expl = eli5k.explain_prediction(unet(), DOCS[0], [2], check=True, preprocess=False)
+        expl = eli5k.explain_prediction(unet(), DOCS[0], targets=[2], check=True, preprocess=False)
         own = expl.targets[0].region
         score = logits_of(unet(), DOCS[:1])[0][own][:, 2].mean()
         assert expl.targets[0].check.score == pytest.approx(score, **CLOSE)
@@ -237,7 +239,7 @@ class TestBackground:
         assert "left out" not in expl.description
 
     def test_is_explained_if_asked_for(self):
-        expl = eli5k.explain_prediction(unet(), DOCS[0], [0], preprocess=False)
+        expl = eli5k.explain_prediction(unet(), DOCS[0], targets=[0], preprocess=False)
         assert expl.targets[0].target == 0
         assert "left out" not in expl.description
 
@@ -249,7 +251,7 @@ class TestRegion:
         pixels = np.random.default_rng(0).integers(0, 256, (2 * SIDE, 2 * SIDE, 3), "uint8")
         photo = Image.fromarray(pixels)
         expl = eli5k.explain_prediction(
-            model, photo, [3], region=(8, 0, 24, 16), preprocess=lambda array: array / 255
+            model, photo, targets=[3], region=(8, 0, 24, 16), preprocess=lambda array: array / 255
         )
         seen = np.zeros((SIDE, SIDE), bool)
         seen[:8, 4:12] = True
@@ -273,7 +275,7 @@ class TestRegion:
 
     def test_smaller_than_a_pixel_is_the_nearest_one(self):
         expl = eli5k.explain_prediction(
-            unet(), DOCS[0], [1], region=(3.1, 7.2, 3.2, 7.3), preprocess=False
+            unet(), DOCS[0], targets=[1], region=(3.1, 7.2, 3.2, 7.3), preprocess=False
         )
         assert np.argwhere(expl.targets[0].region).tolist() == [[7, 3]]
 
@@ -292,7 +294,11 @@ class TestRegion:
     def test_is_drawn(self):
         black = np.zeros((SIDE, SIDE, 3), "float32")
         expl = eli5k.explain_prediction(
-            unet(), black, [1], image=Image.new("RGB", (160, 160)), region=(40, 40, 120, 120)
+            unet(),
+            black,
+            targets=[1],
+            image=Image.new("RGB", (160, 160)),
+            region=(40, 40, 120, 120),
         )
         drawn = np.asarray(eli5k.format_as_image(expl, alpha_limit=0.0).convert("L"))
         assert drawn[40, 60:100].min() == 255 == drawn[60:100, 119].min()
@@ -307,7 +313,7 @@ class TestTargets:
         output = model.predict(DOCS[:1], verbose=0)[0]
         with pytest.warns(eli5k.ExplanationWarning, match="gives no pixel to 3"):
             [target] = eli5k.explain_prediction(
-                model, DOCS[0], [3], logits=True, preprocess=False
+                model, DOCS[0], targets=[3], logits=True, preprocess=False
             ).targets
         assert target.region.all()
         assert output[..., 3].max() == 0
@@ -337,4 +343,4 @@ class TestTargets:
     )
     def test_wrong(self, targets, error, message):
         with pytest.raises(error, match=message):
-            eli5k.explain_prediction(unet(), DOCS[0], targets)
+            eli5k.explain_prediction(unet(), DOCS[0], targets=targets)
