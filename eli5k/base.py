@@ -196,6 +196,12 @@ class TargetExplanation:
         signal or of tokens, ``(depth, height, width)`` of a volume or a clip.
     frame : tuple of float
         Where the map lies in the document, as in :class:`Explanation`.
+    box : tuple of float or None
+        Left, top, right and bottom of the explained box of a detector, in shares of the picture's
+        width and height.
+    region : numpy.ndarray or None
+        ``(*grid)``, bool, over the whole picture: the pixels whose mean score is explained, if the
+        model gives each pixel a class.
 
     Examples
     --------
@@ -211,6 +217,8 @@ class TargetExplanation:
     heatmap: np.ndarray | None = None
     attribution: np.ndarray | None = field(default=None, repr=False)
     check: Check | None = field(default=None, repr=False)
+    box: tuple[float, float, float, float] | None = field(default=None, repr=False)
+    region: np.ndarray | None = field(default=None, repr=False)
     size: tuple[int, ...] | None = field(default=None, repr=False)
     frame: tuple[float, ...] = field(default=WHOLE, repr=False)
 

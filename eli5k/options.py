@@ -49,6 +49,8 @@ class Options:
     preprocess : callable, False or None
         Preprocessing of each image array. None applies the model's own ``preprocessor``, if it has
         one; False takes documents as they are.
+    region : sequence of float, array of bool or None
+        Where the explained scores are, if the output has some at many places.
     reshape : callable or None
         Function from the layer's output to ``(batch, *grid, channels)``.
     batch_size : int
@@ -83,6 +85,7 @@ class Options:
     input: str | int | None = None
     logits: bool = False
     preprocess: Callable[..., Any] | Literal[False] | None = None
+    region: Any = None
     reshape: Callable[..., Any] | None = None
     batch_size: int = 32
     progress: bool | None = None

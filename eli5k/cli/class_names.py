@@ -8,7 +8,7 @@ from eli5k.class_names import names_by_class
 from eli5k.cli.errors import UserError
 
 
-def read_class_names(file: Path) -> dict[int, str]:
+def read_class_names(file: Path) -> list[str] | dict[int, str]:
     """Read the names of the classes from a file, as ``target_names`` takes them.
 
     Parameters
@@ -17,7 +17,8 @@ def read_class_names(file: Path) -> dict[int, str]:
 
     Returns
     -------
-    dict of int to str
+    list of str or dict of int to str
+        A list if the file has all classes up to the last one: then there must be no more.
 
     Raises
     ------
@@ -25,7 +26,10 @@ def read_class_names(file: Path) -> dict[int, str]:
         If the file cannot be read or holds something else.
     """
     try:
-        return names_by_class(file)
+        names = names_by_class(file)
+        return (
+            [names[i] for i in range(len(names))] if set(names) == {*range(len(names))} else names
+        )
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}") from error
     except ValueError as error:

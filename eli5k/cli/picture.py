@@ -54,7 +54,12 @@ def explain_picture(model: keras.Model, file: Path, options: Options) -> Answer:
     PictureError
         If the file cannot be used.
     """
+    from eli5k.keras.support import not_supported
+
     picture = open_image(file)
+    refusal = not_supported(model, options.method)
+    if refusal is not None:
+        raise UserError(str(refusal.error))
     with warnings_as_lines(file):
         explanation = eli5k.explain_prediction(model, picture, **vars(options))
     if explanation.error:

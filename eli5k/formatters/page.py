@@ -24,6 +24,7 @@ from eli5k.formatters.frame import check_frame
 from eli5k.formatters.heatmap import drawable_heatmap, find_colormap
 from eli5k.formatters.hot_regions import hot_boxes
 from eli5k.formatters.image import draw_picture, image_to_data_uri
+from eli5k.formatters.outline import outlined
 from eli5k.formatters.panels import Look
 from eli5k.formatters.place import place_in
 from eli5k.formatters.scaling import is_fine, scale
@@ -217,12 +218,16 @@ def _pictures_and_maps(
     maps = []
     for part in parts:
         drawn = [target for target in part.targets or () if _has_picture(part, target)]
-        if drawn and part.image is not None:
-            key = _fingerprint(part.image)
+        if not drawn or part.image is None:
+            continue
+        own = _fingerprint(part.image)
+        for target in drawn:
+            image = outlined(part.image, target)
+            key = own if image is part.image else _fingerprint(image)
             if key not in pictures:
-                pictures[key] = _picture(part.image)
+                pictures[key] = _picture(image)
             number = list(pictures).index(key)
-            maps += [_map(part, target, number, names_model) for target in drawn]
+            maps.append(_map(part, target, number, names_model))
     return list(pictures.values()), maps
 
 

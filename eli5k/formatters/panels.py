@@ -23,6 +23,7 @@ from eli5k.formatters.drawing import (
 from eli5k.formatters.heatmap import colourise, drawable_heatmap
 from eli5k.formatters.lines import row_behind
 from eli5k.formatters.orientation import turned
+from eli5k.formatters.outline import outlined
 from eli5k.formatters.scaling import BLANK, Scaled, as_it_is, is_fine, scale, scale_alike
 from eli5k.formatters.sheet import Bar, Panel
 from eli5k.formatters.styles import AGAINST, FOR, Heat, find_style
@@ -237,7 +238,11 @@ def _panel(
     elif expl.image is not None or not is_drawable(expl):
         style = find_style(name)
         heat = row_behind(heat) if expl.kind == SIGNAL else heat
-        return Panel(picture_of(expl), lambda picture: style(picture, heat), caption, bar)
+
+        def lay_over(picture: Image.Image) -> Image.Image:
+            return outlined(style(picture, heat), target)
+
+        return Panel(picture_of(expl), lay_over, caption, bar)
 
     def draw(picture: Image.Image) -> Image.Image:
         return in_size(draw_document(expl, name, heat), picture.size)

@@ -11,8 +11,12 @@ import numpy as np
 
 from eli5k.base import AmbiguousOutputWarning, ExplanationWarning, MisplacedMapWarning, warn
 from eli5k.estimators import check_keras_model
+from eli5k.keras.aims import check_no_region
+from eli5k.keras.evidence.aiming import aim
 from eli5k.keras.evidence.asking import RANDOM
 from eli5k.keras.evidence.batching import chunks
+from eli5k.keras.evidence.readings import box_outputs, reading_of
+from eli5k.keras.evidence.regions import Canvas
 from eli5k.keras.evidence.run import Attribution, NoLayerError, Run
 from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, find_head
@@ -34,6 +38,7 @@ def attribute(
     logits: bool = False,
     output: str | int | None = None,
     input: str | int | None = None,
+    region: Any = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = False,
@@ -49,7 +54,7 @@ def attribute(
         None for the best class of each sample. A class, or a callable from the model's outputs to
         ``(batch,)``, is for all samples; ``(batch,)`` has one class per sample, and
         ``(batch, targets)`` has several.
-    method, layer, logits, output, input, reshape
+    method, layer, logits, output, input, region, reshape
         As in :func:`eli5k.explain_prediction_keras`.
     batch_size : int
         Maximum number of samples that go through the model together.
@@ -91,6 +96,7 @@ def attribute(
         logits=logits,
         output=output,
         input=input,
+        region=region,
         reshape=reshape,
         batch_size=batch_size,
         progress=progress,
@@ -133,8 +139,7 @@ def _run(model: keras.Model, docs: Any, options: Options) -> Run:
     inputs = check_batch(model, docs)
     asked = ask(model, inputs, options)
     count = len(keras.tree.flatten(inputs)[0])
-    target, classes = _targets_of_samples(asked, options.targets, count)
-    return replace(asked, target=target, classes=classes)
+    return _with_targets(asked, options.targets, count)
 
 
 def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
@@ -157,7 +162,11 @@ def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
         images = image_inputs(model, inputs, seen.image_indices)
         seen = replace(seen, image_index=find_input(images, options.input))
     position = find_head(seen.heads, options.output)
-    return Run(model, seen, inputs, Target(position, bool(options.logits)), options=options)
+    if options.output is None:
+        # Of boxes and their scores, the scores are explained.
+        position = next((scores for scores, _ in box_outputs(seen.heads)), position)
+    target = Target(position, bool(options.logits), reading=reading_of(seen, position))
+    return Run(model, seen, inputs, target, options=options)
 
 
 def warn_of_model(asked: Run) -> None:
@@ -173,7 +182,9 @@ def warn_of_model(asked: Run) -> None:
     AmbiguousOutputWarning
         If the model has several outputs and none was chosen.
     """
-    names = asked.survey.output_names
+    names, reading = asked.survey.output_names, asked.target.reading
+    if reading is not None and reading.boxes is not None:
+        return
     if asked.options.output is None and len(names) > 1 and not asked.target.functions:
         own = asked.survey.heads[asked.target.output].name
         warn(
@@ -244,7 +255,8 @@ def _without_duplicates(asked: Run) -> tuple[Run, np.ndarray | None]:
 
     The second value tells which column belongs to which target.
     """
-    if asked.classes is None or asked.classes.shape[1] == 1:
+    # Two targets of one class may have other places.
+    if asked.classes is None or asked.classes.shape[1] == 1 or asked.places is not None:
         return asked, None
     unique, columns = np.unique(asked.classes, axis=1, return_inverse=True)
     if unique.shape[1] == asked.classes.shape[1]:
@@ -292,15 +304,24 @@ def _joined(answers: list[Attribution]) -> Attribution:
     return Attribution(answers[0].layer, scores, maps, peaks, answers[0].frame)
 
 
-def _targets_of_samples(asked: Run, targets: Any, count: int) -> tuple[Target, np.ndarray | None]:
-    """Check the targets of a batch; return classes as ``(batch, targets)``."""
+def _with_targets(asked: Run, targets: Any, count: int) -> Run:
+    """Check the targets of a batch, and ask about them."""
     names = TargetNames(None, None)
     head = asked.survey.heads[asked.target.output]
+    is_dense = asked.target.reading is not None and not callable(targets)
+    if not is_dense:
+        check_no_region(asked)
+        asked = replace(asked, target=replace(asked.target, reading=None))
+    grid = asked.survey.picture_grid
+    canvases = [Canvas(grid, ((0.0,) * len(grid), (1.0,) * len(grid)))] * count
     if targets is None or callable(targets):
+        if is_dense:
+            one = replace(asked, options=replace(asked.options, top_targets=1))
+            return aim(one, [None] * count, names, canvases)[0]
         target, _ = choose_targets(
             head, targets, asked.options.top_targets, names, target=asked.target
         )
-        return target, None
+        return replace(asked, target=target)
     classes = np.asarray(targets)
     if classes.dtype.kind not in "iu" or classes.ndim > 2 or classes.size == 0:
         raise TypeError(
@@ -312,8 +333,11 @@ def _targets_of_samples(asked: Run, targets: Any, count: int) -> tuple[Target, n
             f"targets must have one row for each of the {count} samples, or be one class for all. "
             f"Received {len(classes)} rows."
         )
-    unique = [int(each) for each in np.unique(classes)]
-    target, _ = choose_targets(head, unique, None, names, target=asked.target)
     columns = 1 if classes.ndim < 2 else classes.shape[1]
     rows = classes[:, np.newaxis] if classes.ndim == 1 else classes
-    return target, np.broadcast_to(rows, (count, columns)).astype("int32")
+    rows = np.broadcast_to(rows, (count, columns)).astype("int32")
+    if is_dense:
+        return aim(asked, rows.tolist(), names, canvases)[0]
+    unique = [int(each) for each in np.unique(classes)]
+    target, _ = choose_targets(head, unique, None, names, target=asked.target)
+    return replace(asked, target=target, classes=rows)

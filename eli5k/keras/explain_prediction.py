@@ -20,6 +20,7 @@ from eli5k.base import (
     warn,
 )
 from eli5k.estimators import check_keras_model
+from eli5k.keras.aims import aimed, names_of, with_places
 from eli5k.keras.attribution import ask, explain_samples
 from eli5k.keras.description import description_of
 from eli5k.keras.diagnosis import hidden_logits, warnings_about, with_too_few
@@ -27,7 +28,7 @@ from eli5k.keras.each import ALL, explain_each
 from eli5k.keras.evidence.labels import count_labels, first_targets, with_room_for
 from eli5k.keras.evidence.run import Attribution, NoLayerError, Run, on_whole_picture
 from eli5k.keras.evidence.scores import Target, name_of
-from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
+from eli5k.keras.evidence.targets import TargetNames
 from eli5k.keras.fitting import RankError
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, read_document
@@ -63,6 +64,7 @@ def explain_prediction_keras(
     threshold: float | None = None,
     target_names: Any = None,
     token_names: TokenNames = None,
+    region: Any = None,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -82,7 +84,9 @@ def explain_prediction_keras(
         input. Several inputs come as a list in the model's order or a dict by name.
     targets : list, tuple or array, int, str, callable or None
         Classes by index or by name, all computed in one run of the model; or callables from the
-        model's outputs to ``(batch,)``. None explains the class with the highest score.
+        model's outputs to ``(batch,)``. None explains the class with the highest score: of a
+        segmenter, the one with the most pixels but for the background; of a detector, the best
+        boxes, and ``targets`` are numbers of boxes, class names or boxes in pixels.
     layer : str, int, keras.Layer, list of these or None
         Name (at any depth, if unique), path such as ``"mobilenetv2_1.00_224/Conv_1"``, index into
         ``model.layers`` or instance. None chooses the last layer that has a grid and on which the
@@ -112,6 +116,9 @@ def explain_prediction_keras(
     token_names : list of str, dict or callable, optional
         Words of a text's tokens: by index, as ``{index: word}`` or ``{word: index}``, or a function
         from index to word.
+    region : tuple of float or array of bool, optional
+        For a segmenter: explain the mean score in this box ``(left, top, right, bottom)``, in
+        pixels of the picture, or mask. For a detector: explain boxes with their centre there.
     preprocess : callable, False or None
         Preprocessing of the image array. The picture is made before it. None applies the
         ``preprocessor`` of a KerasHub task, as its ``predict`` does; False takes ``doc`` as it is.
@@ -164,6 +171,7 @@ def explain_prediction_keras(
         threshold=threshold,
         target_names=target_names,
         token_names=token_names,
+        region=region,
         output=output,
         input=input,
         logits=logits,
@@ -226,17 +234,13 @@ def explain_batch(
             model, documents, options, lambda each: explain_batch(model, documents, each, n_valid)
         )
     if not is_alike(model, [document.inputs for document in documents]):
-        found = (explain_batch(model, [document], options) for document in documents[:n_valid])
-        return [explanation for [explanation] in found]
+        one_by_one = (explain_batch(model, [each], options) for each in documents[:n_valid])
+        return [explanation for [explanation] in one_by_one]
     method = find_method(options.method)
     run = ask(model, _stack([document.inputs for document in documents]), options)
-    head = run.survey.heads[run.target.output]
-    names = TargetNames(options.target_names, class_count(head))
-    target, classes = choose_targets(
-        head, options.targets, options.top_targets, names, target=run.target
-    )
-    rows = None if classes is None else np.tile(np.array(classes, np.int32), (len(documents), 1))
-    run = replace(run, target=target, classes=rows, n_valid=n_valid)
+    names = names_of(run)
+    run, aims = aimed(run, documents, names)
+    run = replace(run, n_valid=n_valid)
     labels = None if options.threshold is None else count_labels(run, options.threshold)
     run = run if labels is None else with_room_for(run, labels)
     with collected_warnings() as about_all:
@@ -244,7 +248,7 @@ def explain_batch(
         hidden = hidden_logits(run, answer.scores)
         if hidden:
             warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
-    called = _called(answer, target, names)
+    called = _called(answer, run.target, names)
     if labels is not None:
         answer = first_targets(answer, max(1, labels.max()))
         called = [row[: max(1, count)] for row, count in zip(called, labels)]
@@ -257,21 +261,23 @@ def explain_batch(
         about_each = with_too_few(about_each, answer.scores, labels, options.threshold)
     checks = _checked(run, answer) if options.check else []
     about_each = with_contradictions(about_each, checks, called)
-    common = _common(run, answer, method, hidden)
+    common = _common(run, answer, method, hidden, names)
     explanations = []
     for row, document in enumerate(documents[:n_valid]):
         where = _place(document)
-        own = [type(each)(f"{where}{each}") for each in about_each[row]]
+        found = [*(aims[row].warnings if aims else ()), *about_each[row]]
+        # A target that only fills up is the last one again.
+        own = [type(each)(f"{where}{each}") for each in {str(e): e for e in found}.values()]
         for each in own:
             warn(str(each), type(each))
         shown = as_shown(run, answer, document)
-        targets = _target_explanations(answer, row, called[row])
+        targets = with_checks(_target_explanations(answer, row, called[row]), checks, row)
         for each_target in targets:
             each_target.size, each_target.frame = size_of(run, document), shown["frame"]
         explanations.append(
             Explanation(
                 **common,
-                targets=with_checks(targets, checks, row),
+                targets=with_places(run, targets, aims, row, document.frame),
                 **shown,
                 source=document.source,
                 warnings=[*document.warnings, *about_all, *own],
@@ -285,20 +291,22 @@ def _checked(run: Run, answer: Attribution) -> list[list[Check]]:
     return check_run(asked, on_whole_picture(answer, run.survey.picture_grid).maps)
 
 
-def _common(run: Run, answer: Attribution, method: Method, hidden: str | None) -> dict[str, Any]:
+def _common(
+    run: Run, answer: Attribution, method: Method, hidden: str | None, names: TargetNames
+) -> dict[str, Any]:
     """Return the fields that the explanations of a batch have in common."""
     head = run.survey.heads[run.target.output]
     images = image_inputs(run.model, run.inputs, run.survey.image_indices)
-    names = {index: name for name, index in images.items()}
+    inputs = {index: name for name, index in images.items()}
     return {
         "estimator": run.model.name,
-        "description": description_of(method, answer.layer, run, hidden),
+        "description": description_of(method, answer.layer, run, hidden, names),
         "error": "",
         "method": method.title,
         "is_regression": is_regression(run),
         "layer": answer.layer,
         "output": head.name if len(run.survey.output_names) > 1 else None,
-        "input": names.get(run.survey.image_index) if len(names) > 1 else None,
+        "input": inputs.get(run.survey.image_index) if len(inputs) > 1 else None,
     }
 
 

@@ -19,7 +19,7 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class RankError(ValueError):
-    """Error: an array has other axes than the model's input."""
+    """Error: an array has too few axes for the model's input."""
 
 
 def is_picture(part: Any) -> bool:
@@ -112,7 +112,7 @@ def fit_array(
     Raises
     ------
     RankError
-        If it has other axes.
+        If it has too few axes.
     ValueError
         If it has another shape.
 
@@ -125,8 +125,8 @@ def fit_array(
     forms = _forms(array, expected, 1 if channels_first else len(expected) - 1)
     form = next((form for form in forms if _fits(form.shape, expected)), None)
     if form is None:
-        is_near = array.ndim in (len(expected), len(expected) - 1)
-        raise (ValueError if is_near else RankError)(_wrong_shape(array, expected, name))
+        has_less = array.ndim < len(expected) - 1
+        raise (RankError if has_less else ValueError)(_wrong_shape(array, expected, name))
     if keras.backend.is_float_dtype(spec.dtype):
         return form.astype("float32", copy=False)
     # As the model would: a survey follows numbers only as long as nothing converts them.

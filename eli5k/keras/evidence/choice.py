@@ -10,6 +10,7 @@ import keras
 
 from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.asking import DisconnectedError, Question, ask_model
+from eli5k.keras.evidence.coarsest import coarsest_first
 from eli5k.keras.evidence.probes import Evidence, Input, Layer, Layers, Point, Probe
 from eli5k.keras.model.geometry import view_of
 from eli5k.keras.model.layers import calls_of, candidate_calls
@@ -55,7 +56,10 @@ def points_to_try(question: Question, options: Options) -> Iterator[tuple[str, P
         return
     if options.reshape is not None:
         raise ValueError("reshape is for the output of one layer: pass layer=. Received: None")
-    yield from _default_points(question, candidate_calls(model, survey))
+    calls = candidate_calls(model, survey)
+    if question.target.reading is not None:
+        calls = coarsest_first(question, calls)
+    yield from _default_points(question, calls)
 
 
 def _points_of_named(question: Question, options: Options) -> Iterator[tuple[str, Point]]:
@@ -143,6 +147,7 @@ def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[s
         inputs=noise,
         target=target,
         classes=None,
+        places=None,
         probe=Probe(Layers(layers)),
         patches=(),
         function=_shares_reached,

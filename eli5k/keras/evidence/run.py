@@ -98,6 +98,9 @@ class Run:
         Interventions that are open in every run of the model.
     operands : tuple
         One for each of them.
+    places : numpy.ndarray or None
+        ``(batch, targets, places)``, bool: which places of an output with many each score is the
+        mean of.
 
     Examples
     --------
@@ -119,6 +122,7 @@ class Run:
     n_valid: int | None = None
     patches: tuple[Patch, ...] = ()
     operands: tuple[Any, ...] = ()
+    places: np.ndarray | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -140,8 +144,13 @@ class Run:
     def part(self, rows: slice | np.ndarray, n_valid: int | None = None) -> Run:
         """Ask the same about some of the samples."""
         inputs = keras.tree.map_structure(lambda array: array[rows], self.inputs)
+        classes, places = self.chosen(rows)
+        return replace(self, inputs=inputs, classes=classes, places=places, n_valid=n_valid)
+
+    def chosen(self, rows: slice | np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return what is explained of some rows."""
         classes = None if self.classes is None else self.classes[rows]
-        return replace(self, inputs=inputs, classes=classes, n_valid=n_valid)
+        return classes, None if self.places is None else self.places[rows]
 
     def perturbed(self, image: np.ndarray, samples: np.ndarray) -> Run:
         """Ask the same about other images.
@@ -164,10 +173,12 @@ class Run:
             image if index == self.survey.image_index else array[samples]
             for index, array in enumerate(keras.tree.flatten(self.inputs))
         ]
+        classes, places = self.chosen(samples)
         return replace(
             self,
             inputs=keras.tree.pack_sequence_as(self.inputs, flat),
-            classes=None if self.classes is None else self.classes[samples],
+            classes=classes,
+            places=places,
             # One bar is enough if a method that runs the model often is run often itself.
             options=replace(self.options, progress=False),
             n_valid=None,
@@ -201,6 +212,10 @@ class Run:
         return ask_model(
             self._question(None, patches, None), self._operands(patches, operands)
         ).scores
+
+    def look(self, function: Callable[..., Any]) -> Any:
+        """Run the model forward; return what ``function`` makes of its outputs, as arrays."""
+        return ask_model(self._question(None, (), function), self._operands((), ())).maps
 
     def evidence(
         self, probe: Probe, function: Callable[..., Any], operands: Sequence[Any] = ()
@@ -303,13 +318,9 @@ class Run:
 
     def on_noise(self, rows: int) -> Run:
         """Ask the same about noise, to learn what no document decides."""
-        classes = (
-            None
-            if self.classes is None
-            else np.resize(self.classes[:1], (rows, *self.classes.shape[1:]))
-        )
         inputs = noise_like(self.inputs, rows, self.survey.embeddings)
-        return replace(self, inputs=inputs, classes=classes, n_valid=None)
+        classes, places = self.chosen(np.zeros(rows, int))
+        return replace(self, inputs=inputs, classes=classes, places=places, n_valid=None)
 
     def _points(self) -> Iterator[tuple[str, Point]]:
         layer = self.options.layer
@@ -371,6 +382,7 @@ class Run:
             probe,
             (*self.patches, *patches),
             function,
+            self.places,
         )
 
     def _operands(self, patches: tuple[Patch, ...], operands: Sequence[Any]) -> Sequence[Any]:

@@ -202,9 +202,7 @@ def choose_targets(
     ValueError
         If a class is out of range, the list is empty, or the output is not a vector of classes.
     """
-    targets = _as_list(targets)
-    if targets is not None and not targets:
-        raise ValueError("targets must name at least one class. Received an empty list.")
+    targets = as_list(targets)
     if targets and all(map(callable, targets)):
         return replace(target, functions=tuple(targets)), None
 
@@ -223,19 +221,34 @@ def choose_targets(
     return target, [_checked_class(each, count, names) for each in targets]
 
 
-def _as_list(targets: Any) -> list[Any] | None:
+def as_list(targets: Any) -> list[Any] | None:
+    """Return what a user passed as targets as a list; None stays.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a sequence nor one target.
+    ValueError
+        If it is empty.
+
+    Examples
+    --------
+    >>> as_list(3), as_list(("cat", "dog"))
+    ([3], ['cat', 'dog'])
+    """
     if targets is None:
         return None
     if callable(targets) or isinstance(targets, str) or is_index(targets):
         return [targets]
-    if isinstance(targets, np.ndarray) and targets.ndim == 1:
-        return list(targets.tolist())
-    if isinstance(targets, Sequence) and not isinstance(targets, bytes):
-        return list(targets)
-    raise TypeError(
-        "targets must be a list, such as targets=[282], a class, a name, a callable or None. "
-        f"Received: {targets!r} of type {type(targets).__name__}"
-    )
+    is_array = isinstance(targets, np.ndarray) and targets.ndim > 0
+    if not is_array and (not isinstance(targets, Sequence) or isinstance(targets, bytes)):
+        raise TypeError(
+            "targets must be a list, such as targets=[282], a class, a name, a callable or None. "
+            f"Received: {targets!r} of type {type(targets).__name__}"
+        )
+    if len(targets) == 0:
+        raise ValueError("targets must name at least one class. Received an empty list.")
+    return list(targets.tolist() if is_array else targets)
 
 
 def _checked_class(target: Any, count: int, names: TargetNames) -> int:

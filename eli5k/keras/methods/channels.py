@@ -191,8 +191,8 @@ def _scores_without(run: Run, point: Point, factors: np.ndarray, alone: bool) ->
         scale = factors.reshape(len(factors), *(1,) * (image.ndim - 2), -1)
         return run.perturbed(image[rows] * scale, rows).scores().explained
     if alone:
-        classes = None if run.classes is None else run.classes[rows]
-        run = replace(run, classes=classes)
+        classes, places = run.chosen(rows)
+        run = replace(run, classes=classes, places=places)
     else:
         run = run.perturbed(run.image[rows], rows)
     return run.scores((ScaledChannels(point),), (factors,)).explained
