@@ -26,7 +26,7 @@ from eli5k.keras.attribution import ask, explain_samples
 from eli5k.keras.diagnosis import hidden_logits, warnings_about
 from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
 from eli5k.keras.evidence.scores import Target, name_of
-from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
+from eli5k.keras.evidence.targets import TargetNames, choose_for_each, class_count
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document, read_document
 from eli5k.keras.methods import Method, find_method, names_without_layer
@@ -173,6 +173,7 @@ def explain_batch(
     documents: Sequence[Document],
     options: Options,
     n_valid: int | None = None,
+    targets: Sequence[Any] | None = None,
 ) -> list[Explanation]:
     """Explain documents of one shape, in one run if possible.
 
@@ -183,6 +184,8 @@ def explain_batch(
     options : Options
     n_valid : int or None
         How many are explained, if not all: the rest only fills the batch up.
+    targets : sequence or None
+        The targets of each document, if they differ: as many for each.
 
     Returns
     -------
@@ -195,15 +198,13 @@ def explain_batch(
         As :func:`explain_prediction_keras`.
     """
     if options.input == ALL_INPUTS:
-        return _explain_each_input(model, documents, options, n_valid)
+        return _explain_each_input(model, documents, options, n_valid, targets)
     method = find_method(options.method)
     run = ask(model, _stack([document.inputs for document in documents]), options)
     head = run.survey.heads[run.target.output]
     names = TargetNames(options.target_names, class_count(head))
-    target, classes = choose_targets(
-        head, options.targets, options.top_targets, names, target=run.target
-    )
-    rows = None if classes is None else np.tile(np.array(classes, np.int32), (len(documents), 1))
+    of_each = targets or [options.targets] * len(documents)
+    target, rows = choose_for_each(head, of_each, options.top_targets, names, target=run.target)
     run = replace(run, target=target, classes=rows, n_valid=n_valid)
     with collected_warnings() as about_all:
         answer = explain_samples(run, options.method)
@@ -266,12 +267,17 @@ def _common(run: Run, answer: Attribution, method: Method, hidden: str | None) -
 
 
 def _explain_each_input(
-    model: keras.Model, documents: Sequence[Document], options: Options, n_valid: int | None
+    model: keras.Model,
+    documents: Sequence[Document],
+    options: Options,
+    n_valid: int | None,
+    targets: Sequence[Any] | None,
 ) -> list[Explanation]:
     """Explain one image input after another, and attach the others to the first."""
     names = image_inputs(model, documents[0].inputs)
     of_each = [
-        explain_batch(model, documents, replace(options, input=name), n_valid) for name in names
+        explain_batch(model, documents, replace(options, input=name), n_valid, targets)
+        for name in names
     ]
     for first, *others in zip(*of_each):
         first.others = others

@@ -25,18 +25,20 @@ def small_pictures_only(monkeypatch):
 class TestDamagedFiles:
     @pytest.mark.usefixtures("small_pictures_only")
     def test_any_is_a_picture_or_an_oserror_that_names_it(self, tmp_path):
-        counts = {"read": 0, "refused": 0}
+        counts, unnamed = {"read": 0, "refused": 0}, []
         for file_format, content in damaged_files(600, seed=1):
             path = tmp_path / f"broken.{file_format.lower()}"
             path.write_bytes(content)
             try:
                 picture = open_picture(path)
             except OSError as error:
-                assert str(path) in str(error), file_format
                 counts["refused"] += 1
+                if str(path) not in str(error):
+                    unnamed.append(error)
             else:
                 assert picture.mode in ("L", "RGB", "RGBA")
                 counts["read"] += 1
+        assert unnamed == []
         assert min(counts.values()) > 100
 
     def test_formats_are_those_that_pillow_reads_and_writes(self):
