@@ -62,9 +62,12 @@ def _pictures_in(folder: str) -> Iterator[str]:
     seen = {os.path.realpath(folder)}
     for path, folders, files in os.walk(folder, followlinks=True):
         visible = sorted(each for each in folders if not each.startswith("."))
-        real = {each: os.path.realpath(os.path.join(path, each)) for each in visible}
-        folders[:] = [each for each in visible if real[each] not in seen]
-        seen.update(real.values())
+        folders.clear()
+        for each in visible:
+            real = os.path.realpath(os.path.join(path, each))
+            if real not in seen:
+                seen.add(real)
+                folders.append(each)
         for file in files:
             if os.path.splitext(file)[1].lower() in endings and not file.startswith("."):
                 yield os.path.join(path, file)
@@ -120,6 +123,11 @@ def plain(part: Any) -> Any:
         part = part.numpy() if hasattr(part, "numpy") else np.asarray(part).item()
         return _path_or_content(part) if isinstance(part, bytes) else part
     return part
+
+
+def texts_of(tensor: Any) -> list[str | bytes]:
+    """Return the strings of a tensor of TensorFlow ``(batch,)``: paths, or contents of files."""
+    return [_path_or_content(value) for value in tensor.numpy()]
 
 
 def _path_or_content(value: bytes) -> str | bytes:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
-from eli5k.keras.files import find_pictures, is_file, is_text, path_of, plain
+from eli5k.keras.files import find_pictures, is_file, is_text, path_of, plain, texts_of
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
 
 # Shape of an input: (batch, ...).
@@ -59,6 +58,7 @@ class Documents:
 
     Examples
     --------
+    >>> import numpy as np
     >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
     >>> batches = iter([(np.ones((2, 8, 8, 1)), np.zeros(2)), (np.ones((3, 8, 8, 1)), np.zeros(3))])
     >>> len([sample.doc for sample in Documents(model, batches)])
@@ -144,15 +144,32 @@ class Documents:
         first = item[0]
         if isinstance(item, list) and all(is_file(plain(part)) for part in item):
             return item
+        are_columns = self._are_columns(item)
         if isinstance(item, list) and len(item) > 1 and all(map(self._is_sample, item)):
-            if not self._takes_one or isinstance(first, Mapping):
-                return item
-            raise ValueError(
-                f"docs has an item that is a list of {len(item)} arrays, each of which could be a "
-                "document. If it is a batch, make it one array with np.stack; if it is (x, y), "
-                "make it a tuple, or pass x alone."
-            )
-        return first if self._takes_one or isinstance(first, Mapping | tuple | list) else item
+            if are_columns or (self._takes_one and not isinstance(first, Mapping)):
+                raise ValueError(
+                    f"docs has an item that is a list of {len(item)}, each of which could be a "
+                    "document. If it is a batch, make it one array with np.stack, or a dict of "
+                    "the batches of each input; if it is (x, y), make it a tuple, or pass x alone."
+                )
+            return item
+        if self._takes_one:
+            return first
+        return first if isinstance(first, Mapping | tuple | list) and not are_columns else item
+
+    def _are_columns(self, item: Sequence[Any]) -> bool:
+        """Tell whether a list has a batch for each of several inputs."""
+        if self._takes_one or len(item) != len(self._shapes):
+            return False
+        for index, part in enumerate(item):
+            expected = self._shape_of(index) or ()
+            if isinstance(part, list | tuple):
+                fit = (is_file(plain(row)) or _fits(_shape(row), expected[1:]) for row in part)
+                if not all(fit):
+                    return False
+            elif not self._is_batch(part, expected):
+                return False
+        return len({len(part) for part in item}) == 1
 
     def _split(self, inputs: Any) -> Sequence[Any] | None:
         """Return the documents of a batch; None for a single document."""
@@ -167,8 +184,11 @@ class Documents:
         if any(is_file(plain(part)) for part in parts.values()):
             return None
         expected = {name: self._shape_of(name) for name in parts}
+        # Of an input that the model doesn't tell of, only what looks like pictures decides.
         known = {
-            name: part for name, part in parts.items() if expected[name] or len(_shape(part)) > 2
+            name: part
+            for name, part in parts.items()
+            if expected[name] or len(_shape(part)) >= IMAGE_RANK - 1 or self._is_batch(part, None)
         }
         batches = [name for name, part in known.items() if self._is_batch(part, expected[name])]
         if len(batches) < len(known) or not known:
@@ -281,8 +301,7 @@ def _rows(parts: Mapping[Any, Any], by_name: bool) -> Sequence[Any]:
 
 def _column(part: Any) -> Any:
     """Return what yields the rows of a batch by index."""
-    is_tensor = is_text(part) and hasattr(part, "numpy")
-    return np.asarray(part.numpy()) if is_tensor else part
+    return texts_of(part) if is_text(part) and hasattr(part, "numpy") else part
 
 
 def _goes_by_index(docs: Any) -> bool:
