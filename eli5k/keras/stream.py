@@ -12,6 +12,7 @@ import numpy as np
 
 from eli5k.base import Explanation, warnings_name
 from eli5k.keras.attribution import ask
+from eli5k.keras.batches import BAD_DOCUMENT
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
 from eli5k.keras.explain_prediction import check_keywords, explain_batch, not_supported
 from eli5k.keras.inputs import Document, read_document
@@ -21,8 +22,6 @@ from eli5k.progress import progress_bar
 
 # Shape of each input of a document.
 Shapes = tuple[tuple[int, ...], ...]
-# What a document may fail with; anything else is a mistake that concerns all.
-BAD_DOCUMENT = (OSError, TypeError, ValueError, MemoryError)
 
 
 def explain_predictions(

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 import eli5k
 from eli5k import explain_prediction
@@ -230,3 +231,135 @@ def test_arrays_of_the_user_stay_as_they_are(batch_size):
     np.testing.assert_array_equal(targets, before)
     scores += 1  # What comes back is the user's own.
     maps += 1
+
+
+class Batches(keras.utils.PyDataset):
+    """Three batches with labels, and more for ever."""
+
+    def __init__(self):
+        super().__init__()
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        rows = slice(3 * (index % 3), 3 * (index % 3) + 3)
+        return DOCS[rows], np.zeros(len(DOCS[rows]))
+
+
+class TestStreams:
+    """Whatever ``explain_predictions`` takes gives the arrays that one array gives."""
+
+    TARGETS = np.array([2, 1, 0, 2, 1, 0, 2])
+
+    @pytest.mark.parametrize(
+        "docs",
+        [
+            lambda: (doc for doc in DOCS),
+            lambda: list(DOCS),
+            lambda: iter([DOCS[:3], DOCS[3:]]),
+            lambda: (DOCS, np.zeros(7)),
+            Batches,
+        ],
+        ids=["generator", "list", "batches", "(x, y)", "data set of Keras"],
+    )
+    @pytest.mark.parametrize("batch_size", [2, 32])
+    def test_values(self, docs, batch_size):
+        net = net_layers()
+        scores, maps = attribute(functional(net), docs(), self.TARGETS, batch_size=batch_size)
+        np.testing.assert_allclose(
+            scores, run_in_numpy(net, DOCS)[np.arange(7), self.TARGETS], atol=1e-6
+        )
+        assert_maps(maps, expected_maps(net, DOCS, self.TARGETS))
+        both = np.stack([self.TARGETS, self.TARGETS[::-1]], axis=1)
+        scores, maps = attribute(functional(net), docs(), both, batch_size=batch_size)
+        assert (scores.shape, maps.shape) == ((7, 2), (7, 2, 4, 4))
+        assert_maps(maps[:, 1], expected_maps(net, DOCS, self.TARGETS[::-1]))
+
+    def test_datasets_of_tensorflow_and_pytorch(self):
+        try:
+            from tensorflow import data
+
+            dataset = data.Dataset.from_tensor_slices((DOCS, np.zeros(7))).batch(3)
+        except ImportError:
+            from torch.utils.data import DataLoader
+
+            dataset = DataLoader([(doc, 0) for doc in DOCS], batch_size=3)
+        net = net_layers()
+        _, maps = attribute(functional(net), dataset, 1)
+        assert_maps(maps, expected_maps(net, DOCS, [1] * 7))
+
+    def test_signals_and_volumes(self):
+        for shape, conv, pool in (
+            ((20, 2), layers.Conv1D, layers.GlobalAveragePooling1D),
+            ((6, 7, 8, 1), layers.Conv3D, layers.GlobalAveragePooling3D),
+        ):
+            model = keras.Sequential([keras.Input(shape), conv(2, 3), pool(), layers.Dense(3)])
+            docs = noise(4, *shape)
+            whole = attribute(model, docs, 1)
+            for given in ((doc for doc in docs), list(docs), iter([docs[:3], docs[3:]])):
+                for one, other in zip(attribute(model, given, 1, batch_size=3), whole):
+                    assert_close(one, other)
+
+    def test_folder(self, tmp_path):
+        """A file that can't be read keeps its place, with NaN and a warning that names it."""
+        pixels = noise(4, *SHAPE, low=0, high=255).astype("uint8")
+        for number, each in enumerate(pixels):
+            Image.fromarray(each).save(tmp_path / f"{number}.png")
+        (tmp_path / "1a.png").write_bytes(b"no picture")
+        net = net_layers()
+        with pytest.warns(eli5k.ExplanationWarning, match=r"1a\.png: NaN, .*not a picture"):
+            scores, maps = attribute(
+                functional(net), tmp_path, [0, 1, 2, 2, 0], preprocess=_scale, batch_size=2
+            )
+        good = [0, 1, 3, 4]
+        assert np.isnan(scores[2])
+        assert np.isnan(maps[2]).all()
+        assert_maps(maps[good], expected_maps(net, _scale(pixels.astype("float32")), [0, 1, 2, 0]))
+
+    def test_preprocess(self):
+        pixels = noise(4, *SHAPE, low=0, high=255)
+        net = net_layers()
+        for docs in (pixels, iter(pixels)):
+            _, maps = attribute(functional(net), docs, 1, preprocess=_scale)
+            assert_maps(maps, expected_maps(net, _scale(pixels), [1] * 4))
+
+    def test_holds_a_batch(self):
+        read, taken = [], []
+
+        def docs():
+            for number in range(12):
+                read.append(number)
+                yield DOCS[number % 7]
+
+        def sees(outputs):
+            taken.append(len(read))
+            return outputs[:, 1]
+
+        attribute(functional(net_layers()), docs(), sees, batch_size=4)
+        assert len(read) == 12
+        assert min(taken) <= 4
+
+    def test_refused(self):
+        net = net_layers()
+        model = functional(net)
+        inputs = x = keras.Input((None, None, 3))
+        for layer in net:
+            x = layer(x)
+        sizes = [noise(size, 12, 3) for size in (12, 16)]
+        with pytest.raises(ValueError, match=r"one size.*explain_predictions"):
+            attribute(keras.Model(inputs, x), sizes, 1)
+        with pytest.raises(ValueError, match=r"one size.*explain_predictions"):
+            attribute(keras.Model(inputs, x), sizes, 1, batch_size=1)
+        for count in (5, 9):
+            with pytest.raises(ValueError, match=f"targets must have one row.* {count} rows"):
+                attribute(model, iter(DOCS), np.zeros(count, int))
+        with (
+            pytest.raises(ValueError, match=r"samples that can be read.*1 samples"),
+            pytest.warns(eli5k.ExplanationWarning, match=r"document 0: .*\(3, 3, 3\)"),
+        ):
+            attribute(model, iter([noise(3, 3, 3)]), 1)
+
+
+def _scale(pixels):
+    return pixels / 127.5 - 1
