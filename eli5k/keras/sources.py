@@ -238,6 +238,31 @@ class Documents:
         )
 
 
+class Rows:
+    """Documents that are single already: as many as there are rows in a table.
+
+    Parameters
+    ----------
+    docs : sequence
+
+    Attributes
+    ----------
+    total, known_count : int
+
+    Examples
+    --------
+    >>> [sample.path for sample in Rows(["a.jpg", "b.jpg"])]
+    ['a.jpg', 'b.jpg']
+    """
+
+    def __init__(self, docs: Sequence[Any]) -> None:
+        self._docs = docs
+        self.total = self.known_count = len(docs)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (Sample(doc, path_of(doc)) for doc in self._docs)
+
+
 class _Numbered:
     """Batches by number: each once, whether their owner ever stops by itself or not."""
 

@@ -16,7 +16,7 @@ from eli5k.keras.batches import BAD_DOCUMENT
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
 from eli5k.keras.explain_prediction import check_keywords, explain_batch, not_supported
 from eli5k.keras.inputs import Document, read_document
-from eli5k.keras.sources import Documents
+from eli5k.keras.sources import Documents, Rows
 from eli5k.options import Options
 from eli5k.progress import progress_bar
 
@@ -89,7 +89,10 @@ def explain_predictions(
     check_keywords(kwargs)
     options = Options(**asked, preprocess=preprocess, batch_size=batch_size, progress=progress)
     documents = Documents(model, docs)
-    return explain_documents(model, documents, options, Counter())
+    of_each = targets_of_each(options.targets, documents.known_count)
+    if of_each is not None:
+        options = replace(options, targets=None)
+    return explain_documents(model, documents, options, Counter(), of_each)
 
 
 class _Item(NamedTuple):
@@ -109,38 +112,30 @@ class _Item(NamedTuple):
 
 
 def explain_documents(
-    model: keras.Model, documents: Documents, options: Options, largest: Counter[Shapes]
+    model: keras.Model,
+    documents: Documents | Rows,
+    options: Options,
+    largest: Counter[Shapes],
+    of_each: Sequence[Any] | None = None,
 ) -> Iterator[Explanation]:
     """Explain documents, one batch after another.
 
     Parameters
     ----------
     model : keras.Model
-    documents : Documents
+    documents : Documents or Rows
     options : Options
-        Its targets may be those of each document.
     largest : Counter
         The largest batch of each shape so far; updated. Batches are filled up to it, since each new
         size would be compiled again.
+    of_each : sequence or None
+        The targets of each document, if they have targets of their own.
 
     Yields
     ------
     Explanation
     """
-    of_each = targets_of_each(options.targets, documents.known_count)
-    if of_each is not None:
-        options = replace(options, targets=None)
     items = _read_all(model, documents, options, of_each)
-    return _explain_items(model, documents, items, options, largest)
-
-
-def _explain_items(
-    model: keras.Model,
-    documents: Documents,
-    items: Iterator[_Item],
-    options: Options,
-    largest: Counter[Shapes],
-) -> Iterator[Explanation]:
     ahead: list[_Item] = []
     more = True
     with progress_bar(total=documents.total, progress=options.progress, unit="doc") as bar:
@@ -175,7 +170,7 @@ def _fill(waiting: list[_Item], ahead: list[_Item], items: Iterator[_Item], size
 
 
 def _read_all(
-    model: keras.Model, documents: Documents, options: Options, of_each: Sequence[Any] | None
+    model: keras.Model, documents: Documents | Rows, options: Options, of_each: Sequence[Any] | None
 ) -> Iterator[_Item]:
     number = -1
     for number, sample in enumerate(documents):

@@ -247,6 +247,12 @@ class Batches(keras.utils.PyDataset):
         return DOCS[rows], np.zeros(len(DOCS[rows]))
 
 
+@pytest.fixture(scope="module")
+def shared_model():
+    """One model for many tests: on JAX each new one is compiled again."""
+    return functional(net_layers())
+
+
 class TestStreams:
     """Whatever ``explain_predictions`` takes gives the arrays that one array gives."""
 
@@ -263,20 +269,24 @@ class TestStreams:
         ],
         ids=["generator", "list", "batches", "(x, y)", "data set of Keras"],
     )
-    @pytest.mark.parametrize("batch_size", [2, 32])
-    def test_values(self, docs, batch_size):
+    def test_values(self, docs, shared_model):
         net = net_layers()
-        scores, maps = attribute(functional(net), docs(), self.TARGETS, batch_size=batch_size)
-        np.testing.assert_allclose(
-            scores, run_in_numpy(net, DOCS)[np.arange(7), self.TARGETS], atol=1e-6
-        )
-        assert_maps(maps, expected_maps(net, DOCS, self.TARGETS))
         both = np.stack([self.TARGETS, self.TARGETS[::-1]], axis=1)
-        scores, maps = attribute(functional(net), docs(), both, batch_size=batch_size)
+        scores, maps = attribute(shared_model, docs(), both, batch_size=3)
         assert (scores.shape, maps.shape) == ((7, 2), (7, 2, 4, 4))
-        assert_maps(maps[:, 1], expected_maps(net, DOCS, self.TARGETS[::-1]))
+        for column in range(2):
+            expected = run_in_numpy(net, DOCS)[np.arange(7), both[:, column]]
+            np.testing.assert_allclose(scores[:, column], expected, atol=1e-6)
+            assert_maps(maps[:, column], expected_maps(net, DOCS, both[:, column]))
 
-    def test_datasets_of_tensorflow_and_pytorch(self):
+    @pytest.mark.parametrize("batch_size", [2, 32])
+    def test_batches_and_one_target(self, batch_size, shared_model):
+        docs = (doc for doc in DOCS)
+        scores, maps = attribute(shared_model, docs, self.TARGETS, batch_size=batch_size)
+        assert (scores.shape, maps.shape) == ((7,), (7, 4, 4))
+        assert_maps(maps, expected_maps(net_layers(), DOCS, self.TARGETS))
+
+    def test_datasets_of_tensorflow_and_pytorch(self, shared_model):
         try:
             from tensorflow import data
 
@@ -285,9 +295,8 @@ class TestStreams:
             from torch.utils.data import DataLoader
 
             dataset = DataLoader([(doc, 0) for doc in DOCS], batch_size=3)
-        net = net_layers()
-        _, maps = attribute(functional(net), dataset, 1)
-        assert_maps(maps, expected_maps(net, DOCS, [1] * 7))
+        _, maps = attribute(shared_model, dataset, 1, batch_size=3)
+        assert_maps(maps, expected_maps(net_layers(), DOCS, [1] * 7))
 
     def test_signals_and_volumes(self):
         for shape, conv, pool in (
@@ -301,7 +310,7 @@ class TestStreams:
                 for one, other in zip(attribute(model, given, 1, batch_size=3), whole):
                     assert_close(one, other)
 
-    def test_folder(self, tmp_path):
+    def test_folder(self, shared_model, tmp_path):
         """A file that can't be read keeps its place, with NaN and a warning that names it."""
         pixels = noise(4, *SHAPE, low=0, high=255).astype("uint8")
         for number, each in enumerate(pixels):
@@ -310,18 +319,18 @@ class TestStreams:
         net = net_layers()
         with pytest.warns(eli5k.ExplanationWarning, match=r"1a\.png: NaN, .*not a picture"):
             scores, maps = attribute(
-                functional(net), tmp_path, [0, 1, 2, 2, 0], preprocess=_scale, batch_size=2
+                shared_model, tmp_path, [0, 1, 2, 2, 0], preprocess=_scale, batch_size=2
             )
         good = [0, 1, 3, 4]
         assert np.isnan(scores[2])
         assert np.isnan(maps[2]).all()
         assert_maps(maps[good], expected_maps(net, _scale(pixels.astype("float32")), [0, 1, 2, 0]))
 
-    def test_preprocess(self):
+    def test_preprocess(self, shared_model):
         pixels = noise(4, *SHAPE, low=0, high=255)
         net = net_layers()
         for docs in (pixels, iter(pixels)):
-            _, maps = attribute(functional(net), docs, 1, preprocess=_scale)
+            _, maps = attribute(shared_model, docs, 1, preprocess=_scale, batch_size=3)
             assert_maps(maps, expected_maps(net, _scale(pixels), [1] * 4))
 
     def test_holds_a_batch(self):
@@ -340,9 +349,8 @@ class TestStreams:
         assert len(read) == 12
         assert min(taken) <= 4
 
-    def test_refused(self):
+    def test_refused(self, shared_model):
         net = net_layers()
-        model = functional(net)
         inputs = x = keras.Input((None, None, 3))
         for layer in net:
             x = layer(x)
@@ -353,12 +361,12 @@ class TestStreams:
             attribute(keras.Model(inputs, x), sizes, 1, batch_size=1)
         for count in (5, 9):
             with pytest.raises(ValueError, match=f"targets must have one row.* {count} rows"):
-                attribute(model, iter(DOCS), np.zeros(count, int))
+                attribute(shared_model, iter(DOCS), np.zeros(count, int))
         with (
             pytest.raises(ValueError, match=r"samples that can be read.*1 samples"),
             pytest.warns(eli5k.ExplanationWarning, match=r"document 0: .*\(3, 3, 3\)"),
         ):
-            attribute(model, iter([noise(3, 3, 3)]), 1)
+            attribute(shared_model, iter([noise(3, 3, 3)]), 1)
 
 
 def _scale(pixels):
