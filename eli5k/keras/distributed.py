@@ -15,6 +15,7 @@ import numpy as np
 
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.keras.evidence.targets import TargetNames
+from eli5k.keras.files import path_of
 from eli5k.keras.sources import Rows
 from eli5k.keras.stream import Shapes, explain_documents
 from eli5k.options import Options
@@ -107,12 +108,14 @@ class ExplainBatch:
             explained has one row, with ``error`` set.
         """
         docs = self._documents(batch)
-        keys = [sample.path for sample in Rows(docs)] if self.key is None else batch[self.key]
+        keys = list(map(path_of, docs)) if self.key is None else _values(batch[self.key])
+        rows = Rows(docs, None if self.key is None else list(map(str, keys)))
         own = None if self.targets is None else list(map(_listed, _values(batch[self.targets])))
         explanations = explain_documents(
-            _loaded(self.model), Rows(docs), self.options, self._largest, own
+            _loaded(self.model), rows, self.options, self._largest, own
         )
-        return _table(keys, explanations)
+        kind = getattr(batch[self.key], "type", None) if self.key is not None else None
+        return _table(keys, kind, explanations)
 
     def _documents(self, batch: Any) -> list[Any]:
         if isinstance(self.column, str):
@@ -215,25 +218,25 @@ def _listed(targets: Any) -> list[Any] | None:
     return list(targets) if isinstance(targets, np.ndarray | list | tuple) else [targets]
 
 
-def _table(keys: Any, explanations: Iterable[Explanation]) -> pyarrow.Table:
+def _table(
+    keys: Sequence[Any], kind: pyarrow.DataType | None, explanations: Iterable[Explanation]
+) -> pyarrow.Table:
     arrow = _arrow()
-    if hasattr(keys, "combine_chunks"):
-        keys = keys.combine_chunks()
-    keys = keys if isinstance(keys, arrow.Array) else arrow.array(list(keys))
-    if arrow.types.is_null(keys.type):
-        keys = keys.cast(arrow.string())
+    column = arrow.array(keys, kind)
+    if arrow.types.is_null(column.type):
+        column = column.cast(arrow.string())
     numbers, rows = [], []
     for number, explanation in enumerate(explanations):
         own = [_row(explanation, target) for target in explanation.targets or ()]
         rows += own or [{"error": explanation.error}]
         numbers += [number] * max(len(own), 1)
-    columns = schema(keys.type)
+    columns = schema(column.type)
     made = {
         field.name: arrow.array([row.get(field.name) for row in rows], field.type)
         for field in columns
         if field.name != "key"
     }
-    made["key"] = keys.take(arrow.array(numbers, arrow.int64()))
+    made["key"] = column.take(arrow.array(numbers, arrow.int64()))
     return arrow.table([made[name] for name in columns.names], schema=columns)
 
 

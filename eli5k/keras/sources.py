@@ -244,10 +244,12 @@ class Rows:
     Parameters
     ----------
     docs : sequence
+    names : sequence of str or None
+        What warnings call each; by default its path.
 
     Attributes
     ----------
-    total, known_count : int
+    total : int
 
     Examples
     --------
@@ -255,12 +257,13 @@ class Rows:
     ['a.jpg', 'b.jpg']
     """
 
-    def __init__(self, docs: Sequence[Any]) -> None:
+    def __init__(self, docs: Sequence[Any], names: Sequence[str] | None = None) -> None:
         self._docs = docs
-        self.total = self.known_count = len(docs)
+        self._names: Sequence[str | None] = names or [path_of(doc) for doc in docs]
+        self.total = len(docs)
 
     def __iter__(self) -> Iterator[Sample]:
-        return (Sample(doc, path_of(doc)) for doc in self._docs)
+        return map(Sample, self._docs, self._names)
 
 
 class _Numbered:

@@ -14,11 +14,16 @@ import pytest
 from keras import layers
 from PIL import Image
 
+import eli5k
 from eli5k import explain_prediction
 from eli5k.keras import ExplainBatch, distributed
 from eli5k.options import Options
 from tests.close import assert_close
 from tests.zoo import CLASSES, SHAPE, closed_form, functional, net_layers, noise
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::eli5k.BlankMapWarning", "ignore::eli5k.UnscaledInputWarning"
+)
 
 DOCS = noise(5, *SHAPE, seed=1)
 NAMES = ["ant", "bee", "ant"]
@@ -62,7 +67,7 @@ class TestColumns:
     @pytest.mark.parametrize(
         "batch",
         [
-            lambda: columns(),
+            columns,
             lambda: columns(id=np.arange(5), image=list(DOCS)),
             lambda: pyarrow.table({"id": range(5), "image": DOCS.tolist()}),
             lambda: pyarrow.table({"id": range(5), "image": tensors()}),
@@ -104,7 +109,6 @@ class TestColumns:
 
 
 class TestRows:
-    @pytest.mark.filterwarnings("ignore::eli5k.UnscaledInputWarning")
     def test_fields(self, model_file):
         options = Options(top_targets=3, target_names=NAMES, logits=True, layer="pool")
         table = ExplainBatch(model_file, options, key="id")(columns())
@@ -164,9 +168,20 @@ class TestRows:
         table = ExplainBatch(model_file, key="id")(batch)
         pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
         read = pyarrow.parquet.read_table(tmp_path / "rows.parquet")
-        assert read.equals(table, check_metadata=True)
+        assert read.equals(table)
         assert read.schema.metadata[b"eli5k.schema"] == b"1"
         assert len(read) == len(keys)
+
+
+def test_warnings_name_the_key(monkeypatch):
+    net = net_layers(activation=None)
+    kernel, bias = net[-1].get_weights()
+    net[-1].set_weights([-np.abs(kernel), bias])
+    model = functional(net)
+    monkeypatch.setattr(distributed, "_loaded", lambda path: model)
+    explain = ExplainBatch("model.keras", Options(targets=[1]), key="id")
+    with pytest.warns(eli5k.BlankMapWarning, match="^second: The map is blank"):
+        explain({"id": ["first", "second"], "image": DOCS[:2]})
 
 
 class TestWorkers:
