@@ -56,6 +56,8 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 # Warnings of the explanation in progress, separate for each thread and task.
 _collected: ContextVar[list[ExplanationWarning] | None] = ContextVar("collected", default=None)
+# What warnings begin with meanwhile: the name of one document among many.
+_prefix: ContextVar[str] = ContextVar("prefix", default="")
 
 
 @contextmanager
@@ -84,6 +86,25 @@ def collected_warnings() -> Iterator[list[ExplanationWarning]]:
         _collected.reset(token)
 
 
+@contextmanager
+def warnings_name(document: str) -> Iterator[None]:
+    """Let each warning of :func:`warn` begin with the name of a document.
+
+    Examples
+    --------
+    >>> with collected_warnings() as found, warnings.catch_warnings(action="ignore"):
+    ...     with warnings_name("document 3"):
+    ...         warn("The map is blank.", BlankMapWarning)
+    >>> found
+    [BlankMapWarning('document 3: The map is blank.')]
+    """
+    token = _prefix.set(f"{document}: ")
+    try:
+        yield
+    finally:
+        _prefix.reset(token)
+
+
 def warn(message: str, category: type[ExplanationWarning]) -> None:
     """Issue a warning at the user's line of code that led here.
 
@@ -99,6 +120,8 @@ def warn(message: str, category: type[ExplanationWarning]) -> None:
     >>> caught[0].category.__name__
     'BlankMapWarning'
     """
+    if not message.startswith(_prefix.get()):
+        message = f"{_prefix.get()}{message}"
     found = _collected.get()
     if found is not None and message not in map(str, found):
         found.append(category(message))

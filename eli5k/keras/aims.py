@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from eli5k.base import WHOLE, TargetExplanation
 from eli5k.keras.evidence.aiming import Aim, aim, background_in
 from eli5k.keras.evidence.regions import Canvas
 from eli5k.keras.evidence.run import Run
-from eli5k.keras.evidence.targets import TargetNames, as_list, choose_targets, class_count
+from eli5k.keras.evidence.targets import TargetNames, as_list, choose_for_each, class_count
 from eli5k.keras.inputs import Document
 from eli5k.keras.preprocessing import Frame, within
 
@@ -25,7 +26,9 @@ def names_of(run: Run) -> TargetNames:
     return TargetNames(run.options.target_names, count)
 
 
-def aimed(run: Run, documents: Sequence[Document], names: TargetNames) -> tuple[Run, list[Aim]]:
+def aimed(
+    run: Run, documents: Sequence[Document], names: TargetNames, targets: Sequence[Any]
+) -> tuple[Run, list[Aim]]:
     """Choose the targets of each document.
 
     Parameters
@@ -35,6 +38,8 @@ def aimed(run: Run, documents: Sequence[Document], names: TargetNames) -> tuple[
     documents : sequence of Document
         One for each row.
     names : TargetNames
+    targets : sequence
+        What is explained of each document.
 
     Returns
     -------
@@ -42,21 +47,18 @@ def aimed(run: Run, documents: Sequence[Document], names: TargetNames) -> tuple[
     aims : list of Aim
         One for each row; empty if the output is a vector of classes, or callables are explained.
     """
-    options = run.options
-    if run.target.reading is not None and not has_callables(options.targets):
-        targets = as_list(options.targets)
+    if run.target.reading is not None and not any(map(has_callables, targets)):
         _check_no_threshold(run)
         canvases = [_canvas_of(run, document) for document in documents]
-        return aim(run, [targets] * len(documents), names, canvases)
+        return aim(run, [as_list(each) for each in targets], names, canvases)
     check_no_region(run)
-    target, classes = choose_targets(
+    target, rows = choose_for_each(
         run.survey.heads[run.target.output],
-        options.targets,
-        options.top_targets,
+        targets,
+        run.options.top_targets,
         names,
         target=replace(run.target, reading=None),
     )
-    rows = None if classes is None else np.tile(np.array(classes, np.int32), (len(documents), 1))
     return replace(run, target=target, classes=rows), []
 
 

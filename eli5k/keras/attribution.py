@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from eli5k.base import AmbiguousOutputWarning, ExplanationWarning, MisplacedMapWarning, warn
 from eli5k.estimators import check_keras_model
 from eli5k.keras.aims import check_no_region
+from eli5k.keras.batches import explain_in_batches
 from eli5k.keras.evidence.aiming import aim
 from eli5k.keras.evidence.asking import RANDOM
 from eli5k.keras.evidence.batching import chunks
@@ -20,11 +21,13 @@ from eli5k.keras.evidence.regions import Canvas
 from eli5k.keras.evidence.run import Attribution, NoLayerError, Run
 from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, find_head
-from eli5k.keras.inputs import check_batch
+from eli5k.keras.files import is_text
+from eli5k.keras.inputs import check_batch, input_count
 from eli5k.keras.methods import find_method, names_without_layer
 from eli5k.keras.model.interface import find_input, image_inputs
 from eli5k.keras.model.memory import recall
 from eli5k.keras.model.survey import survey
+from eli5k.keras.sources import Documents
 from eli5k.options import MethodLike, Options
 
 
@@ -39,6 +42,7 @@ def attribute(
     output: str | int | None = None,
     input: str | int | None = None,
     region: Any = None,
+    preprocess: Callable[..., Any] | Literal[False] | None = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = False,
@@ -48,13 +52,15 @@ def attribute(
     Parameters
     ----------
     model : keras.Model
-    docs : numpy.ndarray or tensor, or list or dict of these
-        ``(batch, *grid, channels)``, as the model takes it, for each input.
+    docs : numpy.ndarray or tensor, list or dict of these, or as in ``explain_predictions``
+        ``(batch, *grid, channels)``, as the model takes it, for each input. Anything else that
+        :func:`eli5k.explain_predictions` takes is read one batch at a time: paths, folders,
+        generators, data sets.
     targets : None, int, callable or array-like of int
         None for the best class of each sample. A class, or a callable from the model's outputs to
         ``(batch,)``, is for all samples; ``(batch,)`` has one class per sample, and
         ``(batch, targets)`` has several.
-    method, layer, logits, output, input, region, reshape
+    method, layer, logits, output, input, region, preprocess, reshape
         As in :func:`eli5k.explain_prediction_keras`.
     batch_size : int
         Maximum number of samples that go through the model together.
@@ -70,16 +76,20 @@ def attribute(
         ``(batch, *grid)`` or ``(batch, targets, *grid)``, float32: signed if the method is, and
         not scaled.
 
+        A document that can't be read has NaN in both, and a warning that names it.
+
     Raises
     ------
     TypeError, ValueError
         As :func:`eli5k.explain_prediction_keras`; also if ``targets`` and ``docs`` differ in
-        length.
+        length, or the documents in size.
 
     Warns
     -----
     AmbiguousOutputWarning
         If the model has several outputs and ``output`` is None.
+    ExplanationWarning
+        If a document can't be read.
 
     Examples
     --------
@@ -97,17 +107,39 @@ def attribute(
         output=output,
         input=input,
         region=region,
+        preprocess=preprocess,
         reshape=reshape,
         batch_size=batch_size,
         progress=progress,
     )
-    asked = _run(model, docs, options)
-    answer = explain_samples(asked, method)
-    scores = answer.scores.values
-    maps = keras.tree.map_structure(lambda of_all: np.moveaxis(of_all, 0, 1), answer.maps)
-    if asked.classes is not None and np.ndim(targets) == 2:
+    check_keras_model(model, docs)
+    if not preprocess and _are_whole_arrays(model, docs):
+        scores, maps = _by_sample(explain_samples(_run(model, docs, options), method))
+    else:
+
+        def explain(inputs: Any, own: Any, n_valid: int) -> tuple[np.ndarray, Any]:
+            asked = _with_targets(ask(model, inputs, options), own)
+            return _by_sample(explain_samples(replace(asked, n_valid=n_valid), method))
+
+        scores, maps = explain_in_batches(model, Documents(model, docs), options, explain)
+    if not callable(targets) and np.ndim(targets) == 2:
         return scores, maps
     return scores[:, 0], keras.tree.map_structure(lambda of_all: of_all[:, 0], maps)
+
+
+def _by_sample(answer: Attribution) -> tuple[np.ndarray, Any]:
+    """Return scores and maps ``(batch, targets, ...)``."""
+    maps = keras.tree.map_structure(lambda of_all: np.moveaxis(of_all, 0, 1), answer.maps)
+    return answer.scores.values, maps
+
+
+def _are_whole_arrays(model: keras.Model, docs: Any) -> bool:
+    """Tell whether all documents come as one array for each input."""
+    if isinstance(docs, list | tuple) and (input_count(model) == 1 or not docs):
+        return False
+    parts = docs.values() if isinstance(docs, Mapping) else docs
+    parts = parts if isinstance(docs, Mapping | list | tuple) else [docs]
+    return all(hasattr(part, "shape") and not is_text(part) for part in parts)
 
 
 def run(model: keras.Model, docs: Any, targets: Any = None, **options: Any) -> Run:
@@ -131,15 +163,12 @@ def run(model: keras.Model, docs: Any, targets: Any = None, **options: Any) -> R
     >>> run(model, np.ones((2, 4, 4, 1)), targets=5).scores().values.ravel().tolist()
     [1.0, 1.0]
     """
+    check_keras_model(model, docs)
     return _run(model, docs, Options(targets=targets, **{"progress": False, **options}))
 
 
 def _run(model: keras.Model, docs: Any, options: Options) -> Run:
-    check_keras_model(model, docs)
-    inputs = check_batch(model, docs)
-    asked = ask(model, inputs, options)
-    count = len(keras.tree.flatten(inputs)[0])
-    return _with_targets(asked, options.targets, count)
+    return _with_targets(ask(model, check_batch(model, docs), options), options.targets)
 
 
 def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
@@ -304,8 +333,9 @@ def _joined(answers: list[Attribution]) -> Attribution:
     return Attribution(answers[0].layer, scores, maps, peaks, answers[0].frame)
 
 
-def _with_targets(asked: Run, targets: Any, count: int) -> Run:
+def _with_targets(asked: Run, targets: Any) -> Run:
     """Check the targets of a batch, and ask about them."""
+    count = asked.rows
     names = TargetNames(None, None)
     head = asked.survey.heads[asked.target.output]
     is_dense = asked.target.reading is not None and not callable(targets)

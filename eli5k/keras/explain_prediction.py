@@ -208,6 +208,7 @@ def explain_batch(
     documents: Sequence[Document],
     options: Options,
     n_valid: int | None = None,
+    targets: Sequence[Any] | None = None,
 ) -> list[Explanation]:
     """Explain documents of one shape, in one run if possible.
 
@@ -218,6 +219,8 @@ def explain_batch(
     options : Options
     n_valid : int or None
         How many are explained, if not all: the rest only fills the batch up.
+    targets : sequence or None
+        The targets of each document, if they differ: as many for each.
 
     Returns
     -------
@@ -231,15 +234,22 @@ def explain_batch(
     """
     if ALL in (options.input, options.output):
         return explain_each(
-            model, documents, options, lambda each: explain_batch(model, documents, each, n_valid)
+            model,
+            documents,
+            options,
+            lambda each: explain_batch(model, documents, each, n_valid, targets),
         )
+    of_each = [options.targets] * len(documents) if targets is None else targets
     if not is_alike(model, [document.inputs for document in documents]):
-        one_by_one = (explain_batch(model, [each], options) for each in documents[:n_valid])
+        one_by_one = (
+            explain_batch(model, [each], options, targets=[own])
+            for each, own in zip(documents[:n_valid], of_each)
+        )
         return [explanation for [explanation] in one_by_one]
     method = find_method(options.method)
     run = ask(model, _stack([document.inputs for document in documents]), options)
     names = names_of(run)
-    run, aims = aimed(run, documents, names)
+    run, aims = aimed(run, documents, names, of_each)
     run = replace(run, n_valid=n_valid)
     labels = None if options.threshold is None else count_labels(run, options.threshold)
     run = run if labels is None else with_room_for(run, labels)

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from eli5k.base import ExplanationWarning, warn
 
@@ -20,8 +20,9 @@ def open_picture(source: Any) -> Image.Image:
 
     Parameters
     ----------
-    source : PIL.Image.Image, path, bytes of a file, or file opened in binary mode
-        A file is left where it was.
+    source : PIL.Image.Image, path, bytes or binary file
+        A picture, or the place, the content or the open file of one. An open file is left where it
+        was.
 
     Returns
     -------
@@ -37,7 +38,7 @@ def open_picture(source: Any) -> Image.Image:
     Raises
     ------
     OSError
-        If the file is missing, truncated or not a picture.
+        If the file is missing, damaged, too large or not a picture; the message names it.
     TypeError
         If ``source`` is none of these.
 
@@ -46,46 +47,61 @@ def open_picture(source: Any) -> Image.Image:
     >>> open_picture(Image.new("I;16", (2, 2), 65535)).getpixel((0, 0))
     255
     """
-    if isinstance(source, bytes | bytearray):
-        source = io.BytesIO(source)
-    if hasattr(source, "seek") and hasattr(source, "read"):
-        start = source.tell()
-        try:
-            return _opened(source)
-        finally:
-            source.seek(start)
-    return _opened(source)
-
-
-def _opened(source: Any) -> Image.Image:
-    if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
-        with Image.open(source) as file:
-            try:
-                return _upright(file)
-            except (SyntaxError, EOFError, IndexError) as error:
-                # Pillow's decoders raise these too for a truncated file.
-                raise OSError(f"{source}: broken image file ({error})") from error
-    if not isinstance(source, Image.Image):
+    if isinstance(source, bytes | bytearray | memoryview):
+        return open_picture(io.BytesIO(source))
+    is_file = isinstance(source, str | os.PathLike) or hasattr(source, "read")
+    if not (is_file or isinstance(source, Image.Image)):
         raise TypeError(
             "image must be a Pillow image, a path to an image file, its bytes or an open one. "
             f"Received: {type(source).__name__}"
         )
-    return _upright(source)
+    name = _name_of(source)
+    start = source.tell() if hasattr(source, "seek") and hasattr(source, "read") else None
+    try:
+        if isinstance(source, Image.Image):
+            return _upright(source, name)
+        with Image.open(source) as file:
+            return _upright(file, name)
+    except Warning:
+        # What Pillow warns of it has read all the same: to stop there is the user's own choice.
+        raise
+    except UnidentifiedImageError as error:
+        raise UnidentifiedImageError(f"{name or 'the bytes'}: not a picture") from error
+    # Broad, because a damaged file makes Pillow raise whatever its parsers run into: SyntaxError,
+    # struct.error, RuntimeError, NotImplementedError, MemoryError, KeyError and more. Nothing but
+    # Pillow is at work here, and one bad file must not end a run over thousands.
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        reason = str(error) if type(error) is OSError else f"{type(error).__name__}: {error}"
+        raise OSError(f"{name or 'the picture'}: broken image file ({reason})") from error
+    finally:
+        if start is not None:
+            source.seek(start)
 
 
-def _upright(source: Image.Image) -> Image.Image:
+def _name_of(source: Any) -> str:
+    """Return the path of a picture's file, or an empty string."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    name = getattr(source, "filename", "") or getattr(source, "name", "")
+    return str(name) if isinstance(name, str | os.PathLike) else ""
+
+
+def _upright(source: Image.Image, name: str) -> Image.Image:
+    """Decode a picture, and return a copy of it in mode L, RGB or RGBA."""
     picture = ImageOps.exif_transpose(source)
     if picture.mode.startswith(("I", "F")):
-        return _to_eight_bits(picture)
+        return _to_eight_bits(picture, name)
     if picture.mode in ("L", "RGB", "RGBA"):
-        return picture.copy()
+        return picture
     if picture.mode == "1":
         return picture.convert("L")
     has_alpha = picture.mode in ("LA", "La", "PA", "RGBa") or "transparency" in picture.info
     return picture.convert("RGBA" if has_alpha else "RGB")
 
 
-def _to_eight_bits(picture: Image.Image) -> Image.Image:
+def _to_eight_bits(picture: Image.Image, name: str) -> Image.Image:
     """Scale a picture of more bits to 0..255, by what its mode means."""
     values = np.asarray(picture).astype("float64")
     if picture.mode.startswith(SIXTEEN_BITS):
@@ -95,8 +111,9 @@ def _to_eight_bits(picture: Image.Image) -> Image.Image:
         finite = values[np.isfinite(values)]
         found = f", here from {finite.min():.4g} to {finite.max():.4g}" if finite.size else ""
         warn(
-            f"A picture of mode {picture.mode!r} has no fixed range: its values{found}, were read "
-            f"as going from 0 to {white:.0f}. If they go further, pass an array instead.",
+            f"{name}{': ' if name else ''}A picture of mode {picture.mode!r} has no fixed range: "
+            f"its values{found}, were read as going from 0 to {white:.0f}. If they go further, "
+            "pass an array instead.",
             ExplanationWarning,
         )
     scaled = 255 * np.clip(np.nan_to_num(values / white), 0, 1)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import keras
-from PIL import Image
-from tqdm import tqdm
+import numpy as np
 
-from eli5k.base import Explanation
+from eli5k.base import Explanation, warnings_name
 from eli5k.estimators import check_keras_model
-from eli5k.keras.explain_prediction import (
-    check_keywords,
-    explain_batch,
-)
-from eli5k.keras.inputs import Document, input_count, read_document
-from eli5k.keras.model.interface import IMAGE_RANK
+from eli5k.keras.aims import names_of
+from eli5k.keras.attribution import ask
+from eli5k.keras.batches import BAD_DOCUMENT
+from eli5k.keras.evidence.targets import choose_targets
+from eli5k.keras.explain_prediction import check_keywords, explain_batch
+from eli5k.keras.inputs import Document, read_document
+from eli5k.keras.sources import Documents, Rows
 from eli5k.keras.support import not_supported
 from eli5k.options import Options
 from eli5k.progress import progress_bar
@@ -29,7 +29,7 @@ Shapes = tuple[tuple[int, ...], ...]
 
 def explain_predictions(
     model: keras.Model,
-    docs: Iterable[Any],
+    docs: Any,
     batch_size: int = 32,
     *,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
@@ -41,12 +41,19 @@ def explain_predictions(
     Parameters
     ----------
     model : keras.Model
-    docs : iterable
-        An array ``(batch, ...)``, an iterable of documents as
-        :func:`~eli5k.explain_prediction_keras` takes them (paths, pictures, arrays), or an iterable
-        of batches, such as a ``tf.data.Dataset``. Labels in ``(inputs, labels)`` are ignored.
+    docs : array, path, iterable or data set
+        An array or a list of documents as :func:`~eli5k.explain_prediction_keras` takes them; a
+        folder, with all pictures in it, or a pattern such as ``"photos/**/*.jpg"``; columns, as a
+        dict of arrays; or whatever yields documents or batches: a generator, ``tf.data``, a
+        PyTorch ``DataLoader``, a ``keras.utils.PyDataset``. Labels and weights in ``(x, y)`` and
+        ``(x, y, weights)`` are ignored. The rank of the model's input tells a batch from a
+        document.
     batch_size : int
         Maximum number of documents that are in memory and go through the model together.
+    targets : list, callable, array or None
+        A flat list, as in :func:`~eli5k.explain_prediction_keras`, is for all documents. An array
+        ``(documents,)`` or ``(documents, targets)``, or a list of lists, has the targets of each;
+        an entry None explains its best class.
     preprocess : callable, False or None
         Preprocessing of each image array, as in :func:`~eli5k.explain_prediction_keras`.
     progress : bool or None
@@ -57,13 +64,18 @@ def explain_predictions(
     Yields
     ------
     Explanation
-        In the order of ``docs``. A document that can't be read, or doesn't have the model's shape,
-        comes back with ``error`` set, and the run goes on.
+        In the order of ``docs``, with the path of its file in ``source``. A document that can't be
+        read, or doesn't have the model's shape, or whose own target doesn't exist, comes back with
+        ``error`` set, and the run goes on.
 
     Raises
     ------
+    FileNotFoundError
+        If ``docs`` is a folder or a pattern without a picture.
     TypeError, ValueError
-        As :func:`~eli5k.explain_prediction_keras`, for arguments that concern every document.
+        As :func:`~eli5k.explain_prediction_keras`, for arguments that concern every document; also
+        if ``docs`` or ``targets`` could mean two things, or differ in length. What ``docs`` itself
+        raises comes after the explanations of all documents before it.
 
     Examples
     --------
@@ -80,102 +92,212 @@ def explain_predictions(
     asked = {key: kwargs.pop(key) for key in known & kwargs.keys()}
     check_keywords(kwargs)
     options = Options(**asked, preprocess=preprocess, batch_size=batch_size, progress=progress)
-    return _explain_all(model, docs, options)
+    documents = Documents(model, docs)
+    of_each = targets_of_each(options.targets, documents.known_count)
+    if of_each is not None:
+        options = replace(options, targets=None)
+    return explain_documents(model, documents, options, Counter(), of_each)
 
 
-def _explain_all(
+class _Item(NamedTuple):
+    """A document that was read, or the explanation why not, and its own targets."""
+
+    content: Document | Explanation
+    targets: Any
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What documents must share to go through the model together."""
+        shapes = _shapes(self.content) if isinstance(self.content, Document) else ()
+        targets = self.targets
+        if targets and all(map(callable, targets)):
+            return shapes, tuple(targets)
+        return shapes, None if targets is None else len(targets)
+
+
+def explain_documents(
     model: keras.Model,
-    docs: Iterable[Any],
-    options: Options,
-) -> Iterator[Explanation]:
-    waiting: list[Document | Explanation] = []
-    largest: Counter[Shapes] = Counter()
-    with _progress_bar(docs, options.progress) as bar:
-        for number, doc in enumerate(_one_by_one(model, docs)):
-            item = _read(model, doc, number, options)
-            documents = [other for other in waiting if isinstance(other, Document)]
-            other_shape = (
-                isinstance(item, Document)
-                and bool(documents)
-                and _shapes(item) != _shapes(documents[0])
-            )
-            if len(waiting) == options.batch_size or other_shape:
-                yield from _flush(model, waiting, options, largest)
-                bar.update(len(waiting))
-                waiting = []
-            waiting.append(item)
-        yield from _flush(model, waiting, options, largest)
-        bar.update(len(waiting))
-
-
-def _progress_bar(docs: Iterable[Any], progress: bool | None) -> tqdm:
-    try:
-        total = len(docs)  # type: ignore[arg-type]
-    except TypeError:
-        total = None
-    return progress_bar(total=total, progress=progress)
-
-
-def _read(model: keras.Model, doc: Any, number: int, options: Options) -> Document | Explanation:
-    refusal = not_supported(model, options.method)
-    if refusal is not None:
-        return refusal
-    try:
-        document = read_document(model, doc, preprocess=options.preprocess)
-        return replace(document, number=number)
-    except (OSError, TypeError, ValueError, Image.DecompressionBombError) as error:
-        return Explanation(model.name, error=f"{type(error).__name__}: {error}")
-
-
-def _flush(
-    model: keras.Model,
-    waiting: list[Document | Explanation],
+    documents: Documents | Rows,
     options: Options,
     largest: Counter[Shapes],
+    of_each: Sequence[Any] | None = None,
 ) -> Iterator[Explanation]:
-    """Explain the waiting documents, in their order among the failed ones.
+    """Explain documents, one batch after another.
 
-    They are filled up to the ``largest`` batch of their shape, since each new size would be
-    compiled again.
+    Parameters
+    ----------
+    model : keras.Model
+    documents : Documents or Rows
+    options : Options
+    largest : Counter
+        The largest batch of each shape so far; updated. Batches are filled up to it, since each new
+        size would be compiled again.
+    of_each : sequence or None
+        The targets of each document, if they have targets of their own.
+
+    Yields
+    ------
+    Explanation
     """
-    documents = [item for item in waiting if isinstance(item, Document)]
+    items = _read_all(model, documents, options, of_each)
+    ahead: list[_Item] = []
+    more = True
+    with progress_bar(total=documents.total, progress=options.progress, unit="doc") as bar:
+        while more:
+            waiting: list[_Item] = []
+            try:
+                more = _fill(waiting, ahead, items, options.batch_size)
+            finally:
+                # Also if the documents' source failed: what came before it is not lost.
+                explanations = _explain(model, waiting, options, largest)
+                bar.total = documents.total
+                bar.update(len(explanations))
+                yield from explanations
+
+
+def _fill(waiting: list[_Item], ahead: list[_Item], items: Iterator[_Item], size: int) -> bool:
+    """Collect a batch of one kind in ``waiting``; tell whether there may be more.
+
+    An item of another kind waits in ``ahead``.
+    """
+    waiting += ahead
+    ahead.clear()
+    for item in items:
+        kinds = {other.kind for other in waiting if isinstance(other.content, Document)}
+        if isinstance(item.content, Document) and not kinds <= {item.kind}:
+            ahead.append(item)
+            return True
+        waiting.append(item)
+        if len(waiting) >= size:
+            return True
+    return False
+
+
+def _read_all(
+    model: keras.Model, documents: Documents | Rows, options: Options, of_each: Sequence[Any] | None
+) -> Iterator[_Item]:
+    number = -1
+    for number, sample in enumerate(documents):
+        if of_each is None:
+            yield _Item(_read(model, sample.doc, sample.path, number, options), None)
+            continue
+        if number == len(of_each):
+            raise ValueError(
+                f"targets must have one entry for each document. Received {len(of_each)} entries, "
+                "and more documents."
+            )
+        content = _read(model, sample.doc, sample.path, number, options)
+        targets = _entry(of_each[number])
+        if isinstance(content, Document):
+            content = _with_targets(model, content, options, targets)
+        yield _Item(content, targets)
+    if of_each is not None and number + 1 < len(of_each):
+        raise ValueError(
+            f"targets must have one entry for each document. Received {len(of_each)} entries for "
+            f"{number + 1} documents."
+        )
+
+
+def _read(
+    model: keras.Model, doc: Any, path: str | None, number: int, options: Options
+) -> Document | Explanation:
+    refusal = not_supported(model, options.method)
+    if refusal is not None:
+        return replace(refusal, source=path)
+    try:
+        with warnings_name(path or f"document {number}"):
+            document = read_document(model, doc, preprocess=options.preprocess)
+        return replace(document, number=number, source=path)
+    except BAD_DOCUMENT as error:
+        return _failed(model, path, error)
+
+
+def _failed(model: keras.Model, path: str | None, error: Exception) -> Explanation:
+    return Explanation(model.name, error=f"{type(error).__name__}: {error}", source=path)
+
+
+def _with_targets(
+    model: keras.Model, document: Document, options: Options, targets: list[Any] | None
+) -> Document | Explanation:
+    """Check the document's own targets: one that doesn't exist is this document's error."""
+    asked = ask(model, document.inputs, options)
+    if asked.target.reading is not None:  # Only a run tells which boxes there are.
+        return document
+    head, names = asked.survey.heads[asked.target.output], names_of(asked)
+    try:
+        choose_targets(head, targets, None, names, target=asked.target)
+    except ValueError as error:
+        return _failed(model, document.source, error)
+    return document
+
+
+def targets_of_each(targets: Any, count: int | None) -> Sequence[Any] | None:
+    """Return the targets of each document; None if they are for all documents.
+
+    Parameters
+    ----------
+    targets : object
+        As in :func:`explain_predictions`.
+    count : int or None
+        How many documents there are, if that is known.
+
+    Raises
+    ------
+    ValueError
+        If a list could mean both, or there are too many entries, or too few.
+
+    Examples
+    --------
+    >>> targets_of_each([3, 5], 7), targets_of_each([[3], [5]], 2)
+    (None, [[3], [5]])
+    """
+    is_list = isinstance(targets, list | tuple)
+    is_array = np.ndim(targets) > 0 if hasattr(targets, "shape") else False
+    is_nested = is_list and any(
+        each is None or isinstance(each, list | tuple | np.ndarray) for each in targets
+    )
+    if is_array or is_nested:
+        if count is not None and len(targets) != count:
+            raise ValueError(
+                f"targets must have one entry for each of the {count} documents. Received "
+                f"{len(targets)} entries."
+            )
+        return targets if is_list else np.asarray(targets).tolist()
+    if is_list and count == len(targets) > 1:
+        raise ValueError(
+            f"targets is a list as long as docs, of {count} entries. For one target of each "
+            "document pass an array, np.array(targets); to explain all of them for each document, "
+            f"pass [targets] * {count}."
+        )
+    return None
+
+
+def _entry(targets: Any) -> list[Any] | None:
+    """Return the targets of one document as a list."""
+    if targets is None or isinstance(targets, list):
+        return targets
+    return list(targets) if isinstance(targets, tuple | np.ndarray) else [targets]
+
+
+def _explain(
+    model: keras.Model, waiting: list[_Item], options: Options, largest: Counter[Shapes]
+) -> list[Explanation]:
+    """Explain the waiting documents, in their order among the failed ones."""
+    items = [item for item in waiting if isinstance(item.content, Document)]
     explained: Iterator[Explanation] = iter(())
-    if documents:
+    if items:
+        documents = [item.content for item in items if isinstance(item.content, Document)]
         shapes = _shapes(documents[0])
         largest[shapes] = max(largest[shapes], len(documents))
-        rows = documents + documents[-1:] * (largest[shapes] - len(documents))
-        explained = iter(explain_batch(model, rows, options, len(documents)))
-    for item in waiting:
-        yield next(explained) if isinstance(item, Document) else item
+        missing = largest[shapes] - len(documents)
+        rows = documents + documents[-1:] * missing
+        targets = [item.targets for item in items + items[-1:] * missing]
+        given = None if targets[0] is None else targets
+        explained = iter(explain_batch(model, rows, options, len(documents), given))
+    return [
+        next(explained) if isinstance(item.content, Document) else item.content for item in waiting
+    ]
 
 
 def _shapes(document: Document) -> Shapes:
     return tuple(array.shape for array in keras.tree.flatten(document.inputs))
-
-
-def _one_by_one(model: keras.Model, docs: Iterable[Any]) -> Iterator[Any]:
-    """Split batches into documents, without labels."""
-    single_input = input_count(model) == 1
-    for given in _rows_of(docs) if isinstance(docs, Mapping) else docs:
-        labelled = isinstance(given, tuple | list) and (
-            single_input or isinstance(given[0], Mapping | list)
-        )
-        item = given[0] if labelled else given
-        parts = item.values() if isinstance(item, Mapping) else item
-        parts = parts if isinstance(item, Mapping | list | tuple) else [item]
-        if any(len(getattr(part, "shape", ())) == IMAGE_RANK for part in parts):
-            yield from _rows_of(item)
-        else:
-            yield item
-
-
-def _rows_of(batch: Any) -> Iterator[Any]:
-    """Yield the samples of a batch, or of several inputs."""
-    if isinstance(batch, Mapping):
-        for row in zip(*batch.values()):
-            yield dict(zip(batch, row))
-    elif isinstance(batch, list | tuple):
-        for row in zip(*batch):
-            yield list(row)
-    else:
-        yield from batch

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 import eli5k
 from eli5k import explain_prediction
@@ -230,3 +231,143 @@ def test_arrays_of_the_user_stay_as_they_are(batch_size):
     np.testing.assert_array_equal(targets, before)
     scores += 1  # What comes back is the user's own.
     maps += 1
+
+
+class Batches(keras.utils.PyDataset):
+    """Three batches with labels, and more for ever."""
+
+    def __init__(self):
+        super().__init__()
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        rows = slice(3 * (index % 3), 3 * (index % 3) + 3)
+        return DOCS[rows], np.zeros(len(DOCS[rows]))
+
+
+@pytest.fixture(scope="module")
+def shared_model():
+    """One model for many tests: on JAX each new one is compiled again."""
+    return functional(net_layers())
+
+
+class TestStreams:
+    """Whatever ``explain_predictions`` takes gives the arrays that one array gives."""
+
+    TARGETS = np.array([2, 1, 0, 2, 1, 0, 2])
+
+    @pytest.mark.parametrize(
+        "docs",
+        [
+            lambda: (doc for doc in DOCS),
+            lambda: list(DOCS),
+            lambda: iter([DOCS[:3], DOCS[3:]]),
+            lambda: (DOCS, np.zeros(7)),
+            Batches,
+        ],
+        ids=["generator", "list", "batches", "(x, y)", "data set of Keras"],
+    )
+    def test_values(self, docs, shared_model):
+        net = net_layers()
+        both = np.stack([self.TARGETS, self.TARGETS[::-1]], axis=1)
+        scores, maps = attribute(shared_model, docs(), both, batch_size=3)
+        assert (scores.shape, maps.shape) == ((7, 2), (7, 2, 4, 4))
+        for column in range(2):
+            expected = run_in_numpy(net, DOCS)[np.arange(7), both[:, column]]
+            np.testing.assert_allclose(scores[:, column], expected, atol=1e-6)
+            assert_maps(maps[:, column], expected_maps(net, DOCS, both[:, column]))
+
+    @pytest.mark.parametrize("batch_size", [2, 32])
+    def test_batches_and_one_target(self, batch_size, shared_model):
+        docs = (doc for doc in DOCS)
+        scores, maps = attribute(shared_model, docs, self.TARGETS, batch_size=batch_size)
+        assert (scores.shape, maps.shape) == ((7,), (7, 4, 4))
+        assert_maps(maps, expected_maps(net_layers(), DOCS, self.TARGETS))
+
+    def test_datasets_of_tensorflow_and_pytorch(self, shared_model):
+        try:
+            from tensorflow import data
+
+            dataset = data.Dataset.from_tensor_slices((DOCS, np.zeros(7))).batch(3)
+        except ImportError:
+            from torch.utils.data import DataLoader
+
+            dataset = DataLoader([(doc, 0) for doc in DOCS], batch_size=3)
+        _, maps = attribute(shared_model, dataset, 1, batch_size=3)
+        assert_maps(maps, expected_maps(net_layers(), DOCS, [1] * 7))
+
+    def test_signals_and_volumes(self):
+        for shape, conv, pool in (
+            ((20, 2), layers.Conv1D, layers.GlobalAveragePooling1D),
+            ((6, 7, 8, 1), layers.Conv3D, layers.GlobalAveragePooling3D),
+        ):
+            model = keras.Sequential([keras.Input(shape), conv(2, 3), pool(), layers.Dense(3)])
+            docs = noise(4, *shape)
+            whole = attribute(model, docs, 1)
+            for given in ((doc for doc in docs), list(docs), iter([docs[:3], docs[3:]])):
+                for one, other in zip(attribute(model, given, 1, batch_size=3), whole):
+                    assert_close(one, other)
+
+    def test_folder(self, shared_model, tmp_path):
+        """A file that can't be read keeps its place, with NaN and a warning that names it."""
+        pixels = noise(4, *SHAPE, low=0, high=255).astype("uint8")
+        for number, each in enumerate(pixels):
+            Image.fromarray(each).save(tmp_path / f"{number}.png")
+        (tmp_path / "1a.png").write_bytes(b"no picture")
+        net = net_layers()
+        with pytest.warns(eli5k.ExplanationWarning, match=r"1a\.png: NaN, .*not a picture"):
+            scores, maps = attribute(
+                shared_model, tmp_path, [0, 1, 2, 2, 0], preprocess=_scale, batch_size=2
+            )
+        good = [0, 1, 3, 4]
+        assert np.isnan(scores[2])
+        assert np.isnan(maps[2]).all()
+        assert_maps(maps[good], expected_maps(net, _scale(pixels.astype("float32")), [0, 1, 2, 0]))
+
+    def test_preprocess(self, shared_model):
+        pixels = noise(4, *SHAPE, low=0, high=255)
+        net = net_layers()
+        for docs in (pixels, iter(pixels)):
+            _, maps = attribute(shared_model, docs, 1, preprocess=_scale, batch_size=3)
+            assert_maps(maps, expected_maps(net, _scale(pixels), [1] * 4))
+
+    def test_holds_a_batch(self):
+        read, taken = [], []
+
+        def docs():
+            for number in range(12):
+                read.append(number)
+                yield DOCS[number % 7]
+
+        def sees(outputs):
+            taken.append(len(read))
+            return outputs[:, 1]
+
+        attribute(functional(net_layers()), docs(), sees, batch_size=4)
+        assert len(read) == 12
+        assert min(taken) <= 4
+
+    def test_refused(self, shared_model):
+        net = net_layers()
+        inputs = x = keras.Input((None, None, 3))
+        for layer in net:
+            x = layer(x)
+        sizes = [noise(size, 12, 3) for size in (12, 16)]
+        with pytest.raises(ValueError, match=r"one size.*explain_predictions"):
+            attribute(keras.Model(inputs, x), sizes, 1)
+        with pytest.raises(ValueError, match=r"one size.*explain_predictions"):
+            attribute(keras.Model(inputs, x), sizes, 1, batch_size=1)
+        for count in (5, 9):
+            with pytest.raises(ValueError, match=f"targets must have one row.* {count} rows"):
+                attribute(shared_model, iter(DOCS), np.zeros(count, int))
+        with (
+            pytest.raises(ValueError, match=r"samples that can be read.*1 samples"),
+            pytest.warns(eli5k.ExplanationWarning, match=r"document 0: .*\(3, 3, 3\)"),
+        ):
+            attribute(shared_model, iter([noise(3, 3, 3)]), 1)
+
+
+def _scale(pixels):
+    return pixels / 127.5 - 1

@@ -251,6 +251,36 @@ def as_list(targets: Any) -> list[Any] | None:
     return list(targets.tolist() if is_array else targets)
 
 
+def choose_for_each(
+    head: Head,
+    targets: Sequence[Any],
+    top_targets: int | None,
+    names: TargetNames,
+    *,
+    target: Target,
+) -> tuple[Target, np.ndarray | None]:
+    """Turn the targets of several documents into a target and rows of classes.
+
+    Parameters
+    ----------
+    head, top_targets, names, target
+        As in :func:`choose_targets`.
+    targets : sequence
+        The targets of each document; all of one kind, and as many for each.
+
+    Returns
+    -------
+    target : Target
+    classes : numpy.ndarray or None
+        ``(documents, targets)``, int32
+    """
+    chosen = [choose_targets(head, each, top_targets, names, target=target) for each in targets]
+    found, classes = chosen[0]
+    if classes is None:
+        return found, None
+    return found, np.array([each for _, each in chosen], np.int32)
+
+
 def _checked_class(target: Any, count: int, names: TargetNames) -> int:
     if isinstance(target, str):
         target = names.index(target)

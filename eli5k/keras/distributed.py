@@ -1,0 +1,269 @@
+"""Explain a batch of columns: what engines run on many machines."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from eli5k.base import Explanation, TargetExplanation
+from eli5k.keras.evidence.targets import TargetNames
+from eli5k.keras.files import path_of
+from eli5k.keras.sources import Rows
+from eli5k.keras.stream import Shapes, explain_documents
+from eli5k.options import Options
+
+if TYPE_CHECKING:
+    import pyarrow
+
+# Of the columns; a change of their meaning raises it.
+SCHEMA_VERSION = "1"
+_loading = threading.Lock()
+
+
+class ExplainBatch:
+    """Explain the rows of a batch of columns, as a table.
+
+    A function for the batches of Ray Data, Spark or Dask, which it doesn't need itself. Each worker
+    loads the model once, at its first batch: what travels there is the path of the model and the
+    options.
+
+    Parameters
+    ----------
+    model : path
+        A saved model, at the same place for each worker.
+    options : Options, optional
+        What to explain, picklable: functions by name, layers by path.
+    column : str or list of str
+        The column of the documents: paths, contents of files, or arrays. Several for a model of
+        several inputs, in its order.
+    key : str, optional
+        The column that tells the rows apart; by default their key is the path of the document.
+    targets : str, optional
+        A column with the target of each row, such as its true class: a class, or a list of them.
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is no path.
+    ValueError
+        If targets are given twice, or ``options`` asks for all inputs.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3, kernel_initializer="ones")]
+    >>> layers += [keras.layers.Flatten(), keras.layers.Dense(3, kernel_initializer="ones")]
+    >>> file = os.path.join(tempfile.mkdtemp(), "model.keras")
+    >>> keras.Sequential(layers).save(file)
+    >>> explain = ExplainBatch(file, Options(targets=[2]), key="id")
+    >>> table = explain({"id": [7, 8], "image": np.ones((2, 8, 8, 1))})
+    >>> table.select(["key", "target", "map_shape"]).to_pylist()[1]
+    {'key': 8, 'target': 2, 'map_shape': [6, 6]}
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        options: Options | None = None,
+        *,
+        column: str | Sequence[str] = "image",
+        key: str | None = None,
+        targets: str | None = None,
+    ) -> None:
+        if not isinstance(model, str | os.PathLike):
+            raise TypeError(
+                "model must be the path of a saved model, which each worker loads. Save it first: "
+                f"model.save('model.keras'). Received: {type(model).__name__}"
+            )
+        asked = options or Options()
+        if targets is not None and (asked.targets is not None or asked.top_targets is not None):
+            raise ValueError("Pass targets either in options or as a column. Received both.")
+        if asked.input == "all":
+            raise ValueError('ExplainBatch explains one input. Received: input="all"')
+        self.model = os.fspath(model)
+        self.options = replace(asked, progress=False, target_names=_numbered(asked.target_names))
+        self.column, self.key, self.targets = column, key, targets
+        # The largest batch so far: a smaller one is filled up, not compiled again.
+        self._largest: Counter[Shapes] = Counter()
+
+    def __call__(self, batch: Any) -> pyarrow.Table:
+        """Explain a batch.
+
+        Parameters
+        ----------
+        batch : dict of str to array or list, pyarrow.Table, pyarrow.RecordBatch or DataFrame
+
+        Returns
+        -------
+        pyarrow.Table
+            A row for each document and target, as :func:`schema` says. A document that can't be
+            explained has one row, with ``error`` set.
+        """
+        docs = self._documents(batch)
+        keys = list(map(path_of, docs)) if self.key is None else _values(batch[self.key])
+        rows = Rows(docs, None if self.key is None else list(map(str, keys)))
+        own = None if self.targets is None else list(map(_listed, _values(batch[self.targets])))
+        explanations = explain_documents(
+            _loaded(self.model), rows, self.options, self._largest, own
+        )
+        kind = getattr(batch[self.key], "type", None) if self.key is not None else None
+        return _table(keys, kind, explanations)
+
+    def _documents(self, batch: Any) -> list[Any]:
+        if isinstance(self.column, str):
+            return _values(batch[self.column])
+        return [list(row) for row in zip(*(_values(batch[name]) for name in self.column))]
+
+
+def schema(key: pyarrow.DataType) -> pyarrow.Schema:
+    """Return the columns of a table of explanations.
+
+    Parameters
+    ----------
+    key : pyarrow.DataType
+
+    Returns
+    -------
+    pyarrow.Schema
+        ``target`` is the class, ``name`` its name. ``map`` is the raw, signed map on its own grid,
+        divided by ``map_scale``, as float16 in C order; ``frame`` is where it lies in the picture,
+        as in :class:`~eli5k.Explanation`.
+
+    Examples
+    --------
+    >>> import pyarrow
+    >>> schema(pyarrow.string()).names[:4]
+    ['key', 'target', 'name', 'score']
+    """
+    arrow = _arrow()
+    columns = {
+        "key": key,
+        "target": arrow.int32(),
+        "name": arrow.string(),
+        "score": arrow.float32(),
+        "probability": arrow.float32(),
+        "layer": arrow.string(),
+        "method": arrow.string(),
+        "map": arrow.binary(),
+        "map_shape": arrow.list_(arrow.int32()),
+        "map_scale": arrow.float32(),
+        "frame": arrow.list_(arrow.float32()),
+        "error": arrow.string(),
+    }
+    return arrow.schema(columns, metadata={"eli5k.schema": SCHEMA_VERSION})
+
+
+class _Numbered(str):
+    """The name of a class, which knows the class: two classes may share a name."""
+
+    number: int
+
+    def __new__(cls, name: str, number: int) -> _Numbered:
+        made = super().__new__(cls, name)
+        made.number = number
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Numbered, (str(self), self.number)
+
+
+def _numbered(names: Any) -> Any:
+    if names is None:
+        return None
+    by_class = TargetNames(names, None).by_class
+    numbered = {number: _Numbered(name, number) for number, name in by_class.items()}
+    return numbered if isinstance(names, dict) else list(numbered.values())
+
+
+def _loaded(path: str) -> keras.Model:
+    """Load a model once in each process, also if several threads ask for it."""
+    with _loading:
+        return _load(path)
+
+
+# A few, so that a process which explains one model after another doesn't keep them all.
+@lru_cache(maxsize=4)
+def _load(path: str) -> keras.Model:
+    return keras.saving.load_model(path, compile=False)
+
+
+def _values(column: Any) -> list[Any]:
+    """Return the rows of a column of any kind: paths, bytes, numbers or arrays."""
+    if hasattr(column, "combine_chunks"):
+        column = column.combine_chunks()
+    if hasattr(column, "to_numpy_ndarray"):
+        return list(column.to_numpy_ndarray())
+    rows = column.to_pylist() if hasattr(column, "to_pylist") else list(column)
+    return [_value(row) for row in rows]
+
+
+def _value(row: Any) -> Any:
+    if isinstance(row, dict) and set(row) == {"bytes", "path"}:
+        # How a table of Hugging Face holds a picture.
+        return row["path"] if row["bytes"] is None else row["bytes"]
+    return np.asarray(row) if isinstance(row, list) else row
+
+
+def _listed(targets: Any) -> list[Any] | None:
+    if targets is None:
+        return None
+    return list(targets) if isinstance(targets, np.ndarray | list | tuple) else [targets]
+
+
+def _table(
+    keys: Sequence[Any], kind: pyarrow.DataType | None, explanations: Iterable[Explanation]
+) -> pyarrow.Table:
+    arrow = _arrow()
+    column = arrow.array(keys, kind)
+    if arrow.types.is_null(column.type):
+        column = column.cast(arrow.string())
+    numbers, rows = [], []
+    for number, explanation in enumerate(explanations):
+        own = [_row(explanation, target) for target in explanation.targets or ()]
+        rows += own or [{"error": explanation.error}]
+        numbers += [number] * max(len(own), 1)
+    columns = schema(column.type)
+    made = {
+        field.name: arrow.array([row.get(field.name) for row in rows], field.type)
+        for field in columns
+        if field.name != "key"
+    }
+    made["key"] = column.take(arrow.array(numbers, arrow.int64()))
+    return arrow.table([made[name] for name in columns.names], schema=columns)
+
+
+def _row(explanation: Explanation, target: TargetExplanation) -> dict[str, Any]:
+    values = np.asarray(target.attribution, "float32")
+    scale = float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
+    called = target.target
+    is_class = isinstance(called, int)
+    return {
+        "target": called if is_class else getattr(called, "number", None),
+        "name": None if is_class else str(called),
+        "score": target.score,
+        "probability": target.proba,
+        "layer": explanation.layer,
+        "method": explanation.method,
+        "map": (values / scale).astype("float16").tobytes(),
+        "map_shape": values.shape,
+        "map_scale": scale,
+        "frame": explanation.frame,
+    }
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise ImportError(
+            "A table of explanations needs pyarrow: pip install 'eli5k[scale]'."
+        ) from error
+    return pyarrow

@@ -1,0 +1,140 @@
+"""Find picture files, and tell them from arrays."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+# Longer names are no names: no system has them.
+LONGEST_PATH = 4096
+
+
+def find_pictures(place: str | os.PathLike[str]) -> list[str]:
+    """List the picture files of a folder or a pattern, in the order of their names.
+
+    Parameters
+    ----------
+    place : path
+        A folder, with all folders in it; a pattern such as ``"photos/**/*.jpg"``; or a file.
+
+    Returns
+    -------
+    list of str
+        In a folder, the files whose names end like those of a format that Pillow reads. Hidden ones
+        are left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+
+    Examples
+    --------
+    >>> from eli5k.demo import PHOTOS
+    >>> folder = PHOTOS["both"].parent
+    >>> find_pictures(folder) == find_pictures(folder / "*.jpg")
+    True
+    """
+    name = os.fspath(place)
+    if os.path.isdir(name):
+        files = sorted(_pictures_in(name), key=lambda file: file.split(os.sep))
+        reason = "has no picture: no file with a name that ends like .jpg or .png"
+    elif os.path.exists(name) or not any(sign in name for sign in "*?["):
+        files, reason = [name] if os.path.exists(name) else [], "does not exist"
+    else:
+        files = sorted(filter(os.path.isfile, glob.glob(name, recursive=True)))
+        reason = "fits no file. To look into all folders below one, write ** after it"
+    if not files:
+        raise FileNotFoundError(f"docs: {name!r} {reason}.")
+    return files
+
+
+def _pictures_in(folder: str) -> Iterator[str]:
+    Image.init()
+    extensions = Image.registered_extensions()
+    endings = {ending for ending, name in extensions.items() if name in Image.OPEN}
+    # Links are followed, but none twice: a link may lead back.
+    seen = {os.path.realpath(folder)}
+    for path, folders, files in os.walk(folder, followlinks=True):
+        visible = sorted(each for each in folders if not each.startswith("."))
+        folders.clear()
+        for each in visible:
+            real = os.path.realpath(os.path.join(path, each))
+            if real not in seen:
+                seen.add(real)
+                folders.append(each)
+        for file in files:
+            if os.path.splitext(file)[1].lower() in endings and not file.startswith("."):
+                yield os.path.join(path, file)
+
+
+def path_of(doc: Any) -> str | None:
+    """Return the path of the first part of a document that is a file.
+
+    Examples
+    --------
+    >>> path_of({"age": np.ones(1), "photo": "cat.jpg"})
+    'cat.jpg'
+    """
+    parts = doc.values() if isinstance(doc, Mapping) else doc if isinstance(doc, list) else [doc]
+    paths = (os.fspath(part) for part in parts if isinstance(part, str | os.PathLike))
+    return next(paths, None)
+
+
+def is_file(part: Any) -> bool:
+    """Tell whether something is a picture, or the place or content of one, and no array.
+
+    Examples
+    --------
+    >>> is_file("cat.jpg"), is_file(b"GIF89a"), is_file(np.ones((4, 4, 3)))
+    (True, True, False)
+    """
+    is_open = hasattr(part, "read") and not hasattr(part, "__array__")
+    return is_open or isinstance(part, str | os.PathLike | bytes | bytearray | Image.Image)
+
+
+def is_text(part: Any) -> bool:
+    """Tell whether an array or a tensor holds strings or objects, and no numbers.
+
+    Examples
+    --------
+    >>> is_text(np.array(["a.jpg", "b.jpg"])), is_text(np.ones(2))
+    (True, False)
+    """
+    dtype = getattr(part, "dtype", None)
+    is_tensor = getattr(dtype, "name", "") == "string"
+    return is_tensor or getattr(dtype, "kind", "") in ("U", "S", "O", "T")
+
+
+def plain(part: Any) -> Any:
+    """Unwrap a string that NumPy or TensorFlow made an array of; return anything else as it is.
+
+    Examples
+    --------
+    >>> plain(np.array("cat.jpg")), plain(np.bytes_(b"cat.jpg"))
+    ('cat.jpg', 'cat.jpg')
+    """
+    if is_text(part) and np.ndim(part) == 0:
+        part = part.numpy() if hasattr(part, "numpy") else np.asarray(part).item()
+        return _path_or_content(part) if isinstance(part, bytes) else part
+    return part
+
+
+def texts_of(tensor: Any) -> list[str | bytes]:
+    """Return the strings of a tensor of TensorFlow ``(batch,)``: paths, or contents of files."""
+    return [_path_or_content(value) for value in tensor.numpy()]
+
+
+def _path_or_content(value: bytes) -> str | bytes:
+    """Decode the path of a file. TensorFlow has one kind of string for that and for its content."""
+    if len(value) > LONGEST_PATH or b"\0" in value:
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
