@@ -148,7 +148,7 @@ def line_of_text():
     """CRNN: a convolution, and an LSTM over the columns of a picture."""
     inputs = keras.Input((16, 24, 1))
     x = ones(layers.Conv2D, 2, 4, 4, activation="relu", name="seen")(inputs)
-    x = layers.Reshape((6, 8))(layers.Permute((2, 1, 3))(x))
+    x = layers.Reshape((6, 8))(layers.Permute((2, 1, 3), name="turned")(x))
     x = layers.Bidirectional(ones(layers.LSTM, 3, return_sequences=True))(x)
     model = model_of(inputs, scored(x, layers.Flatten()))
     return model, event((16, 24, 1), (4, 8), (16, 20)), [(4, 8), (16, 20)], (4, 6)
@@ -240,7 +240,7 @@ def by_hand(model, doc):
 def test_the_map_has_the_rank_of_the_grid_and_is_hot_at_the_event(case):
     name, _, doc, places, grid, explanation = case
     [target] = explanation.targets
-    assert explanation.layer in ("seen", "permute") or explanation.layer.startswith("seen/")
+    assert explanation.layer in ("seen", "turned") or explanation.layer.startswith("seen/")
     assert target.heatmap.shape == target.attribution.shape == grid
     assert explanation.kind == KINDS.get(name)
     enlarged = target.enlarged()
