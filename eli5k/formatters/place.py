@@ -7,7 +7,7 @@ import numpy as np
 from eli5k.base import WHOLE, Explanation, TargetExplanation
 from eli5k.formatters.drawing import SLICES
 from eli5k.formatters.frame import Frame, place_of_cell
-from eli5k.maps import bounds_of
+from eli5k.maps import bounds_of, frame_of
 
 # From this part of its maximum on, a map is hot.
 HOT = 0.5
@@ -89,7 +89,7 @@ def place_in(expl: Explanation, target: TargetExplanation) -> str:
     "hottest at 'dull', token 2 of 0 to 3"
     >>> cube = TargetExplanation("lump", heatmap=np.eye(1, 64).reshape(4, 4, 4), size=(8, 9, 9))
     >>> place_in(Explanation("net", kind="volume"), cube)
-    'hottest in slices 0 to 1 of 0 to 7, top left, 17% across and 17% down'
+    'hottest in slices 0 to 1 of 0 to 7, top left, 12% across and 12% down'
     """
     heatmap = target.heatmap
     if expl.kind is None or target.size is None or heatmap is None or not np.max(heatmap) > 0:
@@ -99,9 +99,7 @@ def place_in(expl: Explanation, target: TargetExplanation) -> str:
         start, stop = _run_around(enlarged.max(axis=(1, 2)), hottest[0])
         word, last = SLICES[expl.kind], target.size[0] - 1
         slices = f"{word} {start}" if stop - start == 1 else f"{word}s {start} to {stop - 1}"
-        spot = np.zeros(target.size[1:])
-        spot[hottest[1:]] = 1
-        return f"hottest in {slices} of 0 to {last}, {place_of_heat(spot).removeprefix('hottest ')}"
+        return f"hottest in {slices} of 0 to {last}, {_in_slice(target, heatmap)}"
     if expl.kind == "text":
         word = "" if expl.tokens is None else f"{expl.tokens[hottest[0]]!r}, "
         return f"hottest at {word}token {hottest[0]} of 0 to {target.size[0] - 1}"
@@ -119,6 +117,14 @@ def _hottest(target: TargetExplanation, heatmap: np.ndarray) -> tuple[int, ...]:
         min(max(int((low + (high - low) * (index + 0.5) / cells) * length), 0), length - 1)
         for index, cells, low, high, length in zip(cell, heatmap.shape, lows, highs, target.size)
     )
+
+
+def _in_slice(target: TargetExplanation, heatmap: np.ndarray) -> str:
+    """Describe the place of the hottest cell in its slice."""
+    own = heatmap[np.unravel_index(int(np.argmax(heatmap)), heatmap.shape)[0]]
+    bounds = bounds_of(target.frame, 3)
+    frame = frame_of(bounds and (bounds[0][1:], bounds[1][1:]), 2)
+    return place_of_heat(own, frame).removeprefix("hottest ")
 
 
 def _run_around(values: np.ndarray, hottest: int) -> tuple[int, int]:

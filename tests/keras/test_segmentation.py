@@ -338,7 +338,7 @@ class TestTargets:
             ([1.5], TypeError, "classes"),
             (["cat"], TypeError, "target_names"),
             ([], ValueError, "at least one"),
-            (3, TypeError, "list"),
+            (3.5, TypeError, "list"),
         ],
     )
     def test_wrong(self, targets, error, message):

@@ -156,6 +156,8 @@ def place_after(
         return merged  # Each token becomes a vector at its own place.
     if type(operation) in RECURRENT_CONVOLUTIONS and not channels_first:
         return _place_of_frames(operation, shape, merged)
+    if type(operation) is layers.TimeDistributed and not channels_first:
+        return _place_of_each_frame(operation.layer, shape, merged)
     grid = shape[2:] if channels_first else shape[1:-1]
     if len(grid) != len(merged.steps) or not _is_followed(operation, channels_first):
         return None
@@ -174,6 +176,15 @@ def _place_of_frames(operation: Any, shape: Sequence[int], place: Place) -> Plac
     ):
         moves.append(_window((size - 1) * dilation + 1, stride, cell.padding, cells))
     return place.moved(moves)
+
+
+def _place_of_each_frame(operation: Any, shape: Sequence[int], place: Place) -> Place | None:
+    """Return the place of the output of a layer that takes one frame after another."""
+    axes = len(place.steps) - 1
+    if len(shape) != axes + 3 or not _is_followed(operation, channels_first=False):
+        return None
+    moves = [_move_of(operation, cells, axis) for axis, cells in enumerate(shape[2:-1])]
+    return place.moved([(1.0, 0.0), *moves])
 
 
 def _merged(places: Sequence[Place | None]) -> Place | None:

@@ -100,7 +100,7 @@ def look(
         is_image = index not in survey.embeddings
         shaped = gradient.reshape(rows, *survey.image_shapes[index][1:]) if is_image else gradient
         means = _means(shaped, survey.channels_first and is_image)
-        centres[index] = _centres(means, len(positions), prod(shape[1:-1]))
+        centres[index] = _centres(means, len(positions), shape[1:-1])
     own = centres.get(survey.image_index)
     sizes = survey.picture_grid
     if own is None:
@@ -201,7 +201,7 @@ def _means(gradient: np.ndarray, channels_first: bool) -> np.ndarray:
     return np.where(usable, summed, 0) / np.where(usable, total, 1)
 
 
-def _centres(seen: np.ndarray, cells: int, grid_size: int) -> np.ndarray:
+def _centres(seen: np.ndarray, cells: int, grid: Sequence[int]) -> np.ndarray:
     """Find the centres of the peaks, in shares of the picture: ``(cells, axes)``.
 
     A peak is the part above half the maximum. The centroid of all would be drawn to the middle
@@ -209,8 +209,11 @@ def _centres(seen: np.ndarray, cells: int, grid_size: int) -> np.ndarray:
     """
     maps = seen.reshape(cells, -1, *seen.shape[1:]).mean(axis=1, dtype="float64")
     sizes = maps.shape[1:]
-    width = (prod(sizes) / grid_size) ** (1 / len(sizes)) / 2
-    for axis, size in enumerate(sizes, start=1):
+    width = (prod(sizes) / prod(grid)) ** (1 / len(sizes)) / 2
+    widths = [width] * len(sizes)
+    if len(grid) == len(sizes) >= 3:  # A cell of a clip is one frame, but many pixels.
+        widths = [size / n / 2 for size, n in zip(sizes, grid)]
+    for axis, (size, width) in enumerate(zip(sizes, widths), start=1):
         distances = np.subtract.outer(np.arange(size), np.arange(size))
         blur = np.exp(-0.5 * (distances / max(width, 0.5)) ** 2)
         maps = np.moveaxis(np.tensordot(maps, blur, axes=(axis, 0)), -1, axis)
