@@ -125,6 +125,10 @@ class TestBestBoxes:
         found = explain(top_targets=1, layer="conv1").targets[0].attribution
         assert found == pytest.approx(wanted, abs=1e-4 * float(np.abs(wanted).max()))
 
+    def test_views_are_refused(self):
+        with pytest.raises(ValueError, match="tta can't follow a box"):
+            explain(method="tta")
+
     def test_default_layer_is_the_last_before_the_scores(self):
         assert explain().layer == "conv2"
 

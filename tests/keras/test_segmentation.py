@@ -12,7 +12,7 @@ from PIL import Image
 
 import eli5k
 from eli5k.keras import attribute
-from eli5k.keras.methods import FinerCAM, IntegratedGradients, Occlusion
+from eli5k.keras.methods import TTA, FinerCAM, IntegratedGradients, Occlusion
 from tests.zoo import noise
 
 # Of random weights, some speak against a class everywhere.
@@ -182,6 +182,17 @@ class TestMaps:
         ).targets[1]
         scale = float(np.abs(wanted.attribution).max())
         assert found.attribution == pytest.approx(wanted.attribution, abs=1e-4 * scale)
+
+    def test_flipped_view_is_asked_about_the_flipped_pixels(self):
+        mask = np.zeros((SIDE, SIDE), bool)
+        mask[2:6, 1:7] = True
+        _, plain = attribute(unet(), DOCS, targets=2, method="gradient", region=mask)
+        mirror = DOCS[:, :, ::-1]
+        _, mirrored = attribute(unet(), mirror, targets=2, method="gradient", region=mask[:, ::-1])
+        method = TTA("gradient", flips=(1,), scales=(1.0,))
+        _, found = attribute(unet(), DOCS, targets=2, method=method, region=mask)
+        wanted = (plain + mirrored[:, :, ::-1]) / 2
+        assert found == pytest.approx(wanted, abs=1e-4 * float(np.abs(wanted).max()))
 
     def test_check(self):
         expl = eli5k.explain_prediction(unet(), DOCS[0], targets=[2], check=True, preprocess=False)

@@ -69,9 +69,9 @@ def corners_of(model: keras.Model, boxes: np.ndarray, grid: Sequence[int]) -> np
     corners = _in_order(boxes, (named or "xyxy").replace("rel_", ""))
     if np.mean((corners[..., :2] > corners[..., 2:]).any(axis=-1)) > 0.01:
         raise ValueError(
-            f"The boxes of {model.name!r} are not left, top, right and bottom: the right side is "
-            "left of the left one, or the bottom above the top. Set model.bounding_box_format, "
-            "such as 'center_xywh', 'rel_center_xywh' or 'yxyx', and explain again. "
+            f"The boxes of {model.name!r}, read as {named or 'xyxy'!r}, have a right side left of "
+            "the left one, or a bottom above the top. Set model.bounding_box_format to the format "
+            "that they have, such as 'center_xywh', 'rel_center_xywh' or 'yxyx'. "
             f"Received: {boxes[0, 0].tolist()}"
         )
     return corners if relative else corners / size
