@@ -242,7 +242,8 @@ class Explanation:
     input : str or None
         Name of the explained input, if the model has several images.
     others : list of Explanation
-        Explanations of the model's other images, with ``input="all"``.
+        Explanations of the model's other images with ``input="all"``, and of its other outputs with
+        ``output="all"``.
 
     Examples
     --------
