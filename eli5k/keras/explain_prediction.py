@@ -38,7 +38,7 @@ from eli5k.keras.model.interface import image_inputs, is_image_model, takes_imag
 from eli5k.keras.model.shared import is_alike
 from eli5k.keras.preprocessing import within
 from eli5k.keras.scaling import warnings_of_scale
-from eli5k.keras.sides import is_regression, warnings_of_sides
+from eli5k.keras.sides import is_regression, with_sides
 from eli5k.options import MethodLike, Options
 
 # eli5 documents these for every estimator; they mean nothing for an image.
@@ -210,15 +210,7 @@ def explain_batch(
     if not is_alike(model, [document.inputs for document in documents]):
         found = (explain_batch(model, [document], options) for document in documents[:n_valid])
         return [explanation for [explanation] in found]
-    method = find_method(options.method)
-    run = ask(model, _stack([document.inputs for document in documents]), options)
-    head = run.survey.heads[run.target.output]
-    names = TargetNames(options.target_names, class_count(head))
-    target, classes = choose_targets(
-        head, options.targets, options.top_targets, names, target=run.target
-    )
-    rows = None if classes is None else np.tile(np.array(classes, np.int32), (len(documents), 1))
-    run = replace(run, target=target, classes=rows, n_valid=n_valid)
+    run, names = _asked(model, documents, options, n_valid)
     labels = None if options.threshold is None else count_labels(run, options.threshold)
     run = run if labels is None else with_room_for(run, labels)
     with collected_warnings() as about_all:
@@ -226,24 +218,22 @@ def explain_batch(
         hidden = hidden_logits(run, answer.scores)
         if hidden:
             warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
-    called = _called(answer, target, names)
+    called = _called(answer, run.target, names)
     if labels is not None:
         answer = first_targets(answer, max(1, labels.max()))
         called = [row[: max(1, count)] for row, count in zip(called, labels)]
     is_scaled = options.preprocess is not None or documents[0].is_preprocessed
     unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
     about_each = warnings_about(run, answer, called, unscaled)
-    for about, of_sides in zip(about_each, warnings_of_sides(run, answer, names)):
-        about.extend(of_sides)
+    about_each = with_sides(about_each, run, answer, names)
     if labels is not None:
         about_each = with_too_few(about_each, answer.scores, labels, options.threshold)
     checks = _checked(run, answer) if options.check else []
     about_each = with_contradictions(about_each, checks, called)
-    common = _common(run, answer, method, hidden)
+    common = _common(run, answer, find_method(options.method), hidden)
     explanations = []
     for row, document in enumerate(documents[:n_valid]):
-        where = _place(document)
-        own = [type(each)(f"{where}{each}") for each in about_each[row]]
+        own = [type(each)(f"{_place(document)}{each}") for each in about_each[row]]
         for each in own:
             warn(str(each), type(each))
         explanations.append(
@@ -257,6 +247,20 @@ def explain_batch(
             )
         )
     return explanations
+
+
+def _asked(
+    model: keras.Model, documents: Sequence[Document], options: Options, n_valid: int | None
+) -> tuple[Run, TargetNames]:
+    """Put the question about a batch, and name its classes."""
+    run = ask(model, _stack([document.inputs for document in documents]), options)
+    head = run.survey.heads[run.target.output]
+    names = TargetNames(options.target_names, class_count(head))
+    target, classes = choose_targets(
+        head, options.targets, options.top_targets, names, target=run.target
+    )
+    rows = None if classes is None else np.tile(np.array(classes, np.int32), (len(documents), 1))
+    return replace(run, target=target, classes=rows, n_valid=n_valid), names
 
 
 def _checked(run: Run, answer: Attribution) -> list[list[Check]]:
