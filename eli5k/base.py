@@ -328,7 +328,8 @@ class Explanation:
     input : str or None
         Name of the explained input, if the model has several images.
     others : list of Explanation
-        Explanations of the model's other images, with ``input="all"``.
+        Explanations of the model's other images with ``input="all"``, and of its other outputs with
+        ``output="all"``.
     kind : str or None
         What the explained document is, if it is no picture: "signal", "text", "volume" or "clip".
     document : numpy.ndarray or None

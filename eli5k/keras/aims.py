@@ -102,21 +102,21 @@ def _canvas_of(run: Run, document: Document) -> Canvas:
 
 
 def with_places(
-    run: Run, explained: list[TargetExplanation], aims: Sequence[Aim], row: int, frame: Frame
+    run: Run, explained: list[TargetExplanation], chosen: Aim | None, frame: Frame
 ) -> list[TargetExplanation]:
     """Add box or region to the targets of a document, and drop those that only fill up."""
-    if not aims:
+    if chosen is None:
         return explained
     reading, shape = run.target.reading, run.survey.heads[run.target.output].output
     assert reading is not None
-    own = explained[: len(aims[row].classes)]
+    own = explained[: len(chosen.classes)]
     for number, target in enumerate(own):
-        if aims[row].boxes:
-            left, top, right, bottom = map(float, aims[row].boxes[number])
+        if chosen.boxes:
+            left, top, right, bottom = map(float, chosen.boxes[number])
             left, top, right, bottom = within(frame, (left, top, right, bottom))
             target.box = left, top, right, bottom
         else:
-            region = aims[row].places[number].reshape(reading.grid(shape))
+            region = chosen.places[number].reshape(reading.grid(shape))
             target.region = _over_picture(region, frame)
     return own
 

@@ -4,49 +4,23 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
-from eli5k.base import (
-    Check,
-    Explanation,
-    ExplanationWarning,
-    TargetExplanation,
-    collected_warnings,
-    warn,
-)
+from eli5k.base import Explanation
 from eli5k.estimators import check_keras_model
-from eli5k.keras.aims import aimed, names_of, with_places
-from eli5k.keras.attribution import ask, explain_samples
-from eli5k.keras.description import description_of
-from eli5k.keras.diagnosis import hidden_logits, warnings_about, with_too_few
-from eli5k.keras.each import ALL, explain_each
-from eli5k.keras.evidence.labels import count_labels, first_targets, with_room_for
-from eli5k.keras.evidence.run import Attribution, NoLayerError, Run, on_whole_picture
-from eli5k.keras.evidence.scores import Target, name_of
-from eli5k.keras.evidence.targets import TargetNames
+from eli5k.keras.each import ALL
+from eli5k.keras.evidence.run import NoLayerError
+from eli5k.keras.explain_batch import explain_batch
 from eli5k.keras.fitting import RankError
-from eli5k.keras.gradcam import heatmap_of
-from eli5k.keras.inputs import Document, read_document
-from eli5k.keras.methods import Method, find_method
-from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
-from eli5k.keras.model.interface import image_inputs
-from eli5k.keras.model.shared import is_alike
-from eli5k.keras.scaling import warnings_of_scale
-from eli5k.keras.shown import as_shown, size_of
-from eli5k.keras.sides import is_regression, warnings_of_sides
+from eli5k.keras.inputs import read_document
 from eli5k.keras.support import not_supported, refused, warned
 from eli5k.options import MethodLike, Options, TokenNames
 
 # eli5 documents these for every estimator; they mean nothing for an image.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
-COPY = (
-    "The probability is explained; to explain the logits, pass a copy of the model that ends there."
-)
 
 
 def explain_prediction_keras(
@@ -201,165 +175,6 @@ def explain_prediction_keras(
             raise
         return warned(refused(model, str(error)))
     return explanation
-
-
-def explain_batch(
-    model: keras.Model,
-    documents: Sequence[Document],
-    options: Options,
-    n_valid: int | None = None,
-    targets: Sequence[Any] | None = None,
-) -> list[Explanation]:
-    """Explain documents of one shape, in one run if possible.
-
-    Parameters
-    ----------
-    model : keras.Model
-    documents : sequence of Document
-    options : Options
-    n_valid : int or None
-        How many are explained, if not all: the rest only fills the batch up.
-    targets : sequence or None
-        The targets of each document, if they differ: as many for each.
-
-    Returns
-    -------
-    list of Explanation
-        One for each of the ``n_valid`` documents.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`explain_prediction_keras`.
-    """
-    if ALL in (options.input, options.output):
-        return explain_each(
-            model,
-            documents,
-            options,
-            lambda each: explain_batch(model, documents, each, n_valid, targets),
-        )
-    of_each = [options.targets] * len(documents) if targets is None else targets
-    if not is_alike(model, [document.inputs for document in documents]):
-        one_by_one = (
-            explain_batch(model, [each], options, targets=[own])
-            for each, own in zip(documents[:n_valid], of_each)
-        )
-        return [explanation for [explanation] in one_by_one]
-    method = find_method(options.method)
-    run = ask(model, _stack([document.inputs for document in documents]), options)
-    names = names_of(run)
-    run, aims = aimed(run, documents, names, of_each)
-    run = replace(run, n_valid=n_valid)
-    labels = None if options.threshold is None else count_labels(run, options.threshold)
-    run = run if labels is None else with_room_for(run, labels)
-    with collected_warnings() as about_all:
-        answer = explain_samples(run, options.method)
-        hidden = hidden_logits(run, answer.scores)
-        if hidden:
-            warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
-    called = _called(answer, run.target, names)
-    if labels is not None:
-        answer = first_targets(answer, max(1, labels.max()))
-        called = [row[: max(1, count)] for row, count in zip(called, labels)]
-    is_scaled = options.preprocess is not None or documents[0].is_preprocessed
-    unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
-    about_each = warnings_about(run, answer, called, unscaled)
-    for about, of_sides in zip(about_each, warnings_of_sides(run, answer, names)):
-        about.extend(of_sides)
-    if labels is not None:
-        about_each = with_too_few(about_each, answer.scores, labels, options.threshold)
-    checks = _checked(run, answer) if options.check else []
-    about_each = with_contradictions(about_each, checks, called)
-    common = _common(run, answer, method, hidden, names)
-    explanations = []
-    for row, document in enumerate(documents[:n_valid]):
-        where = _place(document)
-        found = [*(aims[row].warnings if aims else ()), *about_each[row]]
-        # A target that only fills up is the last one again.
-        own = [type(each)(f"{where}{each}") for each in {str(e): e for e in found}.values()]
-        for each in own:
-            warn(str(each), type(each))
-        shown = as_shown(run, answer, document)
-        targets = with_checks(_target_explanations(answer, row, called[row]), checks, row)
-        for each_target in targets:
-            each_target.size, each_target.frame = size_of(run, document), shown["frame"]
-        explanations.append(
-            Explanation(
-                **common,
-                targets=with_places(run, targets, aims, row, document.frame),
-                **shown,
-                source=document.source,
-                warnings=[*document.warnings, *about_all, *own],
-            )
-        )
-    return explanations
-
-
-def _checked(run: Run, answer: Attribution) -> list[list[Check]]:
-    asked = replace(run, classes=answer.scores.classes)
-    return check_run(asked, on_whole_picture(answer, run.survey.picture_grid).maps)
-
-
-def _common(
-    run: Run, answer: Attribution, method: Method, hidden: str | None, names: TargetNames
-) -> dict[str, Any]:
-    """Return the fields that the explanations of a batch have in common."""
-    head = run.survey.heads[run.target.output]
-    images = image_inputs(run.model, run.inputs, run.survey.image_indices)
-    inputs = {index: name for name, index in images.items()}
-    return {
-        "estimator": run.model.name,
-        "description": description_of(method, answer.layer, run, hidden, names),
-        "error": "",
-        "method": method.title,
-        "is_regression": is_regression(run),
-        "layer": answer.layer,
-        "output": head.name if len(run.survey.output_names) > 1 else None,
-        "input": inputs.get(run.survey.image_index) if len(inputs) > 1 else None,
-    }
-
-
-def _place(document: Document) -> str:
-    """Name the document that a warning is about."""
-    if document.number is None:
-        return ""
-    return f"{document.source}: " if document.source else f"document {document.number}: "
-
-
-def _called(answer: Attribution, target: Target, names: TargetNames) -> list[list[int | str]]:
-    """Return the name of each target of each document."""
-    if target.functions:
-        return [list(map(name_of, target.functions))] * len(answer.scores.values)
-    return [[names.name(int(each)) for each in row] for row in answer.scores.classes]
-
-
-def _target_explanations(
-    answer: Attribution,
-    row: int,
-    called: Sequence[int | str],
-) -> list[TargetExplanation]:
-    scores = answer.scores
-    explanations = []
-    for column, target in enumerate(called):
-        attribution = answer.maps[column, row]
-        probabilities = scores.probabilities
-        explanations.append(
-            TargetExplanation(
-                target,
-                score=float(scores.values[row, column]),
-                proba=None if probabilities is None else float(probabilities[row, column]),
-                heatmap=heatmap_of(attribution),
-                attribution=attribution,
-            )
-        )
-    return explanations
-
-
-def _stack(batches: Sequence[Any]) -> Any:
-    if len(batches) == 1:
-        return batches[0]
-    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *batches)
 
 
 def check_keywords(keywords: Iterable[str]) -> None:

@@ -36,29 +36,27 @@ def is_number(run: Run) -> bool:
     return is_regression(run) or class_count(head) == 1
 
 
-def warnings_of_sides(
-    run: Run, answer: Attribution, names: TargetNames
+def with_sides(
+    about_each: list[list[ExplanationWarning]], run: Run, answer: Attribution, names: TargetNames
 ) -> list[list[ExplanationWarning]]:
-    """Find maps that show what raises a number which the picture lowers.
+    """Add a warning about each map that shows what raises a number which the picture lowers.
 
     Parameters
     ----------
+    about_each : list of list of ExplanationWarning
+        One list for each document.
     run : Run
     answer : Attribution
         With maps ``(targets, batch, *grid)``.
     names : TargetNames
-
-    Returns
-    -------
-    list of list of ExplanationWarning
-        One list for each document.
     """
-    rows = range(len(answer.scores.values))
     if run.target.functions or not np.array_equal(answer.scores.explained, answer.scores.values):
         # Another number is explained than the one that the model returned.
-        return [[] for _ in rows]
-    about = _of_lone_sigmoid if _is_unnamed_sigmoid(run, names) else _below_zero
-    return [[ExplanationWarning(each) for each in about(run, answer, names, row)] for row in rows]
+        return about_each
+    find = _of_lone_sigmoid if _is_unnamed_sigmoid(run, names) else _below_zero
+    for row, about in enumerate(about_each):
+        about.extend(map(ExplanationWarning, find(run, answer, names, row)))
+    return about_each
 
 
 def _is_unnamed_sigmoid(run: Run, names: TargetNames) -> bool:

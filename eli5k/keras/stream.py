@@ -16,7 +16,8 @@ from eli5k.keras.aims import names_of
 from eli5k.keras.attribution import ask
 from eli5k.keras.batches import BAD_DOCUMENT
 from eli5k.keras.evidence.targets import choose_targets
-from eli5k.keras.explain_prediction import check_keywords, explain_batch
+from eli5k.keras.explain_batch import explain_batch
+from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.inputs import Document, read_document
 from eli5k.keras.sources import Documents, Rows
 from eli5k.keras.support import not_supported
