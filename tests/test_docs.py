@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
+import importlib
+import importlib.util
 import re
 import shlex
 import shutil
@@ -11,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import eli5k
@@ -115,6 +119,77 @@ def test_commands_print_what_the_page_says(page, workplace, capsys):
             assert status == (2 if "eli5k: " in said else 0), printed
             if said.strip():
                 assert Checker().check_output(said, printed, LOOSELY), printed
+
+
+ROW = re.compile(
+    r"^   \* - (.*(?:\n     +[^ -].*)*)((?:\n     - .*(?:\n       .*)*)+)", re.MULTILINE
+)
+# A row that needs a library is run where that is installed.
+NEEDED = {"tf.": "tensorflow", "torch.": "torch"}
+
+
+def rows_of_table_page() -> list:
+    """The rows of the page of what can be passed: code, and what is said if it is refused."""
+    page = (ROOT / "docs" / "what-can-i-pass.rst").read_text(encoding="utf-8")
+    rows = []
+    for match in ROW.finditer(page):
+        cells = [" ".join(cell.split()) for cell in match[2].split("\n     - ")[1:]]
+        if cells[0].startswith("``"):
+            rows.append((cells[0].strip("`"), *cells[1:]))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def passed(saved_model, tmp_path_factory):
+    """The models and documents of the page of what can be passed, and their folder."""
+    folder = tmp_path_factory.mktemp("passed")
+    namespace: dict = {"__name__": "__main__"}
+    for photo, name in (("both", "photo.jpg"), ("cup", "other.jpg")):
+        shutil.copyfile(PHOTOS[photo], folder / name)
+    with contextlib.chdir(folder):
+        for _, code in blocks(ROOT / "docs" / "what-can-i-pass.rst", "python"):
+            exec(compile(code, "what-can-i-pass.rst", "exec"), namespace)
+    for start, library in NEEDED.items():
+        if importlib.util.find_spec(library):
+            namespace[start[:-1]] = importlib.import_module(library)
+    if "torch" in namespace:
+        importlib.import_module("torch.utils.data")
+    return namespace, folder
+
+
+def test_table_page_has_many_rows():
+    rows = rows_of_table_page()
+    assert len(rows) > 60
+    assert sum(len(row) == 2 for row in rows) >= 10
+
+
+@pytest.mark.parametrize("row", rows_of_table_page(), ids=lambda row: row[0][:60])
+def test_each_row_of_the_table_page(row, passed, monkeypatch):
+    namespace, folder = passed
+    monkeypatch.chdir(folder)
+    code, *said = row
+    if any(start in code and start[:-1] not in namespace for start in NEEDED):
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", eli5k.ExplanationWarning)
+        try:
+            result = eval(code, namespace)
+            found = result if isinstance(result, eli5k.Explanation | tuple) else list(result)
+        except (TypeError, ValueError) as error:
+            found = str(error)
+    messages = [str(each.message) for each in caught]
+    if said:
+        text = " ".join([str(found), *messages])
+        assert said[0] in " ".join(text.split())
+        return
+    assert messages == []
+    for each in found if isinstance(found, list) else [found]:
+        if isinstance(each, eli5k.Explanation):
+            assert each.error == ""
+            assert all(np.isfinite(target.attribution).all() for target in each.targets)
+        else:
+            assert np.isfinite(found[0]).all()
+            assert len(found[0]) == 2
 
 
 def test_each_picture_exists():
