@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import bisect
-import functools
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from eli5k.formatters.fonts import font_for, warn_of_letters
 from eli5k.formatters.heatmap import overlay
 
 # Pixels. The longer side of a panel lies between SHORTEST and LONGEST, or below if a sheet of many
@@ -99,6 +98,7 @@ def draw_sheet(
     >>> draw_sheet(panels).size
     (618, 237)
     """
+    warn_of_letters([*footer, *(word for each in panels for line in each.caption for word in line)])
     columns = columns or _columns(panels)
     pictures = [fit(panel.image, longest=min(LONGEST, SHEET // columns)) for panel in panels]
     width = max(SHORTEST, *(picture.width for picture in pictures))
@@ -238,46 +238,3 @@ def _shorten(text: str, width: int, size: int) -> str:
         range(len(text)), True, key=lambda end: font.getlength(text[:end] + "…") > width
     )
     return text[: first_too_long - 1].rstrip() + "…"
-
-
-def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """Return a font that has all letters of a text.
-
-    Examples
-    --------
-    >>> font_for("cat", 13).size
-    13
-    """
-    return ImageFont.truetype(_font_file("".join(sorted(set(text)))), size)
-
-
-@functools.lru_cache(maxsize=1024)
-def _font_file(letters: str) -> str:
-    """Find a font that has all letters: matplotlib's, or the system's."""
-    import matplotlib
-
-    own = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    if _has_letters(own, letters):
-        return own
-    from matplotlib import font_manager
-
-    for entry in font_manager.fontManager.ttflist:
-        # The last resort has a glyph for each letter, the same one for most.
-        if "Last Resort" not in entry.name and _has_letters(entry.fname, letters):
-            return entry.fname
-    return own
-
-
-def _has_letters(file: str, letters: str) -> bool:
-    try:
-        known = _known_letters(file)
-    except (OSError, RuntimeError):  # an unreadable font
-        return False
-    return all(ord(letter) in known for letter in letters)
-
-
-@functools.lru_cache(maxsize=1024)
-def _known_letters(file: str) -> frozenset[int]:
-    from matplotlib.ft2font import FT2Font
-
-    return frozenset(FT2Font(file).get_charmap())

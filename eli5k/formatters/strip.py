@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from eli5k.formatters.sheet import INK, PAPER, font_for
+from eli5k.formatters.fonts import font_for
+from eli5k.formatters.sheet import INK, PAPER
 from eli5k.formatters.styles import Heat, Style
 from eli5k.maps import Bounds, bounds_of, frame_of, inside, resize
 

@@ -9,8 +9,9 @@ from html import escape
 import numpy as np
 from PIL import Image, ImageDraw
 
+from eli5k.formatters.fonts import font_for, warn_of_letters
 from eli5k.formatters.heatmap import colourise
-from eli5k.formatters.sheet import INK, PAPER, font_for
+from eli5k.formatters.sheet import INK, PAPER
 from eli5k.formatters.styles import Heat, signed_colours
 from eli5k.maps import bounds_of, resize
 
@@ -117,6 +118,7 @@ def draw_words(words: Sequence[str], colours: np.ndarray) -> Image.Image:
     left_out = len(words) - MOST_WORDS
     shown = [" ".join(word.split()) for word in words[:MOST_WORDS]]
     shown += [f"… {left_out} more"] if left_out > 0 else []
+    warn_of_letters(shown)
     places, lines = _laid_out(shown)
     sheet = Image.new("RGBA", (WIDTH, 2 * MARGIN + LINE * lines), PAPER)
     pen = ImageDraw.Draw(sheet)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from eli5k.base import Explanation, TargetExplanation
+from eli5k.base import Explanation, ExplanationWarning, TargetExplanation
 from eli5k.formatters.image import format_as_image
 
 
@@ -120,6 +120,21 @@ def test_letters_beyond_latin_are_drawn():
             for n in (one, other)
         ]
         assert sheets[0] != sheets[1], one
+
+
+def test_letters_that_no_font_has_are_told(monkeypatch):
+    from matplotlib import font_manager
+
+    from eli5k.formatters import fonts
+
+    # As on a machine with no other font than matplotlib's own.
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    fonts._font_file.cache_clear()
+    expl = explain(picture(64, 64), [TargetExplanation("犬"), TargetExplanation("σκύλος")])
+    with pytest.warns(ExplanationWarning, match="'y=犬' is drawn with boxes.*Noto") as caught:
+        format_as_image(expl)
+    assert len(caught) == 1
+    fonts._font_file.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["", "\U0010fffd", "line\nbreak", "\udcff", "\0", "a\u0301" * 300])
