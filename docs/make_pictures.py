@@ -14,6 +14,7 @@ import contextlib
 import io
 import re
 import tempfile
+import textwrap
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -177,6 +178,16 @@ def top_targets(model: keras.Model) -> None:
     save(sheet, IMAGES / "top-targets.png")
 
 
+def ranks() -> None:
+    """The pictures that the code of the page on signals and volumes saves."""
+    page = (FOLDER / "signals-and-volumes.rst").read_text("utf-8")
+    code = re.findall(r"^\.\. code-block:: python\n((?:\n| +.*\n)+)", page, re.MULTILINE)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        exec("".join(map(textwrap.dedent, code)), {"__name__": "__main__"})
+        for file in sorted(Path(folder).glob("*.png")):
+            save(Image.open(file), IMAGES / "ranks" / file.name, dither=False)
+
+
 def method_file(name: str) -> Path:
     return IMAGES / "methods" / f"{name.replace('+', '-plus')}.png"
 
@@ -249,6 +260,7 @@ def main() -> None:
     model = load_model()
     for draw in (layers, logits, mistake, formats, styles, top_targets):
         draw(model)
+    ranks()
     method_pictures(METHODS)
     if arguments.notebook:
         execute_notebook()

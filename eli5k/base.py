@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from eli5k.maps import bounds_of, over_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -212,6 +214,17 @@ class TargetExplanation:
         ``(*grid)``, float32: the raw signed map, before ReLU and scaling.
     check : Check or None
         What runs of the model say about the map, with ``check=True``.
+    size : tuple of int or None
+        Size of the document along each axis: ``(height, width)`` of a picture, ``(length,)`` of a
+        signal or of tokens, ``(depth, height, width)`` of a volume or a clip.
+    frame : tuple of float
+        Where the map lies in the document, as in :class:`Explanation`.
+    box : tuple of float or None
+        Left, top, right and bottom of the explained box of a detector, in shares of the picture's
+        width and height.
+    region : numpy.ndarray or None
+        ``(*grid)``, bool, over the whole picture: the pixels whose mean score is explained, if the
+        model gives each pixel a class.
 
     Examples
     --------
@@ -227,6 +240,54 @@ class TargetExplanation:
     heatmap: np.ndarray | None = None
     attribution: np.ndarray | None = field(default=None, repr=False)
     check: Check | None = field(default=None, repr=False)
+    box: tuple[float, float, float, float] | None = field(default=None, repr=False)
+    region: np.ndarray | None = field(default=None, repr=False)
+    size: tuple[int, ...] | None = field(default=None, repr=False)
+    frame: tuple[float, ...] = field(default=WHOLE, repr=False)
+
+    def enlarged(self, field: Literal["heatmap", "attribution"] = "heatmap") -> np.ndarray:
+        """Return the map at the size of the document.
+
+        Parameters
+        ----------
+        field : str
+            "heatmap", or "attribution" for the raw signed map.
+
+        Returns
+        -------
+        numpy.ndarray
+            One number for each pixel, sample, step or voxel of the document, interpolated linearly;
+            0 outside the frame. If a map has frequencies that the document doesn't have, the
+            largest value is taken.
+
+        Raises
+        ------
+        ValueError
+            If there is no such map, or the size of the document isn't known.
+
+        Examples
+        --------
+        >>> target = TargetExplanation("beat", heatmap=np.array([0.0, 1.0]), size=(4,))
+        >>> target.enlarged()
+        array([0.  , 0.25, 0.75, 1.  ])
+        """
+        values = getattr(self, field)
+        if values is None or self.size is None:
+            raise ValueError(
+                f"target {self.target!r} must have a map and the size of its document to be "
+                f"enlarged. Received: {field}={values!r}, size={self.size!r}"
+            )
+        values = np.asarray(values)
+        bounds, axes = bounds_of(self.frame, values.ndim), len(self.size)
+        if values.ndim < axes:
+            raise ValueError(
+                f"The {field} of target {self.target!r} must have the {axes} axes of its document. "
+                f"Received: shape {values.shape}, size={self.size}"
+            )
+        if values.ndim > axes:
+            values = values.max(axis=tuple(range(axes, values.ndim)))
+            bounds = bounds and (bounds[0][:axes], bounds[1][:axes])
+        return over_picture(values, self.size, bounds)
 
 
 @dataclass(slots=True)
@@ -242,7 +303,8 @@ class Explanation:
     error : str or None
         Why there is no explanation; empty when there is one.
     is_regression : bool
-        False for an image model.
+        Whether the explained output certainly holds numbers: it has no activation, and its loss is
+        one for numbers, such as the squared error.
     targets : list of TargetExplanation or None
         One for each target, in the given order.
     feature_importances, decision_tree, highlight_spaces, transition_features : None
@@ -260,11 +322,21 @@ class Explanation:
     frame : tuple of float
         ``(left, top, right, bottom)``: where the heatmaps lie, in shares of the picture's width
         and height. The default is the whole picture. A crop has less; a padded picture has values
-        below 0 and above 1.
+        below 0 and above 1. In general these are the beginnings of the axes, last axis first, and
+        then their ends: ``(start, stop)`` for a signal, ``(left, top, front, right, bottom, back)``
+        for a volume.
     input : str or None
         Name of the explained input, if the model has several images.
     others : list of Explanation
-        Explanations of the model's other images, with ``input="all"``.
+        Explanations of the model's other images with ``input="all"``, and of its other outputs with
+        ``output="all"``.
+    kind : str or None
+        What the explained document is, if it is no picture: "signal", "text", "volume" or "clip".
+    document : numpy.ndarray or None
+        ``(*grid, channels)`` or ``(*grid)``: the explained input as the model takes it, channels
+        last, if it is no picture, or one of other than three channels.
+    tokens : list of str or None
+        The words of a text, with ``token_names``.
 
     Examples
     --------
@@ -287,6 +359,9 @@ class Explanation:
     output: str | None = field(default=None, repr=False)
     source: str | None = field(default=None, repr=False)
     warnings: list[ExplanationWarning] = field(default_factory=list, repr=False)
-    frame: tuple[float, float, float, float] = field(default=WHOLE, repr=False)
+    frame: tuple[float, ...] = field(default=WHOLE, repr=False)
     input: str | None = field(default=None, repr=False)
     others: list[Explanation] = field(default_factory=list, repr=False)
+    kind: str | None = field(default=None, repr=False)
+    document: np.ndarray | None = field(default=None, repr=False, compare=False)
+    tokens: list[str] | None = field(default=None, repr=False)

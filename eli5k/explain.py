@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import singledispatch
 from typing import Any
 
-from eli5k.base import Explanation
+from eli5k.base import Explanation, ExplanationWarning, warn
+from eli5k.estimators import is_keras_model, no_keras_model
 
 
 @singledispatch
@@ -31,19 +31,25 @@ def explain_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Explanation:
     Explanation
         With ``error`` set if there is no handler for the type.
 
+    Warns
+    -----
+    ExplanationWarning
+        If there is no handler for the type.
+
     Examples
     --------
-    >>> explain_prediction(None, None).error
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     explain_prediction(None, None).error
     'Expected a keras.Model, got NoneType None.'
     """
-    keras = sys.modules.get("keras")
-    if keras is not None and isinstance(estimator, keras.Model):
+    if is_keras_model(estimator):
         # Imported only now: it takes seconds, and whoever has a Keras model has imported Keras.
         from eli5k.keras.explain_prediction import explain_prediction_keras
 
-        explain_prediction.register(keras.Model, explain_prediction_keras)
+        explain_prediction.register(sys.modules["keras"].Model, explain_prediction_keras)
         return explain_prediction(estimator, doc, **kwargs)
-    error = f"Expected a keras.Model, got {type(estimator).__name__} {estimator!r}."
-    if isinstance(estimator, str | os.PathLike):
-        error += f" Load it first: keras.models.load_model({os.fspath(estimator)!r})."
+    error = no_keras_model(estimator, doc)
+    # A script would fail two lines later, on targets=None.
+    warn(error, ExplanationWarning)
     return Explanation(estimator=repr(estimator), error=error)

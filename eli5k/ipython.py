@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from eli5k.base import Explanation, ExplanationWarning
 from eli5k.explain import explain_prediction
 from eli5k.formatters import Explanations, fields, format_as_html, format_as_image
+from eli5k.formatters.drawing import is_drawable
 from eli5k.options import Options
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
         _suggest_format_kwarg(error, explain_kwargs)
         raise
     try:
-        if expl.image is not None and not kwargs.get("interactive"):
+        if is_drawable(expl) and not kwargs.get("interactive"):
             options = {key: kwargs[key] for key in kwargs if key in IMAGE_KWARGS}
             return _shown_captioned(format_as_image(expl, **options), expl, options)
         from IPython.display import HTML

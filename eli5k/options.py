@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +11,8 @@ from typing import Any, Literal
 
 # A name, or an object with parameters.
 MethodLike = str | Callable[..., Any]
+# Words by index, ``{index: word}``, ``{word: index}``, or a function from index to word.
+TokenNames = Sequence[str] | Mapping[int, str] | Mapping[str, int] | Callable[[int], str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,21 +29,28 @@ class Options:
         Name of a method, or an object with parameters.
     layer : str, int, keras.Layer, list of these or None
         Layer to explain; None leaves the choice to eli5k.
-    targets : list, callable or None
+    targets : list, tuple or array, int, str, callable or None
         Classes, names or callables; None explains the best class.
     top_targets : int or None
         Explain the N best classes, or the N worst if negative.
-    target_names : sequence of str, mapping of int to str, or None
+    threshold : float or None
+        Explain all classes with at least this probability, or this score if there is none.
+    target_names : sequence of str, mapping, object with ``classes_``, path, or None
         Names of the classes.
+    token_names : sequence of str, mapping, callable or None
+        Words of the tokens of a text.
     output : str, int or None
-        Which of several outputs to explain.
+        Which of several outputs to explain, by name or index; None for the first, "all" for each.
     input : str, int or None
-        Which of several image inputs to explain, by name or index; None for the first.
+        Which of several image inputs to explain, by name or index; None for the first, "all" for
+        each.
     logits : bool
         Explain the score before the final softmax or sigmoid.
     preprocess : callable, False or None
         Preprocessing of each image array. None applies the model's own ``preprocessor``, if it has
         one; False takes documents as they are.
+    region : sequence of float, array of bool or None
+        Where the explained scores are, if the output has some at many places.
     reshape : callable or None
         Function from the layer's output to ``(batch, *grid, channels)``.
     batch_size : int
@@ -54,7 +65,8 @@ class Options:
     TypeError
         If a value has the wrong type.
     ValueError
-        If a number is out of range, or ``targets`` and ``top_targets`` are both given.
+        If a number is out of range, or more than one of ``targets``, ``top_targets`` and
+        ``threshold`` is given.
 
     Examples
     --------
@@ -66,11 +78,14 @@ class Options:
     layer: Any = None
     targets: Any = None
     top_targets: int | None = None
-    target_names: Sequence[str] | Mapping[int, str] | None = None
+    threshold: float | None = None
+    target_names: Any = None
+    token_names: TokenNames = None
     output: str | int | None = None
     input: str | int | None = None
     logits: bool = False
     preprocess: Callable[..., Any] | Literal[False] | None = None
+    region: Any = None
     reshape: Callable[..., Any] | None = None
     batch_size: int = 32
     progress: bool | None = None
@@ -84,6 +99,11 @@ class Options:
                 raise ValueError("top_targets must be a positive or negative number. Received: 0")
             if self.targets is not None:
                 raise ValueError("Pass either targets or top_targets. Received both.")
+        if self.threshold is not None:
+            _check_threshold(self.threshold)
+            if not (self.targets is None and self.top_targets is None):
+                other = "top_targets" if self.targets is None else "targets"
+                raise ValueError(f"Pass either threshold or {other}. Received both.")
         for name in ("preprocess", "reshape"):
             value = getattr(self, name)
             is_off = name == "preprocess" and value is False
@@ -92,6 +112,18 @@ class Options:
                     "a callable, False or None" if name == "preprocess" else "a callable or None"
                 )
                 raise TypeError(f"{name} must be {other}. Received: {value!r}")
+
+
+def _check_threshold(value: Any) -> None:
+    # An array or a string is refused too; NaN is not above anything.
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number:
+        raise TypeError(
+            f"threshold must be a number, such as 0.5. Received: {value!r} of type "
+            f"{type(value).__name__}"
+        )
+    if math.isnan(value):
+        raise ValueError("threshold must be a number, such as 0.5. Received: nan")
 
 
 def _whole_number(name: str, value: Any) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import eli5k
-from eli5k.base import Explanation
+from eli5k.base import Explanation, ExplanationWarning
 from eli5k.explain import explain_prediction
 
 
@@ -31,7 +31,8 @@ def run_python(script: str) -> str:
 
 @pytest.mark.parametrize("estimator", [Estimator(), "text", None, 3])
 def test_unknown_estimator_comes_back_as_an_error(estimator):
-    explanation = explain_prediction(estimator, [1, 2], top=3, whatever=True)
+    with pytest.warns(ExplanationWarning, match=r"Expected a keras\.Model"):
+        explanation = explain_prediction(estimator, [1, 2], top=3, whatever=True)
     assert isinstance(explanation, Explanation)
     got = f"Expected a keras.Model, got {type(estimator).__name__} {estimator!r}."
     assert explanation.error.startswith(got)
@@ -40,7 +41,8 @@ def test_unknown_estimator_comes_back_as_an_error(estimator):
 
 @pytest.mark.parametrize("path", ["photos.keras", Path("photos.keras")])
 def test_path_of_a_model_says_how_to_load_it(path):
-    error = explain_prediction(path, None).error
+    with pytest.warns(ExplanationWarning, match="Load it first"):
+        error = explain_prediction(path, None).error
     assert error.endswith(" Load it first: keras.models.load_model('photos.keras').")
 
 

@@ -201,6 +201,9 @@ def test_the_keywords_of_the_other_format_are_ignored():
         "caption": False,
         "colorbar": False,
         "same_scale": False,
+        "lines": False,
+        "origin": "upper",
+        "transpose": False,
         "interactive": False,
     }
     assert set(everything) == FORMAT_KWARGS

@@ -35,7 +35,13 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add_how(parser)
     parser.set_defaults(
-        command=audit, targets=None, top_targets=None, names=None, logits=True, check=False
+        command=audit,
+        targets=None,
+        top_targets=None,
+        threshold=None,
+        names=None,
+        logits=True,
+        check=False,
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from eli5k.class_names import names_by_class
 from eli5k.cli.errors import UserError
 
 
 def read_class_names(file: Path) -> list[str] | dict[int, str]:
-    """Read the names of the classes: lines, or a JSON list or dict in one of its usual forms.
+    """Read the names of the classes from a file, as ``target_names`` takes them.
 
     Parameters
     ----------
@@ -18,7 +18,7 @@ def read_class_names(file: Path) -> list[str] | dict[int, str]:
     Returns
     -------
     list of str or dict of int to str
-        As ``target_names`` takes them.
+        A list if the file has all classes up to the last one: then there must be no more.
 
     Raises
     ------
@@ -26,17 +26,11 @@ def read_class_names(file: Path) -> list[str] | dict[int, str]:
         If the file cannot be read or holds something else.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        if not text.lstrip().startswith(("[", "{")):
-            return [line.strip() for line in text.rstrip().splitlines()]
-        names = json.loads(text)
-        if isinstance(names, list):
-            return [str(name) for name in names]
-        if all(isinstance(index, int) for index in names.values()):
-            return {index: name for name, index in names.items()}
-        # ImageNet's class index is {"0": ["n01440764", "tench"], ...}: the last is the name.
-        return {int(k): str(v[-1] if isinstance(v, list) else v) for k, v in names.items()}
+        names = names_by_class(file)
+        return (
+            [names[i] for i in range(len(names))] if set(names) == {*range(len(names))} else names
+        )
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"{file}: expected names, one per line or as JSON ({error})") from error
+        raise UserError(str(error)) from error

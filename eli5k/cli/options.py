@@ -28,6 +28,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="explain the N best classes, or the N worst if negative",
     )
+    which.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="explain all classes with at least this probability",
+    )
     add(
         "--names",
         metavar="FILE",
@@ -90,6 +96,7 @@ def read_options(arguments: argparse.Namespace) -> Options:
         return Options(
             targets=_targets(arguments.targets, names),
             top_targets=arguments.top_targets,
+            threshold=arguments.threshold,
             layer=layers[0] if len(layers) == 1 else layers,
             target_names=names,
             preprocess=find_function(arguments.preprocess),

@@ -54,7 +54,12 @@ def explain_picture(model: keras.Model, file: Path, options: Options) -> Answer:
     PictureError
         If the file cannot be used.
     """
+    from eli5k.keras.support import not_supported
+
     picture = open_image(file)
+    refusal = not_supported(model, options.method)
+    if refusal is not None:
+        raise UserError(str(refusal.error))
     with warnings_as_lines(file):
         explanation = eli5k.explain_prediction(model, picture, **vars(options))
     if explanation.error:
@@ -76,12 +81,18 @@ def report(file: Path, answer: Answer, out: OutputFolder) -> None:
     explanation = answer.explanation
     written = out.save(answer.heatmap, file.stem)
     print(file)
-    for line in _class_lines(explanation, answer.best):
-        print(f"  {line}")
-    print(f"  layer    {explanation.layer or 'the input'} ({explanation.method})")
-    for target in explanation.targets or ():
-        if target.check is not None:
-            print(f"  check    {target.target}: {target.check.verdict}. {target.check.sentence}")
+    best = [answer.best, *answer.best.others]
+    for part, its_best in zip([explanation, *explanation.others], best):
+        if explanation.others:
+            print(f"  output   {part.output}")
+        for line in _class_lines(part, its_best):
+            print(f"  {line}")
+        print(f"  layer    {part.layer or 'the input'} ({part.method})")
+        for target in part.targets or ():
+            if target.check is not None:
+                print(
+                    f"  check    {target.target}: {target.check.verdict}. {target.check.sentence}"
+                )
     print(f"  picture  {written}\n")
 
 
@@ -119,6 +130,7 @@ def _best_classes(
         options,
         targets=None,
         top_targets=SHOWN_CLASSES,
+        threshold=None,
         method="grad-cam",
         layer=None,
         check=False,

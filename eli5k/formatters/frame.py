@@ -10,7 +10,7 @@ from PIL import Image
 
 from eli5k.base import WHOLE
 
-Frame = tuple[float, float, float, float]
+Frame = tuple[float, ...]
 
 # Shares of a pixel below this are rounding errors.
 DIGITS = 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 from eli5k.base import Explanation
+from eli5k.formatters.drawing import is_drawable
 from eli5k.formatters.image import draw_picture
 from eli5k.formatters.panels import Look
 
@@ -24,7 +25,7 @@ class Explanations(list[Explanation]):
     """
 
     def _repr_png_(self) -> bytes | None:
-        drawn = [expl for expl in self if expl.image is not None]
+        drawn = [expl for expl in self if is_drawable(expl)]
         if not drawn:
             return None
         file = io.BytesIO()

@@ -12,6 +12,15 @@ from PIL import Image
 from eli5k.base import WHOLE, TargetExplanation
 from eli5k.formatters.frame import Frame, spread
 
+# Axes of a map that can be drawn, by what the document is.
+SHAPES: dict[str | None, tuple[tuple[int, ...], str]] = {
+    None: ((2,), "(height, width)"),
+    "signal": ((1, 2), "(length,) or (length, frequencies)"),
+    "text": ((1,), "(length,)"),
+    "volume": ((3,), "(depth, height, width)"),
+    "clip": ((3,), "(frames, height, width)"),
+}
+
 
 def heatmap_to_image(heatmap: np.ndarray) -> Image.Image:
     r"""Turn a heatmap into a picture, one pixel for each cell.
@@ -205,24 +214,27 @@ def overlay(
     return Image.alpha_composite(image.convert("RGBA"), expanded)
 
 
-def drawable_heatmap(target: TargetExplanation) -> np.ndarray:
+def drawable_heatmap(target: TargetExplanation, kind: str | None = None) -> np.ndarray:
     """Return the heatmap of a target if it can be drawn.
 
     Parameters
     ----------
     target : TargetExplanation
+    kind : str or None
+        What the document is, as in :class:`~eli5k.Explanation`.
 
     Returns
     -------
     numpy.ndarray
-        ``(height, width)``, in [0, 1].
+        In [0, 1]: ``(height, width)`` for a picture, ``(length,)`` or ``(length, frequencies)`` for
+        a signal, ``(length,)`` for a text, ``(depth, height, width)`` for a volume or a clip.
 
     Raises
     ------
     TypeError
         If the heatmap is not a NumPy array.
     ValueError
-        If there is none, it doesn't have two axes, or its values are not in [0, 1].
+        If there is none, it doesn't have these axes, or its values are not in [0, 1].
 
     Examples
     --------
@@ -235,9 +247,10 @@ def drawable_heatmap(target: TargetExplanation) -> np.ndarray:
             f"target {target.target!r} must have a heatmap to be drawn. Received: heatmap None"
         )
     _check_heatmap(heatmap)
-    if heatmap.ndim != 2:
+    axes, shape = SHAPES[kind]
+    if heatmap.ndim not in axes:
         raise ValueError(
-            f"The heatmap of target {target.target!r} must be (height, width) to be drawn. "
+            f"The heatmap of target {target.target!r} must be {shape} to be drawn. "
             f"Received: shape {heatmap.shape}. format_as_text says where its maximum is."
         )
     return heatmap

@@ -1,20 +1,25 @@
-"""Find the connected regions of a map that are hot, as boxes in the picture."""
+"""Find the connected regions of a map that are hot, as boxes in the document."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
+from operator import add
 
 import numpy as np
 from PIL import Image
 
-from eli5k.base import WHOLE, Explanation
-from eli5k.formatters.frame import Frame, place_of_cell
+from eli5k.base import WHOLE, Explanation, TargetExplanation
+from eli5k.formatters.frame import Frame
 from eli5k.formatters.heatmap import drawable_heatmap
+from eli5k.maps import bounds_of, frame_of, resize
 
 # Cells along a side: a map is gathered into at most so many blocks, and these are enlarged to about
 # the second number, so that a box is no coarser than what is seen.
 COARSEST, FINEST = 32, 64
+# The same for other numbers of axes.
+SIDES = {1: (256, 512), 3: (16, 32)}
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,9 @@ class HotRegion:
     target : int or str
         The target whose map is hot here.
     box : tuple of float
-        ``(left, top, right, bottom)``, in pixels of the explanation's picture, cut at its edges.
+        ``(left, top, right, bottom)``, in pixels of the explanation's picture, cut at its edges;
+        ``(start, stop)`` in the steps of a signal or the tokens of a text, and ``(left, top, front,
+        right, bottom, back)`` in a volume or a clip.
     heat : float
         The region's part of all heat in the map, in [0, 1].
     input : str or None
@@ -39,7 +46,7 @@ class HotRegion:
     """
 
     target: int | str
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     heat: float
     input: str | None = None
 
@@ -52,7 +59,7 @@ def hot_regions(
     Parameters
     ----------
     expl : Explanation
-        With an ``image`` and maps of two axes.
+        With an ``image`` and maps of two axes, or of a ``kind`` that is no picture.
     threshold : float
         Cells are hot from this part of the map's maximum on, in (0, 1].
     at_most : int or None
@@ -66,7 +73,7 @@ def hot_regions(
     Raises
     ------
     ValueError
-        If ``threshold`` is not in (0, 1], or a map has other than two axes.
+        If ``threshold`` is not in (0, 1], or a map doesn't have the axes of its document.
 
     Examples
     --------
@@ -80,26 +87,40 @@ def hot_regions(
         raise ValueError(f"threshold must be in (0, 1]. Received: {threshold!r}")
     found = []
     for part in (expl, *expl.others):
-        size = (1, 1) if part.image is None else part.image.size
         for target in part.targets or ():
-            boxes = hot_boxes(drawable_heatmap(target), size, part.frame, threshold)
+            boxes = hot_boxes(*_in_document(part, target), threshold)
             found += [
                 HotRegion(target.target, box, heat, part.input) for box, heat in boxes[:at_most]
             ]
     return found
 
 
+def _in_document(
+    expl: Explanation, target: TargetExplanation
+) -> tuple[np.ndarray, tuple[int, ...], Frame]:
+    """Return a map, the size of its document with the last axis first, and the map's frame."""
+    heatmap, frame = drawable_heatmap(target, expl.kind), expl.frame
+    if expl.kind is None:
+        return heatmap, (1, 1) if expl.image is None else expl.image.size, frame
+    size = target.size or (1,) * heatmap.ndim
+    bounds = bounds_of(frame, heatmap.ndim)
+    if heatmap.ndim > len(size):  # Frequencies have no size in a signal.
+        bounds = bounds and (bounds[0][:1], bounds[1][:1])
+        heatmap = heatmap.max(axis=1)
+    return heatmap, size[::-1], frame_of(bounds, heatmap.ndim)
+
+
 def hot_boxes(
-    heatmap: np.ndarray, size: tuple[int, int], frame: Frame = WHOLE, threshold: float = 0.5
-) -> list[tuple[tuple[float, float, float, float], float]]:
+    heatmap: np.ndarray, size: tuple[int, ...], frame: Frame = WHOLE, threshold: float = 0.5
+) -> list[tuple[tuple[float, ...], float]]:
     """Find the boxes of a map's hot regions.
 
     Parameters
     ----------
     heatmap : numpy.ndarray
-        ``(height, width)``, not negative.
+        ``(*grid)``, not negative: ``(height, width)`` for a picture.
     size : tuple of int
-        Width and height of the picture.
+        Size of the document, last axis first: width and height of a picture.
     frame, threshold
         As in :class:`~eli5k.Explanation` and :func:`hot_regions`.
 
@@ -112,17 +133,20 @@ def hot_boxes(
     --------
     >>> hot_boxes(np.eye(2), (10, 10))
     [((0.0, 0.0, 10.0, 10.0), 0.78...)]
+    >>> hot_boxes(np.array([0.0, 0.0, 1.0, 0.0]), (400,))
+    [((200.0, 300.0), 0.75)]
     """
-    fine = _fine(heatmap)
+    fine = _fine(heatmap) if heatmap.ndim == 2 else _finer(heatmap)
     total = fine.sum()
     if not total > 0:
         return []
     # Cells touch at corners as well, so that a slanting object is one region.
     found = []
-    for rows, columns in _connected(fine >= threshold * fine.max()):
-        box = _box(rows, columns, fine.shape, size, frame)
-        if box[0] < box[2] and box[1] < box[3]:
-            found.append((box, float(fine[rows, columns].sum() / total)))
+    for cells in _connected(fine >= threshold * fine.max()):
+        box = _box(cells, fine.shape, size, frame)
+        half = len(size)
+        if all(low < high for low, high in zip(box[:half], box[half:])):
+            found.append((box, float(fine[cells].sum() / total)))
     return sorted(found, key=lambda region: -region[1])
 
 
@@ -138,36 +162,46 @@ def _fine(heatmap: np.ndarray) -> np.ndarray:
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float64)
 
 
+def _finer(heatmap: np.ndarray) -> np.ndarray:
+    """Do the same for a map of another number of axes."""
+    coarsest, finest = SIDES[heatmap.ndim]
+    fine = np.asarray(heatmap, np.float64)
+    for axis, cells in enumerate(fine.shape):
+        if cells > coarsest:
+            starts = np.linspace(0, cells, coarsest, endpoint=False).astype(int)
+            sizes = np.diff([*starts, cells])
+            sums = np.moveaxis(np.add.reduceat(fine, starts, axis=axis), axis, -1)
+            fine = np.moveaxis(sums / sizes, -1, axis)
+    return resize(fine, [cells * (finest // cells) for cells in fine.shape])
+
+
 def _box(
-    rows: np.ndarray,
-    columns: np.ndarray,
-    grid: tuple[int, ...],
-    size: tuple[int, int],
-    frame: Frame,
-) -> tuple[float, float, float, float]:
-    shape = (grid[0], grid[1])
-    left, top = place_of_cell((float(rows.min()), float(columns.min())), shape, frame)
-    right, bottom = place_of_cell((float(rows.max()) + 1, float(columns.max()) + 1), shape, frame)
-    width, height = size
-    across = [round(min(max(share, 0.0), 1.0) * width, 3) for share in (left, right)]
-    down = [round(min(max(share, 0.0), 1.0) * height, 3) for share in (top, bottom)]
-    return across[0], down[0], across[1], down[1]
+    cells: tuple[np.ndarray, ...], grid: tuple[int, ...], size: tuple[int, ...], frame: Frame
+) -> tuple[float, ...]:
+    """Return the ends of a region along each axis of the document, last axis first."""
+    axes = len(grid)
+    lows, highs = bounds_of(frame, axes) or ((0.0,) * axes, (1.0,) * axes)
+    starts, stops = [], []
+    for axis in reversed(range(axes)):
+        edges = (float(cells[axis].min()), float(cells[axis].max()) + 1)
+        span, length = highs[axis] - lows[axis], size[axes - 1 - axis]
+        shares = [lows[axis] + span * edge / grid[axis] for edge in edges]
+        start, stop = (round(min(max(share, 0.0), 1.0) * length, 3) for share in shares)
+        starts.append(start)
+        stops.append(stop)
+    return (*starts, *stops)
 
 
-def _connected(mask: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the rows and columns of the cells of each connected region."""
+def _connected(mask: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the places of the cells of each connected region, one array for each axis."""
+    neighbours = [step for step in product((-1, 0, 1), repeat=mask.ndim) if any(step)]
     left = set(zip(*(axis.tolist() for axis in np.nonzero(mask))))
     while left:
         region = [left.pop()]
-        for row, column in region:
-            for near in [(row + down, column + right) for down, right in NEIGHBOURS]:
+        for place in region:
+            for step in neighbours:
+                near = tuple(map(add, place, step))
                 if near in left:
                     left.remove(near)
                     region.append(near)
-        rows, columns = np.array(region).T
-        yield rows, columns
-
-
-NEIGHBOURS = [
-    (down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)
-]
+        yield tuple(np.array(region).T)

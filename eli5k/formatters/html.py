@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
-
-import numpy as np
 
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import fields
+from eli5k.formatters.drawing import TEXT
 from eli5k.formatters.heatmap import colourise, drawable_heatmap, overlay
-from eli5k.formatters.image import image_to_data_uri
-from eli5k.formatters.page import viewer_over
+from eli5k.formatters.image import draw_picture, image_to_data_uri
+from eli5k.formatters.page import has_drawing, viewer_over
+from eli5k.formatters.panels import Look
+from eli5k.formatters.place import place_in
 from eli5k.formatters.sheet import SHORTEST, fit
-from eli5k.formatters.text import check_of, label, numbers, place_of_heat
+from eli5k.formatters.styles import Heat
+from eli5k.formatters.text import check_of, label, numbers
+from eli5k.formatters.words import colours_of_words, heat_of_words, html_of_words, words_shown
 
 STYLES = """\
 <style>
@@ -24,6 +28,7 @@ STYLES = """\
 .eli5k figcaption { overflow-wrap: anywhere; }
 .eli5k img { display: block; max-width: 100%; height: auto; margin: 0; }
 .eli5k figcaption span { display: inline-block; }
+.eli5k-text { line-height: 2; max-width: 42em; }
 .eli5k small { display: block; opacity: 0.75; }
 </style>
 """
@@ -136,7 +141,7 @@ def _figure(target: TargetExplanation, explanation: Explanation) -> str:
     header = f"<b>{escape(label(target))}</b>"
     if numbers(target):
         header += f" <span>({', '.join(numbers(target))})</span>"
-    where = place_of_heat(target.heatmap, explanation.frame)
+    where = place_in(explanation, target)
     if explanation.input:
         where += f"; input {explanation.input}"
     if explanation.layer:
@@ -155,15 +160,31 @@ def _picture(target: TargetExplanation, explanation: Explanation) -> tuple[str, 
 
     Both are missing if there is no picture.
     """
-    if explanation.image is None or target.heatmap is None or np.ndim(target.heatmap) != 2:
+    if not has_drawing(explanation, target):
         return "", ""
     try:
-        coloured = colourise(drawable_heatmap(target))
+        if explanation.image is None:
+            if explanation.kind == TEXT:
+                return _words(target, explanation), ""
+            one = replace(explanation, targets=[target], others=[])
+            picture = draw_picture([one], Look())
+        else:
+            coloured = colourise(drawable_heatmap(target))
+            picture = overlay(coloured, fit(explanation.image), frame=explanation.frame)
     except ImportError:  # without matplotlib the text must do
         return "", ""
-    picture = overlay(coloured, fit(explanation.image), frame=explanation.frame)
-    where = place_of_heat(target.heatmap, explanation.frame)
+    where = place_in(explanation, target)
     alt = escape(f"Heatmap for {label(target)}: {where}")
     source = image_to_data_uri(picture)
     width = f' style="width: {max(picture.width, SHORTEST)}px;"'
     return f'<img src="{source}" width="{picture.width}" alt="{alt}">', width
+
+
+def _words(target: TargetExplanation, explanation: Explanation) -> str:
+    """Return the words of a text on the colours of their heat."""
+    words = explanation.tokens or []
+    heat = Heat(drawable_heatmap(target, TEXT), frame=explanation.frame)
+    of_words = heat_of_words(heat, len(words))
+    count = words_shown(words, explanation.document, of_words.heatmap)
+    colours = colours_of_words(of_words, "overlay")
+    return html_of_words(words[:count], of_words.heatmap, colours)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -31,14 +32,20 @@ def format_as_image(
     caption: bool = False,
     colorbar: bool = False,
     same_scale: bool = False,
+    lines: bool = False,
+    origin: Literal["upper", "lower"] = "upper",
+    transpose: bool = False,
 ) -> Image.Image:
     """Lay the heatmaps of an explanation over its picture.
+
+    A signal is drawn as lines with the heat as a band behind them, a volume or a clip by its
+    hottest slices or frames with their numbers, counted from 0, and a text by its words.
 
     Parameters
     ----------
     expl : Explanation
         With an ``image`` and, in each target, a ``heatmap`` of shape ``(height, width)`` in
-        [0, 1].
+        [0, 1]; or of a ``kind`` that is no picture, with its ``document`` and maps of its axes.
     resampling_filter : int or None
         Filter that enlarges the heatmap: ``PIL.Image.NEAREST``, ``BOX``, ``BILINEAR``,
         ``HAMMING``, ``BICUBIC`` or ``LANCZOS``.
@@ -59,6 +66,13 @@ def format_as_image(
         Show which colour stands for which value of the raw map.
     same_scale : bool
         Scale all maps by one maximum, that of the raw maps, instead of each by its own.
+    lines : bool
+        Draw the rows of an array ``(rows, steps, 1)`` as lines: electrodes by time, for example.
+    origin : str
+        Where the first row of a picture is drawn: "upper" or, for a spectrogram with low
+        frequencies at the bottom, "lower".
+    transpose : bool
+        Exchange rows and columns of a picture before that, if the model takes time by frequency.
 
     Returns
     -------
@@ -97,6 +111,9 @@ def format_as_image(
         caption=caption,
         colorbar=colorbar,
         same_scale=same_scale,
+        lines=lines,
+        origin=origin,
+        transpose=transpose,
     )
     return draw_picture([expl], look)
 

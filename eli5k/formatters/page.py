@@ -19,12 +19,17 @@ from PIL import Image
 
 from eli5k.base import Check, Explanation, TargetExplanation
 from eli5k.formatters.caption import what_was_done
+from eli5k.formatters.drawing import is_drawable
 from eli5k.formatters.frame import check_frame
 from eli5k.formatters.heatmap import drawable_heatmap, find_colormap
 from eli5k.formatters.hot_regions import hot_boxes
+from eli5k.formatters.image import draw_picture, image_to_data_uri
+from eli5k.formatters.outline import outlined
+from eli5k.formatters.panels import Look
+from eli5k.formatters.place import place_in
 from eli5k.formatters.scaling import is_fine, scale
 from eli5k.formatters.sheet import LONGEST
-from eli5k.formatters.text import format_as_text, label, numbers, place_of_heat
+from eli5k.formatters.text import format_as_text, label, numbers
 
 # What a page offers besides the colormap that was asked for.
 COLORMAPS = ("viridis", "inferno", "magma", "cividis", "turbo", "Greys")
@@ -161,6 +166,8 @@ def _by_picture(explanations: Sequence[Explanation]) -> list[list[Explanation]]:
         key: Any = number
         if expl.image is not None:
             key = (expl.source, expl.input, _fingerprint(expl.image))
+        elif expl.document is not None:
+            key = (expl.source, expl.input, hashlib.sha256(expl.document.tobytes()).digest())
         cards.setdefault(key, []).append(expl)
     return list(cards.values())
 
@@ -185,6 +192,7 @@ def _card(number: int, explanations: Sequence[Explanation]) -> str:
         canvas = f'<canvas {size} role="img" tabindex="0" aria-label="Heatmap for {said}"></canvas>'
         lines.append(f'<div class="pictures"><div class="stage">{canvas}</div></div>')
         lines.append(f'<p class="said first">{said}</p>')
+    lines += [still for part in parts for still in _stills(part)]
     lines += _paragraphs("said", words)
     data = _json({"pictures": pictures, "maps": maps})
     return "\n".join([*lines, f'<script type="application/json">{data}</script>', "</article>"])
@@ -210,12 +218,16 @@ def _pictures_and_maps(
     maps = []
     for part in parts:
         drawn = [target for target in part.targets or () if _has_picture(part, target)]
-        if drawn and part.image is not None:
-            key = _fingerprint(part.image)
+        if not drawn or part.image is None:
+            continue
+        own = _fingerprint(part.image)
+        for target in drawn:
+            image = outlined(part.image, target)
+            key = own if image is part.image else _fingerprint(image)
             if key not in pictures:
-                pictures[key] = _picture(part.image)
+                pictures[key] = _picture(image)
             number = list(pictures).index(key)
-            maps += [_map(part, target, number, names_model) for target in drawn]
+            maps.append(_map(part, target, number, names_model))
     return list(pictures.values()), maps
 
 
@@ -225,9 +237,39 @@ def _fingerprint(image: Image.Image) -> bytes:
 
 
 def _has_picture(expl: Explanation, target: TargetExplanation) -> bool:
-    """Tell whether a target is drawn, and not only told in words."""
-    heatmap = target.heatmap
-    return expl.image is not None and heatmap is not None and np.ndim(heatmap) == 2
+    """Tell whether a target is drawn over a photograph, and not only told in words."""
+    is_picture = expl.image is not None and expl.kind is None
+    return is_picture and target.heatmap is not None and np.ndim(target.heatmap) == 2
+
+
+def has_drawing(expl: Explanation, target: TargetExplanation) -> bool:
+    """Tell whether the map of a target can be drawn over its document.
+
+    Examples
+    --------
+    >>> has_drawing(Explanation("net"), TargetExplanation("cat"))
+    False
+    """
+    if target.heatmap is None or not is_drawable(expl):
+        return False
+    return expl.kind is not None or np.ndim(target.heatmap) == 2
+
+
+def _stills(expl: Explanation) -> list[str]:
+    """Return drawings of what is no photograph; the viewer only lays maps over photographs."""
+    drawn = [
+        target
+        for target in expl.targets or ()
+        if expl.kind is not None and has_drawing(expl, target)
+    ]
+    lines = []
+    for target in drawn:
+        picture = draw_picture([replace(expl, targets=[target], others=[])], Look())
+        said = escape(f"Heatmap for {label(target)}: {place_in(expl, target)}")
+        size = f'width="{picture.width}" height="{picture.height}"'
+        source = image_to_data_uri(picture)
+        lines.append(f'<p class="still"><img src="{source}" {size} alt="{said}"></p>')
+    return lines
 
 
 def _map(
@@ -238,7 +280,7 @@ def _map(
     highest = float(heatmap.max())
     low = float(heatmap.min())
     codes = np.rint(255 * (heatmap - low) / ((highest - low) or 1.0)).astype(np.uint8)
-    where = place_of_heat(heatmap, expl.frame)
+    where = place_in(expl, target)
     facts = [", ".join(numbers(target)[::-1]), where, scaled.note if highest else ""]
     done = ", ".join([*what_was_done(expl), *([expl.estimator] if names_model else [])])
     inside = f" in input {expl.input}" if expl.input else ""
@@ -310,7 +352,7 @@ def _title(cards: Sequence[Sequence[Explanation]]) -> str:
 
 
 def _name(expl: Explanation, number: int) -> str:
-    return Path(expl.source).name if expl.source else f"picture {number + 1}"
+    return Path(expl.source).name if expl.source else f"{expl.kind or 'picture'} {number + 1}"
 
 
 def _script() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,18 @@ from PIL import Image
 
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters.caption import long_caption, short_caption, what_was_done
+from eli5k.formatters.drawing import (
+    SIGNAL,
+    can_be_lines,
+    draw_alone,
+    draw_document,
+    in_size,
+    is_drawable,
+)
 from eli5k.formatters.heatmap import colourise, drawable_heatmap
+from eli5k.formatters.lines import row_behind
+from eli5k.formatters.orientation import turned
+from eli5k.formatters.outline import outlined
 from eli5k.formatters.scaling import BLANK, Scaled, as_it_is, is_fine, scale, scale_alike
 from eli5k.formatters.sheet import Bar, Panel
 from eli5k.formatters.styles import AGAINST, FOR, Heat, find_style
@@ -25,6 +36,8 @@ class Look:
     Attributes
     ----------
     resampling_filter, colormap, alpha_limit, style, caption, colorbar, same_scale
+        As there.
+    lines, origin, transpose
         As there.
 
     Examples
@@ -40,12 +53,16 @@ class Look:
     caption: bool = False
     colorbar: bool = False
     same_scale: bool = False
+    lines: bool = False
+    origin: str = "upper"
+    transpose: bool = False
 
     def style_of(self, expl: Explanation, target: TargetExplanation) -> str:
         """Name the style: a captioned map of pixels is drawn over a dark photograph."""
         if self.style is not None:
             return self.style
-        return "dim" if self.caption and is_fine(expl, target) else "overlay"
+        is_photograph = expl.kind is None
+        return "dim" if is_photograph and self.caption and is_fine(expl, target) else "overlay"
 
 
 class Layout(NamedTuple):
@@ -92,19 +109,25 @@ def panels_of(explanations: Sequence[Explanation], look: Look) -> Layout:
     [['y=cat']]
     """
     parts = [part for expl in explanations for part in (expl, *expl.others)]
+    if look.transpose or look.origin != "upper":
+        parts = [turned(part, look.origin, look.transpose) for part in parts]
     pairs = [(part, target) for part in parts for target in part.targets or ()]
     columns = None if look.style == "side" else _columns(parts)
     if columns == len(parts):
         pairs = [pair for row in zip(*_targets(parts)) for pair in row]
     scaled = _scaled(pairs, look)
     shared = _shared([part for part, _ in pairs]) if look.caption else []
+    several_outputs = len({part.output for part, _ in pairs}) > 1
     panels: list[Panel] = []
     shown: list[int] = []
     for (part, target), map_ in zip(pairs, scaled):
         if look.style == "side" and id(part) not in shown:
             shown.append(id(part))
             panels.append(_original(part, look))
-        panels.append(_panel(part, target, map_, look, shared))
+        panel = _panel(part, target, map_, look, shared)
+        if several_outputs and not look.caption:
+            panel = replace(panel, caption=[[f"output {part.output}"], *panel.caption])
+        panels.append(panel)
     if look.caption and len(pairs) > 1:
         note = "all maps on one scale" if look.same_scale else "each map scaled by its own maximum"
         return Layout(panels, [*shared, note], columns)
@@ -127,7 +150,7 @@ def _columns(parts: Sequence[Explanation]) -> int | None:
         return None
     for part in parts[1:]:
         of_part = [target.target for target in part.targets or ()]
-        if of_part != names or part.image != first.image:
+        if of_part != names or part.image != first.image or not _same_document(part, first):
             return None
     if len(names) > 1:
         return len(parts)
@@ -136,8 +159,14 @@ def _columns(parts: Sequence[Explanation]) -> int | None:
     return len(layers) if is_grid else None
 
 
+def _same_document(one: Explanation, other: Explanation) -> bool:
+    if one.document is None or other.document is None:
+        return one.document is other.document
+    return np.array_equal(one.document, other.document, equal_nan=one.document.dtype.kind == "f")
+
+
 def picture_of(expl: Explanation) -> Image.Image:
-    """Return the picture of an explanation.
+    """Return the picture of an explanation: of what is no photograph, a drawing.
 
     Parameters
     ----------
@@ -157,6 +186,8 @@ def picture_of(expl: Explanation) -> Image.Image:
     >>> picture_of(Explanation("net", image=Image.new("L", (64, 48)))).size
     (64, 48)
     """
+    if expl.image is None and is_drawable(expl):
+        return draw_alone(expl)
     if not isinstance(expl.image, Image.Image):
         raise TypeError(f"The explanation's image must be a Pillow image. Received: {expl.image!r}")
     return expl.image
@@ -164,13 +195,13 @@ def picture_of(expl: Explanation) -> Image.Image:
 
 def _scaled(pairs: Sequence[tuple[Explanation, TargetExplanation]], look: Look) -> list[Scaled]:
     if look.same_scale:
-        for _, target in pairs:
-            drawable_heatmap(target)
+        for part, target in pairs:
+            drawable_heatmap(target, part.kind)
         return scale_alike([target for _, target in pairs])
     if look.caption or look.style not in (None, "overlay"):
         return [scale(expl, target) for expl, target in pairs]
     # eli5's own scaling: the uncaptioned overlay has eli5's pixels.
-    return [as_it_is(target) for _, target in pairs]
+    return [as_it_is(target, part.kind) for part, target in pairs]
 
 
 def _shared(parts: Sequence[Explanation]) -> list[str]:
@@ -186,7 +217,7 @@ def _shared(parts: Sequence[Explanation]) -> list[str]:
 def _panel(
     expl: Explanation, target: TargetExplanation, scaled: Scaled, look: Look, shared: Sequence[str]
 ) -> Panel:
-    style = find_style(look.style_of(expl, target))
+    name = look.style_of(expl, target)
     heat = Heat(
         scaled.heatmap,
         target.attribution,
@@ -202,7 +233,21 @@ def _panel(
     elif not scaled.heatmap.any():
         caption.append([BLANK])
     bar = _bar(expl, target, scaled, look) if look.colorbar else None
-    return Panel(picture_of(expl), lambda picture: style(picture, heat), caption, bar)
+    if look.lines and can_be_lines(expl):
+        heat = replace(heat, of_rows=True)
+    elif expl.image is not None or not is_drawable(expl):
+        style = find_style(name)
+        heat = row_behind(heat) if expl.kind == SIGNAL else heat
+
+        def lay_over(picture: Image.Image) -> Image.Image:
+            return outlined(style(picture, heat), target)
+
+        return Panel(picture_of(expl), lay_over, caption, bar)
+
+    def draw(picture: Image.Image) -> Image.Image:
+        return in_size(draw_document(expl, name, heat), picture.size)
+
+    return Panel(draw_document(expl, None, heat), draw, caption, bar)
 
 
 def _original(expl: Explanation, look: Look) -> Panel:

@@ -25,7 +25,7 @@ class Scaled:
     Attributes
     ----------
     heatmap : numpy.ndarray
-        ``(height, width)``, in [0, 1].
+        ``(*grid)``, in [0, 1].
     note : str
         How it was scaled, or why nothing is seen; empty for eli5's scaling by the maximum.
     low, high : float
@@ -65,15 +65,18 @@ def is_fine(expl: Explanation, target: TargetExplanation) -> bool:
     >>> is_fine(Explanation("net", layer="conv"), guided)
     True
     """
-    return expl.layer is None or min(drawable_heatmap(target).shape) >= FINE
+    heatmap = drawable_heatmap(target, expl.kind)
+    return expl.layer is None or (expl.kind is None and min(heatmap.shape) >= FINE)
 
 
-def as_it_is(target: TargetExplanation) -> Scaled:
+def as_it_is(target: TargetExplanation, kind: str | None = None) -> Scaled:
     """Leave a map as eli5 scales it: by its maximum.
 
     Parameters
     ----------
     target : TargetExplanation
+    kind : str or None
+        What the document is, as in :class:`~eli5k.Explanation`.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def as_it_is(target: TargetExplanation) -> Scaled:
     >>> as_it_is(TargetExplanation("cat", heatmap=np.array([[0.0, 1.0]]), attribution=raw)).unit
     3.0
     """
-    heatmap = drawable_heatmap(target)
+    heatmap = drawable_heatmap(target, kind)
     highest = float(heatmap.max())
     if highest == 0 or target.attribution is None:
         return Scaled(heatmap)
@@ -124,7 +127,7 @@ def scale(expl: Explanation, target: TargetExplanation) -> Scaled:
     >>> scale(Explanation("net", method="RISE", layer="conv"), rise)
     Scaled(heatmap=array([[0., 1.]]), note='shown from 0.75 to 1 of its maximum', ...)
     """
-    same = as_it_is(target)
+    same = as_it_is(target, expl.kind)
     heatmap = np.asarray(same.heatmap, np.float64)
     low, high = float(heatmap.min()), float(heatmap.max())
     if high == 0:

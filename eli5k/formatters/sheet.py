@@ -131,7 +131,7 @@ def _write(sheet: Image.Image, lines: Sequence[str], middle: int, top: int, size
     line = 3 * size // 2
     for number, text in enumerate(lines):
         place = (middle, top + number * line + line // 2)
-        pen.text(place, text, fill=INK, font=_font(text, size), anchor="mm")
+        pen.text(place, text, fill=INK, font=font_for(text, size), anchor="mm")
 
 
 def _draw_bar(sheet: Image.Image, bar: Bar, box: tuple[int, int, int, int], size: int) -> None:
@@ -139,9 +139,9 @@ def _draw_bar(sheet: Image.Image, bar: Bar, box: tuple[int, int, int, int], size
     middle, gap = (top + bottom) // 2, size // 2
     pen = ImageDraw.Draw(sheet)
     for text, edge, anchor in ((bar.low, left, "lm"), (bar.high, right, "rm")):
-        pen.text((edge, middle), text, fill=INK, font=_font(text, size), anchor=anchor)
-    start = left + round(_font(bar.low, size).getlength(bar.low)) + gap
-    stop = right - round(_font(bar.high, size).getlength(bar.high)) - gap
+        pen.text((edge, middle), text, fill=INK, font=font_for(text, size), anchor=anchor)
+    start = left + round(font_for(bar.low, size).getlength(bar.low)) + gap
+    stop = right - round(font_for(bar.high, size).getlength(bar.high)) - gap
     # On a medium grey one sees how opaque the colours are.
     ground = Image.new("RGB", (max(1, stop - start), size), (128, 128, 128))
     sheet.paste(
@@ -207,7 +207,7 @@ def _captions(
 
     def fits(caption: Sequence[Sequence[str]]) -> bool:
         lines = [", ".join(words) for words in caption if len(words) > 1]
-        return all(_font(line, size).getlength(line) <= width for line in lines)
+        return all(font_for(line, size).getlength(line) <= width for line in lines)
 
     if all(map(fits, captions)):
         captions = [[[", ".join(words)] for words in caption if words] for caption in captions]
@@ -221,7 +221,7 @@ def _packed(words: Sequence[str], width: int, size: int) -> list[str]:
     lines: list[str] = []
     for word in words:
         longer = f"{lines[-1]}, {word}" if lines else word
-        if lines and _font(longer, size).getlength(longer) <= width:
+        if lines and font_for(longer, size).getlength(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(_shorten(word, width, size))
@@ -231,7 +231,7 @@ def _packed(words: Sequence[str], width: int, size: int) -> list[str]:
 def _shorten(text: str, width: int, size: int) -> str:
     """Shorten a text to the width of the panel, with an ellipsis."""
     text = text[:width]  # every letter is at least a pixel wide
-    font = _font(text, size)
+    font = font_for(text, size)
     if font.getlength(text) <= width:
         return text
     first_too_long = bisect.bisect_left(
@@ -240,7 +240,14 @@ def _shorten(text: str, width: int, size: int) -> str:
     return text[: first_too_long - 1].rstrip() + "…"
 
 
-def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
+def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
+    """Return a font that has all letters of a text.
+
+    Examples
+    --------
+    >>> font_for("cat", 13).size
+    13
+    """
     return ImageFont.truetype(_font_file("".join(sorted(set(text)))), size)
 
 

@@ -22,13 +22,17 @@ class Heat:
     Attributes
     ----------
     heatmap : numpy.ndarray
-        ``(height, width)``, in [0, 1].
+        ``(height, width)``, in [0, 1]; other axes for what is no picture.
     attribution : numpy.ndarray or None
-        ``(height, width)``: the raw signed map.
+        The raw signed map, of the same shape.
     frame : tuple of float
         As in :class:`~eli5k.Explanation`.
     colormap, alpha_limit, resampling_filter
         As in :func:`~eli5k.format_as_image`.
+    highest : float or None
+        What the raw map is scaled by; None for its own largest magnitude.
+    of_rows : bool
+        Whether each row of an array that is drawn as lines has its own heat.
 
     Examples
     --------
@@ -42,6 +46,8 @@ class Heat:
     colormap: str | Callable[[np.ndarray], np.ndarray] = "viridis"
     alpha_limit: float | None = 0.65
     resampling_filter: int | None = Image.Resampling.LANCZOS
+    highest: float | None = None
+    of_rows: bool = False
 
     def pixels(self, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Enlarge values of the cells to those of the picture's pixels, 0 outside the frame."""
@@ -196,13 +202,31 @@ def signed(picture: Image.Image, heat: Heat) -> Image.Image:
             "style 'signed' needs the raw map of each target, (height, width), as its attribution. "
             f"Received: {heat.attribution!r}"
         )
+    coloured = signed_colours(heat)
+    return overlay(coloured, _grey(picture, 1.0), heat.resampling_filter, heat.frame)
+
+
+def signed_colours(heat: Heat) -> np.ndarray:
+    """Colour the raw map red (for) and blue (against), on one symmetric scale.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(*grid, 4)``, in [0, 1].
+
+    Examples
+    --------
+    >>> signed_colours(Heat(np.ones(1), attribution=np.array([2.0]))).round(2)
+    array([[0.84, 0.22, 0.18, 0.65]])
+    """
     values = np.nan_to_num(np.asarray(heat.attribution, np.float64), posinf=0.0, neginf=0.0)
-    strength = np.abs(values) / (np.abs(values).max() or 1.0)
+    highest = np.abs(values).max() if heat.highest is None else heat.highest
+    strength = np.minimum(np.abs(values) / (highest or 1.0), 1)
     limit = 1.0 if heat.alpha_limit is None else heat.alpha_limit
     coloured = np.empty((*values.shape, 4))
     coloured[..., :3] = np.where(values[..., np.newaxis] > 0, FOR, AGAINST) / np.array(255)
     coloured[..., 3] = limit * strength
-    return overlay(coloured, _grey(picture, 1.0), heat.resampling_filter, heat.frame)
+    return coloured
 
 
 @register("boxes")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from eli5k.base import WHOLE, Explanation, TargetExplanation
+from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import fields
-from eli5k.formatters.frame import Frame, place_of_cell
+from eli5k.formatters.place import place_in
 
 
 def format_as_text(
@@ -18,6 +16,8 @@ def format_as_text(
     show_feature_values: bool = False,
 ) -> str:
     """Describe what was explained and where the heat is.
+
+    In a signal, a text, a volume or a clip, places are counted from 0.
 
     Parameters
     ----------
@@ -36,6 +36,7 @@ def format_as_text(
 
     Examples
     --------
+    >>> import numpy as np
     >>> heatmap = np.array([[0.0, 1.0], [0.0, 0.2]])
     >>> target = TargetExplanation("cat", proba=0.9, score=2.5, heatmap=heatmap)
     >>> print(format_as_text(Explanation("net", method="Grad-CAM", targets=[target], layer="conv")))
@@ -100,56 +101,6 @@ def numbers(target: TargetExplanation) -> list[str]:
     return [f"{name} {value:.4g}" for name, value in pairs if value is not None]
 
 
-def place_of_heat(heatmap: np.ndarray | None, frame: Frame = WHOLE) -> str:
-    """Describe where a map has its maximum.
-
-    Parameters
-    ----------
-    heatmap : numpy.ndarray or None
-        ``(*grid)``, in [0, 1].
-    frame : tuple of float
-        As in :class:`~eli5k.Explanation`, for a grid of two axes.
-
-    Returns
-    -------
-    str
-        The place of the first maximum, in percent of each axis; for a grid of two axes in percent
-        of the picture and in words.
-
-    Examples
-    --------
-    >>> place_of_heat(np.array([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.5]]))
-    'hottest in the centre, 50% across and 50% down'
-    >>> place_of_heat(np.array([0.0, 0.0, 0.0, 1.0, 0.0]))
-    'hottest at 70% of the axis'
-    >>> place_of_heat(np.eye(2), frame=(-0.6, 0.25, 1.4, 0.75))
-    'hottest in the padding beyond the left edge'
-    >>> place_of_heat(np.zeros((7, 7)))
-    'the map is blank'
-    """
-    if heatmap is None:
-        return "there is no map"
-    heatmap = np.asarray(heatmap)
-    if heatmap.size == 0 or not heatmap.max() > 0:
-        return "the map is blank"
-    position = np.unravel_index(heatmap.argmax(), heatmap.shape)
-    if len(position) != 2:
-        shares = [(index + 0.5) / length for index, length in zip(position, heatmap.shape)]
-        percents = ", ".join(f"{share:.0%}" for share in shares)
-        return f"hottest at {percents} of the {'axis' if len(shares) == 1 else 'axes'}"
-    row, column = (float(index) + 0.5 for index in position)
-    across, down = place_of_cell((row, column), heatmap.shape, frame)
-    edges = {"left": across < 0, "right": across > 1, "top": down < 0, "bottom": down > 1}
-    beyond = [edge for edge, is_beyond in edges.items() if is_beyond]
-    if beyond:
-        names = " and ".join(beyond)
-        return f"hottest in the padding beyond the {names} edge{'s' * (len(beyond) - 1)}"
-    vertical = ("top", "", "bottom")[min(2, int(3 * down))]
-    horizontal = ("left", "", "right")[min(2, int(3 * across))]
-    words = f"{vertical} {horizontal}".strip() or "in the centre"
-    return f"hottest {words}, {across:.0%} across and {down:.0%} down"
-
-
 def check_of(target: TargetExplanation) -> list[str]:
     """Tell what runs of the model said about a map, if it was checked.
 
@@ -182,7 +133,7 @@ def _lines(target: TargetExplanation, expl: Explanation) -> list[str]:
         line += f" in input {expl.input}"
     if expl.layer:
         line += f" at layer {expl.layer}"
-    lines = [f"{line}: {place_of_heat(target.heatmap, expl.frame)}"]
+    lines = [f"{line}: {place_in(expl, target)}"]
     if check_of(target):
         lines.append(f"  {'. '.join(check_of(target))}")
     return lines

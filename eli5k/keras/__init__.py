@@ -13,10 +13,12 @@ from eli5k.keras.distributed import ExplainBatch
 from eli5k.keras.explain_prediction import explain_prediction_keras
 from eli5k.keras.gradcam import gradcam, gradcam_backend
 from eli5k.keras.metrics import audit, check_maps, rank_layers, rank_methods
+from eli5k.keras.similarity import Similarity, similar_to
 from eli5k.keras.stream import explain_predictions
 
 __all__ = [
     "ExplainBatch",
+    "Similarity",
     "attribute",
     "audit",
     "check_maps",
@@ -27,4 +29,5 @@ __all__ = [
     "rank_layers",
     "rank_methods",
     "run",
+    "similar_to",
 ]

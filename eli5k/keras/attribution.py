@@ -10,9 +10,14 @@ import keras
 import numpy as np
 
 from eli5k.base import AmbiguousOutputWarning, ExplanationWarning, MisplacedMapWarning, warn
+from eli5k.estimators import check_keras_model
+from eli5k.keras.aims import check_no_region
 from eli5k.keras.batches import explain_in_batches
+from eli5k.keras.evidence.aiming import aim
 from eli5k.keras.evidence.asking import RANDOM
 from eli5k.keras.evidence.batching import chunks
+from eli5k.keras.evidence.readings import box_outputs, reading_of
+from eli5k.keras.evidence.regions import Canvas
 from eli5k.keras.evidence.run import Attribution, NoLayerError, Run
 from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.evidence.targets import TargetNames, choose_targets, find_head
@@ -36,6 +41,7 @@ def attribute(
     logits: bool = False,
     output: str | int | None = None,
     input: str | int | None = None,
+    region: Any = None,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -54,7 +60,7 @@ def attribute(
         None for the best class of each sample. A class, or a callable from the model's outputs to
         ``(batch,)``, is for all samples; ``(batch,)`` has one class per sample, and
         ``(batch, targets)`` has several.
-    method, layer, logits, output, input, preprocess, reshape
+    method, layer, logits, output, input, region, preprocess, reshape
         As in :func:`eli5k.explain_prediction_keras`.
     batch_size : int
         Maximum number of samples that go through the model together.
@@ -100,11 +106,13 @@ def attribute(
         logits=logits,
         output=output,
         input=input,
+        region=region,
         preprocess=preprocess,
         reshape=reshape,
         batch_size=batch_size,
         progress=progress,
     )
+    check_keras_model(model, docs)
     if not preprocess and _are_whole_arrays(model, docs):
         scores, maps = _by_sample(explain_samples(_run(model, docs, options), method))
     else:
@@ -155,16 +163,12 @@ def run(model: keras.Model, docs: Any, targets: Any = None, **options: Any) -> R
     >>> run(model, np.ones((2, 4, 4, 1)), targets=5).scores().values.ravel().tolist()
     [1.0, 1.0]
     """
+    check_keras_model(model, docs)
     return _run(model, docs, Options(targets=targets, **{"progress": False, **options}))
 
 
 def _run(model: keras.Model, docs: Any, options: Options) -> Run:
     return _with_targets(ask(model, check_batch(model, docs), options), options.targets)
-
-
-def _with_targets(asked: Run, targets: Any) -> Run:
-    target, classes = _targets_of_samples(asked, targets, asked.rows)
-    return replace(asked, target=target, classes=classes)
 
 
 def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
@@ -184,9 +188,14 @@ def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
     """
     seen = survey(model, inputs)
     if options.input is not None:
-        seen = replace(seen, image_index=find_input(image_inputs(model, inputs), options.input))
+        images = image_inputs(model, inputs, seen.image_indices)
+        seen = replace(seen, image_index=find_input(images, options.input))
     position = find_head(seen.heads, options.output)
-    return Run(model, seen, inputs, Target(position, bool(options.logits)), options=options)
+    if options.output is None:
+        # Of boxes and their scores, the scores are explained.
+        position = next((scores for scores, _ in box_outputs(seen.heads)), position)
+    target = Target(position, bool(options.logits), reading=reading_of(seen, position))
+    return Run(model, seen, inputs, target, options=options)
 
 
 def warn_of_model(asked: Run) -> None:
@@ -202,11 +211,14 @@ def warn_of_model(asked: Run) -> None:
     AmbiguousOutputWarning
         If the model has several outputs and none was chosen.
     """
-    heads = asked.survey.heads
-    if asked.options.output is None and len(heads) > 1 and not asked.target.functions:
+    names, reading = asked.survey.output_names, asked.target.reading
+    if reading is not None and reading.boxes is not None:
+        return
+    if asked.options.output is None and len(names) > 1 and not asked.target.functions:
+        own = asked.survey.heads[asked.target.output].name
         warn(
-            f"The model has the outputs {[head.name for head in heads]}, and the first one is "
-            "explained. To choose another, pass its name or index as output=.",
+            f"The model has the outputs {names}, and {own!r} is explained. To choose another, pass "
+            'its name or index as output=, or output="all".',
             AmbiguousOutputWarning,
         )
 
@@ -272,7 +284,8 @@ def _without_duplicates(asked: Run) -> tuple[Run, np.ndarray | None]:
 
     The second value tells which column belongs to which target.
     """
-    if asked.classes is None or asked.classes.shape[1] == 1:
+    # Two targets of one class may have other places.
+    if asked.classes is None or asked.classes.shape[1] == 1 or asked.places is not None:
         return asked, None
     unique, columns = np.unique(asked.classes, axis=1, return_inverse=True)
     if unique.shape[1] == asked.classes.shape[1]:
@@ -320,15 +333,25 @@ def _joined(answers: list[Attribution]) -> Attribution:
     return Attribution(answers[0].layer, scores, maps, peaks, answers[0].frame)
 
 
-def _targets_of_samples(asked: Run, targets: Any, count: int) -> tuple[Target, np.ndarray | None]:
-    """Check the targets of a batch; return classes as ``(batch, targets)``."""
+def _with_targets(asked: Run, targets: Any) -> Run:
+    """Check the targets of a batch, and ask about them."""
+    count = asked.rows
     names = TargetNames(None, None)
     head = asked.survey.heads[asked.target.output]
+    is_dense = asked.target.reading is not None and not callable(targets)
+    if not is_dense:
+        check_no_region(asked)
+        asked = replace(asked, target=replace(asked.target, reading=None))
+    grid = asked.survey.picture_grid
+    canvases = [Canvas(grid, ((0.0,) * len(grid), (1.0,) * len(grid)))] * count
     if targets is None or callable(targets):
+        if is_dense:
+            one = replace(asked, options=replace(asked.options, top_targets=1))
+            return aim(one, [None] * count, names, canvases)[0]
         target, _ = choose_targets(
             head, targets, asked.options.top_targets, names, target=asked.target
         )
-        return target, None
+        return replace(asked, target=target)
     classes = np.asarray(targets)
     if classes.dtype.kind not in "iu" or classes.ndim > 2 or classes.size == 0:
         raise TypeError(
@@ -340,8 +363,11 @@ def _targets_of_samples(asked: Run, targets: Any, count: int) -> tuple[Target, n
             f"targets must have one row for each of the {count} samples, or be one class for all. "
             f"Received {len(classes)} rows."
         )
-    unique = [int(each) for each in np.unique(classes)]
-    target, _ = choose_targets(head, unique, None, names, target=asked.target)
     columns = 1 if classes.ndim < 2 else classes.shape[1]
     rows = classes[:, np.newaxis] if classes.ndim == 1 else classes
-    return target, np.broadcast_to(rows, (count, columns)).astype("int32")
+    rows = np.broadcast_to(rows, (count, columns)).astype("int32")
+    if is_dense:
+        return aim(asked, rows.tolist(), names, canvases)[0]
+    unique = [int(each) for each in np.unique(classes)]
+    target, _ = choose_targets(head, unique, None, names, target=asked.target)
+    return replace(asked, target=target, classes=rows)

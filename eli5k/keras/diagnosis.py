@@ -12,10 +12,12 @@ from eli5k.base import BlankMapWarning, ExplanationWarning, UnscaledInputWarning
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.evidence.targets import class_count
+from eli5k.keras.sides import BOTH, is_number
 
 # A float32 has no number between 1 - 6e-8 and 1: this close to 0 or 1, a gradient is mostly
 # rounding error.
 SATURATED = 2.0**-23
+OTHERS = "Explain another target or layer; the signed map is in .attribution."
 
 
 def warnings_about(
@@ -43,7 +45,8 @@ def warnings_about(
     Returns
     -------
     list of list of ExplanationWarning
-        One list for each document. They name the target if there are several.
+        One list for each document. They name the target if there are several. A target without a
+        name is one that nobody asked for.
     """
     maps, values = attribution.maps, attribution.scores.values
     grid = tuple(range(2, maps.ndim))
@@ -53,6 +56,8 @@ def warnings_about(
     found = [[each] if each else [] for each in unscaled or [None] * values.shape[0]]
     suspect = ~shows | saturated | ~np.isfinite(values.T)
     for row, target in np.argwhere(suspect.T):
+        if target >= len(names[row]):
+            continue
         is_unscaled = any(isinstance(each, UnscaledInputWarning) for each in found[row])
         if is_unscaled and _near_one(run, attribution)[target, row]:
             continue  # That is why, and logits=True wouldn't help.
@@ -75,6 +80,37 @@ def warnings_about(
             )
         found[row].append(category(message))
     return found
+
+
+def with_too_few(
+    about_each: list[list[ExplanationWarning]],
+    scores: Scores,
+    labels: np.ndarray,
+    threshold: float | None,
+) -> list[list[ExplanationWarning]]:
+    """Add a warning about each document that has no label at all.
+
+    Parameters
+    ----------
+    about_each : list of list of ExplanationWarning
+        One list for each document.
+    scores : Scores
+        Those of the best class of each document come first.
+    labels : numpy.ndarray
+        ``(batch,)``: how many classes of each reach the threshold.
+    threshold : float
+    """
+    has_probabilities = scores.probabilities is not None
+    best = (scores.probabilities if has_probabilities else scores.values)[:, 0]
+    number = "probability" if has_probabilities else "score"
+    for row in np.flatnonzero(labels == 0):
+        about_each[row].append(
+            ExplanationWarning(
+                f"No class has a {number} of at least {threshold:g}: the best one is explained, "
+                f"with a {number} of {best[row]:.3g}."
+            )
+        )
+    return about_each
 
 
 def hidden_logits(run: Run, scores: Scores) -> str | None:
@@ -146,8 +182,8 @@ def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
     where = "the input" if attribution.layer is None else f"layer {attribution.layer!r}"
     if attribution.maps[target, row].min() < 0:
         return (
-            f"all evidence at {where} is negative: {_negative(attribution, target, row)}. "
-            "Explain another target or layer; the signed map is in .attribution."
+            f"all evidence at {where} is negative: {_negative(run, attribution, target, row)}. "
+            f"{BOTH if is_number(run) else OTHERS}"
         )
     peaks = attribution.peaks
     if peaks is None:
@@ -181,12 +217,12 @@ def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
     )
 
 
-def _negative(attribution: Attribution, target: int, row: int) -> str:
+def _negative(run: Run, attribution: Attribution, target: int, row: int) -> str:
     """Describe a map without positive evidence, by what the method explained."""
     score = attribution.scores.values[row, target]
     explained = attribution.scores.explained[row, target]
     if explained == score:
-        return "it speaks against this class"
+        return "it lowers this number" if is_number(run) else "it speaks against this class"
     if explained == -score:
         return "there is evidence for this class, and none against it"
     return "it supports the classes that this one is compared with"

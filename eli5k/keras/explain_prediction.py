@@ -4,61 +4,41 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import keras
-import numpy as np
-from PIL import Image
 
-from eli5k.base import (
-    WHOLE,
-    Check,
-    Explanation,
-    ExplanationWarning,
-    TargetExplanation,
-    collected_warnings,
-    warn,
-)
-from eli5k.keras.attribution import ask, explain_samples
-from eli5k.keras.diagnosis import hidden_logits, warnings_about
-from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
-from eli5k.keras.evidence.scores import Target, name_of
-from eli5k.keras.evidence.targets import TargetNames, choose_for_each, class_count
-from eli5k.keras.gradcam import heatmap_of
-from eli5k.keras.inputs import Document, read_document
-from eli5k.keras.methods import Method, find_method, names_without_layer
-from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
-from eli5k.keras.model.interface import image_inputs, is_image_model, takes_images
-from eli5k.keras.preprocessing import within
-from eli5k.keras.scaling import warnings_of_scale
-from eli5k.options import MethodLike, Options
+from eli5k.base import Explanation
+from eli5k.estimators import check_keras_model
+from eli5k.keras.each import ALL
+from eli5k.keras.evidence.run import NoLayerError
+from eli5k.keras.explain_batch import explain_batch
+from eli5k.keras.fitting import RankError
+from eli5k.keras.inputs import read_document
+from eli5k.keras.support import not_supported, refused, warned
+from eli5k.options import MethodLike, Options, TokenNames
 
 # eli5 documents these for every estimator; they mean nothing for an image.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
-PICTURE_AXES = 2
-# What ``input=`` takes besides a name or an index.
-ALL_INPUTS = "all"
-COPY = (
-    "The probability is explained; to explain the logits, pass a copy of the model that ends there."
-)
 
 
 def explain_prediction_keras(
     model: keras.Model,
     doc: Any,
-    targets: list[Any] | Callable[..., Any] | None = None,
+    targets: Any = None,
     layer: str | int | keras.Layer | list[Any] | None = None,
-    image: Image.Image | str | os.PathLike[str] | None = None,
+    image: Any = None,
     *,
     method: MethodLike = "grad-cam",
     logits: bool = False,
     output: str | int | None = None,
     input: str | int | None = None,
     top_targets: int | None = None,
-    target_names: Sequence[str] | Mapping[int, str] | None = None,
+    threshold: float | None = None,
+    target_names: Any = None,
+    token_names: TokenNames = None,
+    region: Any = None,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
@@ -72,18 +52,20 @@ def explain_prediction_keras(
     ----------
     model : keras.Model
         Functional, sequential or subclassed, of any nesting.
-    doc : numpy.ndarray, tensor, PIL.Image.Image, path, or list or dict of these
-        ``(1, height, width, channels)`` or, without the batch axis, ``(height, width, channels)``,
-        as the model takes it. A picture is resized to the model's input. Several inputs come as a
-        list in the model's order or a dict by name.
-    targets : list, callable or None
+    doc : numpy.ndarray, tensor, PIL.Image.Image, path, bytes, file, or list or dict of these
+        What ``model.predict`` takes for one sample: an array of any rank, ``(1, *grid, channels)``;
+        the batch axis may be missing, and a single channel too. A picture is resized to the model's
+        input. Several inputs come as a list in the model's order or a dict by name.
+    targets : list, tuple or array, int, str, callable or None
         Classes by index or by name, all computed in one run of the model; or callables from the
-        model's outputs to ``(batch,)``. None explains the class with the highest score.
+        model's outputs to ``(batch,)``. None explains the class with the highest score: of a
+        segmenter, the one with the most pixels but for the background; of a detector, the best
+        boxes, and ``targets`` are numbers of boxes, class names or boxes in pixels.
     layer : str, int, keras.Layer, list of these or None
         Name (at any depth, if unique), path such as ``"mobilenetv2_1.00_224/Conv_1"``, index into
         ``model.layers`` or instance. None chooses the last layer that has a grid and on which the
         score depends. A list is for ``method="fuse"``. Methods that look at the input ignore it.
-    image : PIL.Image.Image or path, optional
+    image : PIL.Image.Image, path, bytes, file or numpy.ndarray, optional
         The picture to lay the heatmap over, instead of the explained input's.
     method : str or callable
         A key of :data:`eli5k.keras.methods.METHODS`, or an object with parameters such as
@@ -91,14 +73,26 @@ def explain_prediction_keras(
     logits : bool
         Explain the score before the final softmax or sigmoid.
     output : str, int or None
-        Which of several outputs to explain.
+        Which of several outputs to explain. ``"all"`` explains each of them: the others are in
+        ``.others``; ``targets`` and ``target_names`` may then be dicts by output.
     input : str, int or None
         Which of several image inputs to explain and to show, by name or index; None for the first.
         ``"all"`` explains each of them: the others are in ``.others``.
     top_targets : int, optional
         Explain the N best classes, or the N worst if negative.
-    target_names : list of str or dict of int to str, optional
-        Names of the classes. Two names for a single unit make it a binary classifier.
+    threshold : float, optional
+        Explain all classes with at least this probability, or this score if the output has no
+        probabilities; if there is none, the best one, with a warning.
+    target_names : list of str, dict, encoder or path, optional
+        Names of the classes: one for each, a dict of index to name or of name to index, an object
+        with ``classes_``, or a file of names. Two names for a single unit make it a binary
+        classifier.
+    token_names : list of str, dict or callable, optional
+        Words of a text's tokens: by index, as ``{index: word}`` or ``{word: index}``, or a function
+        from index to word.
+    region : tuple of float or array of bool, optional
+        For a segmenter: explain the mean score in this box ``(left, top, right, bottom)``, in
+        pixels of the picture, or mask. For a detector: explain boxes with their centre there.
     preprocess : callable, False or None
         Preprocessing of the image array. The picture is made before it. None applies the
         ``preprocessor`` of a KerasHub task, as its ``predict`` does; False takes ``doc`` as it is.
@@ -148,7 +142,10 @@ def explain_prediction_keras(
         layer=layer,
         targets=targets,
         top_targets=top_targets,
+        threshold=threshold,
         target_names=target_names,
+        token_names=token_names,
+        region=region,
         output=output,
         input=input,
         logits=logits,
@@ -158,216 +155,26 @@ def explain_prediction_keras(
         progress=progress,
         check=check,
     )
-    if image is not None and input == ALL_INPUTS:
+    if image is not None and input == ALL:
         raise ValueError('image= is the picture of one input. Leave it out with input="all".')
-    refusal = None if image is not None else not_supported(model, doc, method)
+    check_keras_model(model, doc)
+    # With image=, like eli5, a user says that it is an image model.
+    refusal = None if image is not None else not_supported(model, method)
     if refusal is not None:
-        return refusal
-    document = read_document(model, doc, image=image, preprocess=preprocess)
-    [explanation] = explain_batch(model, [document], options)
+        return warned(refusal)
+    try:
+        document = read_document(model, doc, image=image, preprocess=preprocess)
+        [explanation] = explain_batch(model, [document], options)
+    except RankError as error:
+        if not hasattr(doc, "shape"):
+            raise
+        return warned(refused(model, str(error)))
+    except NoLayerError as error:
+        is_table = max(len(array.shape) for array in keras.tree.flatten(document.inputs)) < 3
+        if not is_table or layer is not None:
+            raise
+        return warned(refused(model, str(error)))
     return explanation
-
-
-def explain_batch(
-    model: keras.Model,
-    documents: Sequence[Document],
-    options: Options,
-    n_valid: int | None = None,
-    targets: Sequence[Any] | None = None,
-) -> list[Explanation]:
-    """Explain documents of one shape, in one run if possible.
-
-    Parameters
-    ----------
-    model : keras.Model
-    documents : sequence of Document
-    options : Options
-    n_valid : int or None
-        How many are explained, if not all: the rest only fills the batch up.
-    targets : sequence or None
-        The targets of each document, if they differ: as many for each.
-
-    Returns
-    -------
-    list of Explanation
-        One for each of the ``n_valid`` documents.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`explain_prediction_keras`.
-    """
-    if options.input == ALL_INPUTS:
-        return _explain_each_input(model, documents, options, n_valid, targets)
-    method = find_method(options.method)
-    run = ask(model, _stack([document.inputs for document in documents]), options)
-    head = run.survey.heads[run.target.output]
-    names = TargetNames(options.target_names, class_count(head))
-    of_each = targets or [options.targets] * len(documents)
-    target, rows = choose_for_each(head, of_each, options.top_targets, names, target=run.target)
-    run = replace(run, target=target, classes=rows, n_valid=n_valid)
-    with collected_warnings() as about_all:
-        answer = explain_samples(run, options.method)
-        hidden = hidden_logits(run, answer.scores)
-        if hidden:
-            warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
-    called = _called(answer, target, names)
-    is_scaled = options.preprocess is not None or documents[0].is_preprocessed
-    unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
-    about_each = warnings_about(run, answer, called, unscaled)
-    checks = _checked(run, answer) if options.check else []
-    about_each = with_contradictions(about_each, checks, called)
-    common = _common(run, answer, method, hidden)
-    explanations = []
-    for row, document in enumerate(documents[:n_valid]):
-        where = _place(document)
-        own = [type(each)(f"{where}{each}") for each in about_each[row]]
-        for each in own:
-            warn(str(each), type(each))
-        explanations.append(
-            Explanation(
-                **common,
-                targets=with_checks(_target_explanations(answer, row, called[row]), checks, row),
-                image=document.picture(run.survey.image_index),
-                frame=within(document.frame, _frame(answer)),
-                source=document.source,
-                warnings=[*document.warnings, *about_all, *own],
-            )
-        )
-    return explanations
-
-
-def _checked(run: Run, answer: Attribution) -> list[list[Check]]:
-    asked = replace(run, classes=answer.scores.classes)
-    return check_run(asked, on_whole_picture(answer, run.survey.picture_grid).maps)
-
-
-def _frame(answer: Attribution) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of the maps, in shares of the model's input."""
-    if answer.frame is None or len(answer.frame[0]) != PICTURE_AXES:
-        return WHOLE
-    (top, left), (bottom, right) = answer.frame
-    return left, top, right, bottom
-
-
-def _common(run: Run, answer: Attribution, method: Method, hidden: str | None) -> dict[str, Any]:
-    """Return the fields that the explanations of a batch have in common."""
-    heads, images = run.survey.heads, image_inputs(run.model, run.inputs)
-    names = {index: name for name, index in images.items()}
-    return {
-        "estimator": run.model.name,
-        "description": _description(method, answer.layer, run, hidden),
-        "error": "",
-        "method": method.title,
-        "is_regression": False,
-        "layer": answer.layer,
-        "output": heads[run.target.output].name if len(heads) > 1 else None,
-        "input": names.get(run.survey.image_index) if len(names) > 1 else None,
-    }
-
-
-def _explain_each_input(
-    model: keras.Model,
-    documents: Sequence[Document],
-    options: Options,
-    n_valid: int | None,
-    targets: Sequence[Any] | None,
-) -> list[Explanation]:
-    """Explain one image input after another, and attach the others to the first."""
-    names = image_inputs(model, documents[0].inputs)
-    of_each = [
-        explain_batch(model, documents, replace(options, input=name), n_valid, targets)
-        for name in names
-    ]
-    for first, *others in zip(*of_each):
-        first.others = others
-    return of_each[0]
-
-
-def _place(document: Document) -> str:
-    """Name the document that a warning is about."""
-    if document.number is None:
-        return ""
-    return f"{document.source}: " if document.source else f"document {document.number}: "
-
-
-def _called(answer: Attribution, target: Target, names: TargetNames) -> list[list[int | str]]:
-    """Return the name of each target of each document."""
-    if target.functions:
-        return [list(map(name_of, target.functions))] * len(answer.scores.values)
-    return [[names.name(int(each)) for each in row] for row in answer.scores.classes]
-
-
-def _target_explanations(
-    answer: Attribution, row: int, called: Sequence[int | str]
-) -> list[TargetExplanation]:
-    scores = answer.scores
-    explanations = []
-    for column, target in enumerate(called):
-        attribution = answer.maps[column, row]
-        probabilities = scores.probabilities
-        explanations.append(
-            TargetExplanation(
-                target,
-                score=float(scores.values[row, column]),
-                proba=None if probabilities is None else float(probabilities[row, column]),
-                heatmap=heatmap_of(attribution),
-                attribution=attribution,
-            )
-        )
-    return explanations
-
-
-def _description(method: Method, layer: str | None, run: Run, hidden: str | None) -> str:
-    head = run.survey.heads[run.target.output]
-    score = "score"
-    if head.activation:
-        score = "score (logit)" if run.target.logits else "score (probability)"
-    if hidden:
-        score = "score (probability, because its logits can't be seen)"
-    where = "the input" if layer is None else f"layer {layer!r}"
-    of_each = "each target" if run.target.functions else "each class"
-    output = f" in output {head.name!r}" if len(run.survey.heads) > 1 else ""
-    return (
-        f"{method.title} at {where}: highlights the parts of the input that raise the {score} of "
-        f"{of_each}{output}."
-    )
-
-
-def _stack(batches: Sequence[Any]) -> Any:
-    if len(batches) == 1:
-        return batches[0]
-    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *batches)
-
-
-def not_supported(
-    model: keras.Model, doc: Any, method: MethodLike = "grad-cam"
-) -> Explanation | None:
-    """Explain, like eli5, why a model or a document is not supported.
-
-    A method of the input needs no image layers.
-
-    Returns
-    -------
-    Explanation or None
-        With ``error`` set, or None if it is supported.
-    """
-    parts = list(doc.values()) if isinstance(doc, Mapping) else doc
-    parts = parts if isinstance(parts, list | tuple) else [parts]
-    ranks = [len(part.shape) for part in parts if hasattr(part, "shape")]
-    may_be_image = not ranks or any(rank in (3, 4) for rank in ranks)
-    if may_be_image and (not find_method(method).needs_layer or is_image_model(model)):
-        return None
-    error = (
-        f'model "{model.name}" is not supported, '
-        'try passing the "image" argument if explaining an image model.'
-    )
-    if may_be_image and takes_images(model):
-        error += (
-            " None of its layers has a grid of more than one pixel. Methods that need none: "
-            f"{', '.join(names_without_layer())}."
-        )
-    return Explanation(model.name, error=error)
 
 
 def check_keywords(keywords: Iterable[str]) -> None:

@@ -139,7 +139,7 @@ def gradcam_backend(
         raise ValueError(f"targets must have one class here. Received: {targets}")
     inputs = read_document(model, doc).inputs
     run = ask(model, inputs, Options(layer=activation_layer))
-    head = run.survey.heads[0]
+    head = run.survey.heads[run.target.output]
     target, classes = choose_targets(
         head, targets, None, TargetNames(None, None), target=run.target
     )

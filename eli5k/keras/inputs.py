@@ -1,9 +1,9 @@
-"""Read a document: an array, a tensor, a picture or a path."""
+"""Read a document: an array, a tensor, a picture, a path, or several of them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +12,11 @@ import numpy as np
 from PIL import Image
 
 from eli5k.base import WHOLE, ExplanationWarning, collected_warnings
-from eli5k.keras.model.interface import IMAGE_RANK, input_specs
+from eli5k.keras.fitting import as_array, fit_array, fit_picture, is_picture, plain
+from eli5k.keras.model.interface import IMAGE_RANK, built_specs, input_specs
+from eli5k.keras.model.shared import as_rows, shared_inputs
 from eli5k.keras.model.structure import has_channels_first
+from eli5k.keras.model.survey import Survey
 from eli5k.keras.pictures import open_picture, picture_of
 from eli5k.keras.preprocessing import (
     Frame,
@@ -32,8 +35,10 @@ class Document:
     ----------
     inputs : numpy.ndarray, or list or dict of them
         Each ``(1, ...)``, as the model takes them.
+    values : tuple of numpy.ndarray
+        Each flat input ``(1, ...)`` before any preprocessing.
     pictures : tuple of PIL.Image.Image or None
-        The picture of each flat input, to lay a heatmap over; None if it is no image.
+        The picture of each flat input, to lay a heatmap over; None if it is none.
     image : PIL.Image.Image or None
         The picture that the user wants to see instead.
     frame : tuple of float
@@ -49,6 +54,7 @@ class Document:
     """
 
     inputs: Any
+    values: tuple[np.ndarray, ...]
     pictures: tuple[Image.Image | None, ...]
     image: Image.Image | None = None
     frame: Frame = WHOLE
@@ -57,21 +63,25 @@ class Document:
     number: int | None = None
     warnings: tuple[ExplanationWarning, ...] = ()
 
-    def picture(self, index: int) -> Image.Image | None:
-        """Return the picture to show if a flat input is explained.
+    def picture(self, survey: Survey) -> Image.Image | None:
+        """Return the picture to show for the explained input.
 
-        An array that is no image, such as a spectrogram's input, shows the first picture.
+        A document that is no picture, such as a spectrogram, shows the first picture beside it.
         """
-        if self.image is not None:
-            return self.image
-        return self.pictures[index] or next(filter(None, self.pictures), None)
+        index, shape = survey.image_index, survey.image_shape[1:]
+        own = self.image or self.pictures[index]
+        if own is None and len(shape) == IMAGE_RANK - 1:
+            # A vector that the model reshapes to an image.
+            own = picture_of(self.values[index].reshape(shape), survey.channels_first)
+        return own or next(filter(None, self.pictures), None)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One input as the model takes it, and its picture."""
+    """One input as the model takes it, before and after preprocessing, and its picture."""
 
     array: np.ndarray
+    values: np.ndarray
     picture: Image.Image | None
     frame: Frame = WHOLE
 
@@ -80,7 +90,7 @@ def read_document(
     model: keras.Model,
     doc: Any,
     *,
-    image: Image.Image | str | os.PathLike[str] | None = None,
+    image: Any = None,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
 ) -> Document:
     """Turn ``doc`` into the model's inputs and a picture.
@@ -88,17 +98,20 @@ def read_document(
     Parameters
     ----------
     model : keras.Model
-    doc : numpy.ndarray, tensor, PIL.Image.Image, path, or list or dict of these
-        An array is ``(1, ...)`` or, without the batch axis, ``(...)``. A picture is resized to the
-        model's input, bilinear, with values from 0 to 255; its alpha channel is dropped if the
-        model takes three channels. Several inputs come as a list in the model's order or as a dict
-        by name.
-    image : PIL.Image.Image or path, optional
+    doc : numpy.ndarray, tensor, PIL.Image.Image, path, bytes, file, or list or dict of these
+        What ``model.predict`` takes for one sample: an array ``(1, ...)`` of any rank, or without
+        the batch axis, or without a channel axis of length 1. A picture, as an image, a path, the
+        bytes of a file or an open one, is resized to the model's input, bilinear, with values from
+        0 to 255; its alpha channel is dropped if the model takes three channels. Several inputs
+        come as a list in the model's order or as a dict by name; among them may be numbers and
+        lists of numbers.
+    image : PIL.Image.Image, path, bytes, file or numpy.ndarray, optional
         The picture to show instead of that of the explained input.
     preprocess : callable, False or None
-        Preprocessing of an image array ``(1, height, width, channels)``, float32, such as
-        ``keras.applications.mobilenet_v2.preprocess_input``. None applies the ``preprocessor`` that
-        a KerasHub task holds, as its ``predict`` does; False takes the document as it is.
+        Preprocessing of the image array ``(1, *grid, channels)``, float32, such as
+        ``keras.applications.mobilenet_v2.preprocess_input``: of the inputs of the highest rank.
+        None applies the ``preprocessor`` that a KerasHub task holds, as its ``predict`` does; False
+        takes the document as it is.
 
     Returns
     -------
@@ -121,36 +134,71 @@ def read_document(
     ((1, 4, 6, 3), (60, 40))
     """
     channels_first = has_channels_first(model)
-    shown = None if image is None else open_picture(image)
+    specs = list((input_specs(model) or {}).values())
+    shared = [specs[index] for index in shared_inputs(model)]
+    shown = None if image is None else _shown(image)
+    given = preprocess if callable(preprocess) else None
     preprocessor = (
         preprocessor_of(model) if preprocess is None and input_count(model) == 1 else None
     )
+    rank = max((len(spec.shape) for spec in specs), default=None)
 
-    def read(part: Any, spec: keras.KerasTensor) -> _Part:
+    def read(part: Any, spec: keras.KerasTensor, name: str) -> _Part:
+        if any(spec is each for each in shared):
+            rows = as_rows(_read_shared(part, spec, name), 1)
+            return _Part(rows, rows, None)
         if preprocessor is not None:
             return _read_for_preprocessor(model, preprocessor, part, spec, channels_first)
-        array, picture = _read_part(part, spec, channels_first)
-        is_image = array.ndim == IMAGE_RANK
-        if picture is None and is_image and shown is None:
-            picture = picture_of(array[0], channels_first)
-        if preprocess and is_image:
-            array = preprocessed(preprocess, array, spec)
-        return _Part(array, picture)
+        part = plain(part)
+        if is_picture(part):
+            picture = open_picture(part)
+            values = fit_picture(picture, spec, channels_first, name)
+            picture = _opaque(picture, spec, channels_first)
+        else:
+            values = as_array(part, name, with_numbers=name != "doc")
+            values, picture = fit_array(values, spec, 1, channels_first, name), None
+            if values.ndim == IMAGE_RANK and shown is None:
+                picture = picture_of(values[0], channels_first)
+        is_image = values.ndim == (rank or max(IMAGE_RANK, values.ndim))
+        array = preprocessed(given, values, spec) if given and is_image else values
+        return _Part(array, values, picture)
 
     with collected_warnings() as found:
         parts = _map_inputs(model, doc, read)
     inputs = keras.tree.map_structure(lambda part: part.array, parts)
     flat = keras.tree.flatten(parts)
-    pictures = tuple(part.picture for part in flat)
     return Document(
         inputs,
-        pictures,
+        tuple(part.values for part in flat),
+        tuple(part.picture for part in flat),
         shown,
         frame=flat[0].frame,
         is_preprocessed=preprocessor is not None,
         source=_source_of(doc),
         warnings=tuple(found),
     )
+
+
+def _shown(image: Any) -> Image.Image:
+    """Open the picture that the user wants to see."""
+    if is_picture(image):
+        return open_picture(image)
+    shape = getattr(image, "shape", ())
+    if len(shape) not in (2, 3):
+        raise TypeError(
+            "image must be a Pillow image, a path, the bytes of an image file, an open one, or an "
+            "array (height, width) or (height, width, channels). Received: "
+            + (f"shape {tuple(shape)}" if shape else type(image).__name__)
+        )
+    array = as_array(image, "image")
+    return picture_of(array if array.ndim == IMAGE_RANK - 1 else array[..., np.newaxis])
+
+
+def _read_shared(part: Any, spec: keras.KerasTensor, name: str) -> np.ndarray:
+    """Read one row or several of an input that all documents share."""
+    array = as_array(part, name, with_numbers=True)
+    rows = array[np.newaxis] if array.ndim < len(spec.shape) else array
+    return fit_array(rows, spec, None, name=name)
 
 
 def _read_for_preprocessor(
@@ -161,25 +209,28 @@ def _read_for_preprocessor(
     channels_first: bool,
 ) -> _Part:
     """Read a picture of any size, and let the model's preprocessor fit it."""
-    free = keras.KerasTensor([None] * len(spec.shape))
-    if isinstance(part, str | os.PathLike | Image.Image):
+    part = plain(part)
+    if is_picture(part):
         picture = open_picture(part)
         channels = spec.shape[1 if channels_first else -1]
         shape = (None, channels, None, None) if channels_first else (None, None, None, channels)
-        array = _picture_to_array(picture, shape, channels_first)
+        array = fit_picture(picture, keras.KerasTensor(shape), channels_first)
     else:
-        array = _checked(_as_array(part), free, 1)
+        array = fit_array(as_array(part), keras.KerasTensor([None] * len(spec.shape)), 1)
         picture = picture_of(array[0], channels_first)
-    fitted = _checked(apply_preprocessor(preprocessor, array), spec, 1)
+    fitted = fit_array(apply_preprocessor(preprocessor, array), spec, 1)
     frame = measured_frame(model, preprocessor, array.shape, channels_first)
-    return _Part(fitted, _opaque(picture, spec, channels_first), frame)
+    return _Part(fitted, array, _opaque(picture, spec, channels_first), frame)
 
 
 def _source_of(doc: Any) -> str | None:
     """Return the path of the first part that is a file."""
     parts = doc.values() if isinstance(doc, Mapping) else doc if isinstance(doc, list) else [doc]
-    paths = (os.fspath(part) for part in parts if isinstance(part, str | os.PathLike))
-    return next(paths, None)
+    for part in map(plain, parts):
+        name = part if isinstance(part, str | os.PathLike) else getattr(part, "name", None)
+        if isinstance(name, str | os.PathLike) and is_picture(part):
+            return os.fspath(name)
+    return None
 
 
 def input_count(model: keras.Model) -> int | None:
@@ -195,6 +246,7 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
     ----------
     model : keras.Model
     docs : numpy.ndarray or tensor ``(batch, ...)``, or list or dict of these
+        A channel axis of length 1 may be missing.
 
     Returns
     -------
@@ -206,39 +258,42 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
         As :func:`read_document`, or if the inputs differ in length.
     """
     declared = input_specs(model) is not None
+    channels_first = has_channels_first(model)
+    shared = shared_inputs(model)
 
-    def read(part: Any, spec: keras.KerasTensor) -> np.ndarray:
-        array = _as_array(part)
+    def read(part: Any, spec: keras.KerasTensor, name: str) -> np.ndarray:
+        array = as_array(part, name)
         # Signals and volumes too, if the model declares no inputs.
-        return _checked(array, spec if declared else keras.KerasTensor(array.shape), None)
+        wanted = spec if declared else keras.KerasTensor(array.shape)
+        return fit_array(array, wanted, None, channels_first, name)
 
     arrays = _map_inputs(model, docs, read)
-    lengths = {len(array) for array in keras.tree.flatten(arrays)}
+    flat = keras.tree.flatten(arrays)
+    lengths = {len(array) for index, array in enumerate(flat) if index not in shared}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
             "docs must have samples, and the same number for each input. "
             f"Received: {sorted(lengths)} samples"
         )
-    return arrays
+    rows = [
+        as_rows(array, min(lengths)) if index in shared else array
+        for index, array in enumerate(flat)
+    ]
+    return keras.tree.pack_sequence_as(arrays, rows)
 
 
 def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
-    """Apply ``read(part, spec)`` to each input, in the model's structure."""
+    """Apply ``read(part, spec, name)`` to each input, in the model's structure."""
     specs = input_specs(model)
     if specs is None:
-        if isinstance(doc, Mapping):
-            return {name: read(part, _any_shape_like(part)) for name, part in doc.items()}
-        if isinstance(doc, list | tuple):
-            return [read(part, _any_shape_like(part)) for part in doc]
-        return read(doc, keras.KerasTensor((None,) * IMAGE_RANK))
-
+        return _map_undeclared(model, doc, read)
     names = list(specs)
     if isinstance(doc, Mapping):
-        if set(doc) != set(names):
+        if not set(doc) >= set(names):
             raise ValueError(f"doc must have the inputs {names}. Received: {list(doc)}")
         parts = [doc[name] for name in names]
     elif isinstance(doc, list | tuple):
-        if len(doc) != len(names) or not all(map(_is_document, doc)):
+        if len(doc) != len(names) or (len(names) == 1 and not _is_document(doc[0])):
             raise (TypeError if len(names) == 1 else ValueError)(
                 f"doc as a {type(doc).__name__} must hold an array or a picture for each of the "
                 f"model's inputs, {names}. Received: a {type(doc).__name__} of {len(doc)} items."
@@ -251,104 +306,59 @@ def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
         )
     else:
         parts = [doc]
-    arrays = [read(part, spec) for part, spec in zip(parts, specs.values())]
+    labels = _labels(names)
+    arrays = [read(*each) for each in zip(parts, specs.values(), labels)]
     structure = getattr(model, "input", None)
     if isinstance(structure, dict) or len(arrays) > 1:
         return keras.tree.pack_sequence_as(structure, arrays)
     return arrays[0]
 
 
-def _any_shape_like(part: Any) -> keras.KerasTensor:
-    """Describe the inputs of a model that declares none."""
-    rank = len(getattr(part, "shape", ()))
-    # Three axes are an image without its batch axis.
-    return keras.KerasTensor((None,) * (IMAGE_RANK if rank in (0, 3) else rank))
+def _labels(names: Iterable[Any]) -> list[str]:
+    """Return what errors call the parts of a document."""
+    names = list(names)
+    return ["doc"] if len(names) == 1 else [f"doc[{name!r}]" for name in names]
+
+
+def _map_undeclared(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
+    """Read a document of a model that declares no inputs.
+
+    If it ran before, it is known with which shapes.
+    """
+    if isinstance(doc, Mapping | list | tuple):
+        parts = dict(doc) if isinstance(doc, Mapping) else dict(enumerate(doc))
+        if not parts:
+            raise TypeError("doc must hold an array or a picture. Received: none.")
+        specs = built_specs(model, list(parts))
+        labels = _labels(parts) if isinstance(doc, Mapping) else [f"doc[{i}]" for i in parts]
+        read_parts = {
+            name: read(part, _spec_for(part, specs.get(name)), label)
+            for (name, part), label in zip(parts.items(), labels)
+        }
+        return read_parts if isinstance(doc, Mapping) else list(read_parts.values())
+    return read(doc, _spec_for(doc, built_specs(model, [None]).get(None)), "doc")
+
+
+def _spec_for(part: Any, built: keras.KerasTensor | None) -> keras.KerasTensor:
+    """Describe the input of a model that declares none.
+
+    A picture is resized to what the model was built with; an array may have another size.
+    """
+    if built is not None:
+        *grid, channels = built.shape[1:]
+        is_free = not is_picture(plain(part)) and len(grid) > 0
+        return keras.KerasTensor((None, *[None] * len(grid), channels)) if is_free else built
+    shape = getattr(part, "shape", ())
+    # Three axes are an image without its batch axis, unless the first one is that.
+    is_image = len(shape) in (0, IMAGE_RANK - 1) and shape[:1] != (1,)
+    return keras.KerasTensor((None,) * (IMAGE_RANK if is_image else len(shape)))
 
 
 def _is_document(part: Any) -> bool:
-    return isinstance(part, str | os.PathLike | Image.Image) or hasattr(part, "__array__")
-
-
-def _read_part(
-    part: Any, spec: keras.KerasTensor, channels_first: bool
-) -> tuple[np.ndarray, Image.Image | None]:
-    if isinstance(part, str | os.PathLike | Image.Image):
-        picture = open_picture(part)
-        return _picture_to_array(picture, spec.shape, channels_first), _opaque(
-            picture, spec, channels_first
-        )
-    return _checked(_as_array(part), spec, 1), None
+    return is_picture(part) or hasattr(part, "__array__")
 
 
 def _opaque(picture: Image.Image, spec: keras.KerasTensor, channels_first: bool) -> Image.Image:
     """Show a picture without transparency if the model takes that channel too."""
     channels = spec.shape[1 if channels_first else -1]
     return picture.convert("RGB") if channels == 4 and len(spec.shape) == IMAGE_RANK else picture
-
-
-def _as_array(part: Any) -> np.ndarray:
-    if keras.ops.is_tensor(part):
-        if keras.backend.standardize_dtype(part.dtype) in ("bfloat16", "float16"):
-            part = keras.ops.cast(part, "float32")
-        part = keras.ops.convert_to_numpy(part)
-    elif not hasattr(part, "__array__"):
-        raise TypeError(
-            "doc must be a numpy.ndarray, a tensor, a Pillow image, a path to an image file, or a "
-            f"list or dict of these for several inputs. Received: {type(part).__name__}"
-        )
-    array = np.asarray(part)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"doc must hold real numbers. Received an array of dtype {array.dtype}")
-    return array
-
-
-def _checked(array: np.ndarray, spec: keras.KerasTensor, batch: int | None) -> np.ndarray:
-    """Check a shape, add a missing batch axis, and cast to float."""
-    expected, received = (batch, *spec.shape[1:]), array.shape
-    if batch == 1 and array.ndim == len(expected) - 1:
-        array = array[np.newaxis]
-    fits = array.ndim == len(expected) and all(
-        want is None or want == have for want, have in zip(expected, array.shape)
-    )
-    if not fits:
-        raise ValueError(
-            f"doc must be of shape {expected}"
-            + (" (one sample; you may leave out the batch axis)" if batch == 1 else "")
-            + f". Received: {received}"
-        )
-    takes_floats = keras.backend.is_float_dtype(spec.dtype)
-    return array.astype("float32", copy=False) if takes_floats else array
-
-
-def _picture_to_array(
-    picture: Image.Image, shape: tuple[int | None, ...], channels_first: bool
-) -> np.ndarray:
-    """Resize a picture to an array ``(1, ...)``, float32, 0 to 255."""
-    if len(shape) not in (3, 4):
-        raise ValueError(
-            f"doc is a picture, but the model's input has shape {tuple(shape)}. Pass an array."
-        )
-    height: int | None
-    width: int | None
-    channels: int | None
-    if len(shape) == 3:
-        (height, width), channels = shape[1:], 1
-    elif channels_first:
-        channels, height, width = shape[1:]
-    else:
-        height, width, channels = shape[1:]
-    modes = {1: "L", 3: "RGB", 4: "RGBA", None: "L" if picture.mode == "L" else "RGB"}
-    if channels not in modes:
-        raise ValueError(
-            f"doc is a picture, but the model takes {channels} channels. Pass an array as doc, and "
-            "the picture to show as image=."
-        )
-    pixels = picture.convert(modes[channels])
-    size = (width or picture.width, height or picture.height)
-    if pixels.size != size:
-        pixels = pixels.resize(size, Image.Resampling.BILINEAR)
-    array = np.asarray(pixels, "float32")
-    if len(shape) == IMAGE_RANK:
-        array = array[..., np.newaxis] if array.ndim == 2 else array
-        array = np.moveaxis(array, -1, 0) if channels_first else array
-    return array[np.newaxis]

@@ -179,7 +179,7 @@ def _span(
     return float(start), float(start + slope)
 
 
-def within(outer: Frame, inner: Frame) -> Frame:
+def within(outer: Frame, inner: tuple[float, ...]) -> tuple[float, ...]:
     """Return a frame that is given in shares of another frame in shares of the picture.
 
     Examples

@@ -38,7 +38,8 @@ def warnings_of_scale(run: Run) -> list[UnscaledInputWarning | None]:
         One for each document.
     """
     found: list[UnscaledInputWarning | None] = [None] * run.count
-    if run.image.dtype.kind != "f" or run.image.ndim < 3:
+    # Photographs, and clips or volumes like them: what a signal's values mean, nobody knows.
+    if run.image.dtype.kind != "f" or len(run.survey.picture_grid) < 2:
         return found
     known: dict[tuple[str, ...], Wanted | None] = {(): None}
     for row in range(run.count):

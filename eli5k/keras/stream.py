@@ -11,12 +11,16 @@ import keras
 import numpy as np
 
 from eli5k.base import Explanation, warnings_name
+from eli5k.estimators import check_keras_model
+from eli5k.keras.aims import names_of
 from eli5k.keras.attribution import ask
 from eli5k.keras.batches import BAD_DOCUMENT
-from eli5k.keras.evidence.targets import TargetNames, choose_targets, class_count
-from eli5k.keras.explain_prediction import check_keywords, explain_batch, not_supported
+from eli5k.keras.evidence.targets import choose_targets
+from eli5k.keras.explain_batch import explain_batch
+from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.inputs import Document, read_document
 from eli5k.keras.sources import Documents, Rows
+from eli5k.keras.support import not_supported
 from eli5k.options import Options
 from eli5k.progress import progress_bar
 
@@ -84,6 +88,7 @@ def explain_predictions(
     >>> [explanation.targets[0].target for explanation in explanations]
     [2, 2, 2, 2, 2]
     """
+    check_keras_model(model, docs)
     known = {field.name for field in fields(Options)}
     asked = {key: kwargs.pop(key) for key in known & kwargs.keys()}
     check_keywords(kwargs)
@@ -197,7 +202,7 @@ def _read_all(
 def _read(
     model: keras.Model, doc: Any, path: str | None, number: int, options: Options
 ) -> Document | Explanation:
-    refusal = not_supported(model, doc, options.method)
+    refusal = not_supported(model, options.method)
     if refusal is not None:
         return replace(refusal, source=path)
     try:
@@ -217,8 +222,9 @@ def _with_targets(
 ) -> Document | Explanation:
     """Check the document's own targets: one that doesn't exist is this document's error."""
     asked = ask(model, document.inputs, options)
-    head = asked.survey.heads[asked.target.output]
-    names = TargetNames(options.target_names, class_count(head))
+    if asked.target.reading is not None:  # Only a run tells which boxes there are.
+        return document
+    head, names = asked.survey.heads[asked.target.output], names_of(asked)
     try:
         choose_targets(head, targets, None, names, target=asked.target)
     except ValueError as error:

@@ -54,6 +54,23 @@ class TestExplain:
         with Image.open("out/red.png") as written:
             assert written.width > 2 * 40
 
+    @pytest.mark.parametrize(("threshold", "explained"), [(0, 3), (1, 1)])
+    def test_all_labels_above_a_threshold(self, threshold, explained, colours, here, capsys):
+        assert run("explain", colours, "red.png", "--threshold", threshold, "--out", "out") == 0
+        printed = capsys.readouterr()
+        assert printed.out.count("<- explained") == explained
+        assert ("No class has a probability of at least 1" in printed.err) == (threshold == 1)
+
+    def test_each_head_is_told(self, colours, models, here, capsys):
+        model = keras.saving.load_model(colours)
+        [scores] = model.outputs
+        keras.Model(model.inputs, {"kind": scores, "other": -scores}).save(models / "heads.keras")
+        assert run("explain", models / "heads.keras", "red.png", "--output", "all") == 0
+        printed = capsys.readouterr().out
+        assert "output   kind" in printed
+        assert "output   other" in printed
+        assert printed.count("<- explained") == 2
+
     def test_a_check_tells_its_verdict_and_reason(self, colours, here, capsys):
         assert run("explain", colours, "red.png", "--check", "--out", "out") == 0
         found = [line for line in capsys.readouterr().out.splitlines() if "  check  " in line]

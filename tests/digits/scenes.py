@@ -113,6 +113,8 @@ class Scene(NamedTuple):
         Class of each digit, 0..9.
     boxes : tuple of (int, int, int, int)
         Left, top, right, bottom of each digit's ink in pixels; right and bottom are exclusive.
+    mask : numpy.ndarray, shape (96, 96), uint8, optional
+        What each pixel shows: 0 is the photograph, 1 the ink of a zero, 10 that of a nine.
 
     Examples
     --------
@@ -124,6 +126,7 @@ class Scene(NamedTuple):
     image: np.ndarray
     labels: tuple
     boxes: tuple
+    mask: np.ndarray | None = None
 
 
 @lru_cache(maxsize=2)
@@ -187,11 +190,14 @@ def load_photos(split):
 def _make_scene(rng, glyphs, photos, digits):
     image = _background(rng, photos).astype("float32")
     labels = tuple(rng.choice(10, size=digits, replace=False).tolist())
-    boxes = []
+    boxes, mask = [], np.zeros((SIDE, SIDE), "uint8")
     for label, square in zip(labels, _squares(rng, digits), strict=True):
         glyph = glyphs[label][rng.integers(len(glyphs[label]))]
-        boxes.append(_paste(rng, image, glyph, square))
-    return Scene(np.rint(image).astype("uint8"), labels, tuple(boxes))
+        ink, box = _paste(rng, image, glyph, square)
+        boxes.append(box)
+        left, top, right, bottom = square
+        mask[top:bottom, left:right][ink] = label + 1
+    return Scene(np.rint(image).astype("uint8"), labels, tuple(boxes), mask)
 
 
 def _background(rng, photos):
@@ -227,9 +233,10 @@ def _paste(rng, image, glyph, square):
     behind = image[top:bottom, left:right]
     colour = _colour(rng, (behind * alpha).sum((0, 1)) / alpha.sum())
     behind += alpha * (colour - behind)
-    rows, columns = (np.flatnonzero(alpha.max(axis=axes) > 0.5) for axes in ((1, 2), (0, 2)))
+    drawn = alpha[..., 0] > 0.5
+    rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
     ends = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
-    return tuple(int(end) for end in ends)
+    return drawn, tuple(int(end) for end in ends)
 
 
 def _colour(rng, behind):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from eli5k.base import Check, Explanation, TargetExplanation
 from eli5k.formatters import fields, format_as_text
-from eli5k.formatters.text import label, numbers, place_of_heat
+from eli5k.formatters.place import place_of_heat
+from eli5k.formatters.text import label, numbers
 
 
 def spot(shape, place):

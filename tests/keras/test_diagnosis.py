@@ -58,6 +58,7 @@ class TestReasons:
         other = int(run_in_numpy(net_layers(), DOC).argmin())
         assert "saturated at 0" in warned(model, targets=[other])[1]
 
+    @pytest.mark.filterwarnings("ignore:The output is a lone sigmoid")
     @pytest.mark.parametrize("factor", [1e4, -1e4])
     def test_saturated_sigmoid(self, factor):
         model = functional(scaled_head(net_layers(activation="sigmoid", classes=1), factor))

@@ -363,7 +363,7 @@ class TestInputs:
     )
     def test_wrong_inputs_are_named(self, doc, message):
         model, _ = self.make("list")
-        with pytest.raises(ValueError, match=f"(?s)doc .*must.*{message}"):
+        with pytest.raises(ValueError, match=f"(?s)doc.* must.*{message}"):
             explain_prediction(model, doc)
 
 

@@ -111,8 +111,8 @@ class TestBackend:
     @pytest.mark.parametrize(
         ("targets", "layer", "error", "message"),
         [
-            (1, "top", TypeError, "targets must be a list"),
-            ((1,), "top", TypeError, "targets must be a list.*tuple"),
+            (1.0, "top", TypeError, "targets must be a list"),
+            ({1}, "top", TypeError, "targets must be a list.*set"),
             ([1, 2], "top", ValueError, r"targets.*one class.*\[1, 2\]"),
             ([], "top", ValueError, "targets"),
             ([3], "top", ValueError, r"targets must be in \[0, 3\). Received: 3"),

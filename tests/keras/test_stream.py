@@ -209,7 +209,7 @@ class TestBadDocuments:
         with pytest.raises(ValueError, match="layer 'tpo'"):
             list(explain_predictions(model, DOCS, layer="tpo"))
         with pytest.raises(TypeError, match="targets must be a list"):
-            list(explain_predictions(model, DOCS, targets=1))
+            list(explain_predictions(model, DOCS, targets=1.5))
         # What needs no document to be seen is said at once.
         with pytest.raises(ValueError, match="batch_size"):
             explain_predictions(model, DOCS, batch_size=0)

@@ -45,7 +45,10 @@ class Peaks(NamedTuple):
 
 
 class Question(NamedTuple):
-    """Question to a model, without the operands of the patches."""
+    """Question to a model, without the operands of the patches.
+
+    ``function`` makes maps of the evidence at the probe or, without a probe, of the outputs.
+    """
 
     model: keras.Model
     survey: Survey
@@ -55,6 +58,7 @@ class Question(NamedTuple):
     probe: Probe | None
     patches: tuple[Any, ...]
     function: Callable[..., Any] | None
+    places: np.ndarray | None = None
 
 
 class Answer(NamedTuple):
@@ -119,8 +123,9 @@ def _key(question: Question) -> Hashable | None:
     # One graph for each number of targets: a variable number could not be traced.
     columns = None if classes is None else classes.shape[1:]
     asked = (question.probe, question.patches, question.target, question.function)
+    has_places = question.places is not None
     try:
-        return (key_of(asked), columns, survey.channels_first, survey.image_index)
+        return (key_of(asked), columns, has_places, survey.channels_first, survey.image_index)
     except NoKeyError:
         return None
 
@@ -135,7 +140,7 @@ def _run(function: Callable[..., Any], question: Question, operands: Sequence[An
     try:
         classes = question.classes
         classes = None if classes is None else classes.astype("int32", copy=False)
-        return Answer(*function(question.inputs, classes, *operands))
+        return Answer(*function(question.inputs, classes, question.places, *operands))
     finally:
         _asking.question = before
 
@@ -168,7 +173,7 @@ def _to_numpy(answer: Answer) -> Answer:
     return Answer(scores, convert(answer.maps), peaks, None)
 
 
-def _answer(inputs: Any, classes: Tensor, *operands: Any) -> tuple[Any, ...]:
+def _answer(inputs: Any, classes: Tensor, places: Tensor, *operands: Any) -> tuple[Any, ...]:
     """Run the model: this is the function that is compiled.
 
     The question is that of the current thread.
@@ -179,9 +184,25 @@ def _answer(inputs: Any, classes: Tensor, *operands: Any) -> tuple[Any, ...]:
             patches.enter_context(patch(question.model, question.survey, operand))
         if question.probe is None:
             outputs, heads = run_model(question.model, inputs)
-            scores = select_scores(outputs, heads, question.target, classes)
-            return scores, None, None, _kept(question, outputs, heads)
-        return _answer_with_gradients(question, question.probe, inputs, classes)
+            _check_columns(question, heads)
+            scores = select_scores(outputs, heads, question.target, classes, places)
+            seen = None if question.function is None else question.function(heads)
+            return scores, seen, None, _kept(question, outputs, heads)
+        return _answer_with_gradients(question, question.probe, inputs, (classes, places))
+
+
+def _check_columns(question: Question, heads: Sequence[Head]) -> None:
+    """Refuse an output with another number of classes for a batch than for one document."""
+    position = question.target.output
+    alone, now = question.survey.heads[position].output, heads[position].output.shape
+    if question.target.functions or alone is None or len(alone) != 2 or len(now) != 2:
+        return
+    if None not in now and now[1] != alone[1]:
+        raise ValueError(
+            f"The output {heads[position].name!r} has {alone[1]} columns for one document and "
+            f"{now[1]} for a batch of {now[0]}: its documents depend on each other. Explain one at "
+            "a time (batch_size=1), with a method that runs the model once."
+        )
 
 
 def _kept(question: Question, outputs: Any, heads: list[Head]) -> Any:
@@ -189,7 +210,7 @@ def _kept(question: Question, outputs: Any, heads: list[Head]) -> Any:
 
 
 def _answer_with_gradients(
-    question: Question, probe: Probe, inputs: Any, classes: Tensor
+    question: Question, probe: Probe, inputs: Any, chosen: tuple[Tensor, Tensor]
 ) -> tuple[Any, ...]:
     """Run the model once and differentiate the scores at the taps."""
     abouts: list[Tap] = []
@@ -207,7 +228,8 @@ def _answer_with_gradients(
             flat = with_taps(keras.tree.flatten(inputs))
             packed = keras.tree.pack_sequence_as(inputs, flat)
             outputs, heads = run_model(question.model, packed)
-        scores = select_scores(outputs, heads, question.target, classes)
+            _check_columns(question, heads)
+        scores = select_scores(outputs, heads, question.target, *chosen)
         constants = [about.constant for about in abouts]
         return scores.explained, (scores, constants, _kept(question, outputs, heads))
 

@@ -10,6 +10,7 @@ import keras
 
 from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.asking import DisconnectedError, Question, ask_model
+from eli5k.keras.evidence.coarsest import coarsest_first
 from eli5k.keras.evidence.probes import Evidence, Input, Layer, Layers, Point, Probe
 from eli5k.keras.model.geometry import view_of
 from eli5k.keras.model.layers import calls_of, candidate_calls
@@ -55,7 +56,10 @@ def points_to_try(question: Question, options: Options) -> Iterator[tuple[str, P
         return
     if options.reshape is not None:
         raise ValueError("reshape is for the output of one layer: pass layer=. Received: None")
-    yield from _default_points(question, candidate_calls(model, survey))
+    calls = candidate_calls(model, survey)
+    if question.target.reading is not None:
+        calls = coarsest_first(question, calls)
+    yield from _default_points(question, calls)
 
 
 def _points_of_named(question: Question, options: Options) -> Iterator[tuple[str, Point]]:
@@ -75,7 +79,9 @@ def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple
 
     Layers shaped like one whose cells don't are tried last: of latents or steps, there are many.
     """
-    tokens = [call for call in calls if call.shape and len(call.shape) == TOKENS_RANK]
+    # The steps of a signal are no tokens: they are its own grid, and a maximum may choose one.
+    of_picture = len(question.survey.picture_grid) >= TOKENS_RANK - 1
+    tokens = [c for c in calls if of_picture and c.shape and len(c.shape) == TOKENS_RANK]
     reached = _tokens_that_reach(question, tokens) if tokens else frozenset()
     wrong: set[Any] = set()
     shared, tries = [], 0
@@ -136,11 +142,12 @@ def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[s
     """
     layers = tuple(map(point_at, calls))
     target = replace(question.target, logits=True, objective=None)
-    noise = noise_like(question.inputs, question.survey.fixed_batch)
+    noise = noise_like(question.inputs, question.survey.fixed_batch, question.survey.embeddings)
     asked = question._replace(
         inputs=noise,
         target=target,
         classes=None,
+        places=None,
         probe=Probe(Layers(layers)),
         patches=(),
         function=_shares_reached,

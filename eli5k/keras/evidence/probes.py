@@ -280,6 +280,10 @@ def _with_tapped_image(
     flat: list[Tensor], survey: Survey, tap: TapFunction, path: str | None
 ) -> list[Tensor]:
     def to_grid(tensor: Tensor, leading: int) -> Tensor:
+        shape = survey.image_shape[1:]
+        if shape != tuple(tensor.shape[leading:]):
+            before = keras.ops.shape(tensor)[:leading]
+            tensor = keras.ops.reshape(tensor, (*before, *shape))
         return keras.ops.moveaxis(tensor, leading, -1) if survey.channels_first else tensor
 
     flat = list(flat)

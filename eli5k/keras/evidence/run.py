@@ -12,13 +12,13 @@ import numpy as np
 
 from eli5k.keras.evidence.asking import DisconnectedError, Peaks, Question, ask_model
 from eli5k.keras.evidence.choice import points_to_try
-from eli5k.keras.evidence.maps import over_picture
 from eli5k.keras.evidence.probes import Evidence, Layer, Patch, Point, Probe, frame_of
 from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.model.memory import NoKeyError, key_of, recall, remember
 from eli5k.keras.model.noise import noise_like
 from eli5k.keras.model.survey import Survey
 from eli5k.keras.model.view import Frame
+from eli5k.maps import over_picture
 from eli5k.options import Options
 
 
@@ -59,6 +59,7 @@ def on_whole_picture(answer: Attribution, picture: Sequence[int]) -> Attribution
     if answer.frame is None:
         return answer
     cells = answer.maps.shape[2:]
+    picture = (*picture, *cells[len(picture) :])  # The frequencies of a signal have no size in it.
     spans = [high - low for low, high in zip(*answer.frame)]
     grid = [min(ceil(n / span), size) for n, span, size in zip(cells, spans, picture)]
     return answer._replace(maps=over_picture(answer.maps, grid, answer.frame), frame=None)
@@ -97,6 +98,9 @@ class Run:
         Interventions that are open in every run of the model.
     operands : tuple
         One for each of them.
+    places : numpy.ndarray or None
+        ``(batch, targets, places)``, bool: which places of an output with many each score is the
+        mean of.
 
     Examples
     --------
@@ -118,11 +122,13 @@ class Run:
     n_valid: int | None = None
     patches: tuple[Patch, ...] = ()
     operands: tuple[Any, ...] = ()
+    places: np.ndarray | None = None
 
     @property
     def image(self) -> np.ndarray:
-        """The image input, channels last: ``(batch, *grid, channels)``."""
-        image: np.ndarray = keras.tree.flatten(self.inputs)[self.survey.image_index]
+        """The image as the model reads it, channels last: ``(batch, *grid, channels)``."""
+        flat: np.ndarray = keras.tree.flatten(self.inputs)[self.survey.image_index]
+        image = flat.reshape(len(flat), *self.survey.image_shape[1:])
         return np.moveaxis(image, 1, -1) if self.survey.channels_first else image
 
     @property
@@ -138,8 +144,13 @@ class Run:
     def part(self, rows: slice | np.ndarray, n_valid: int | None = None) -> Run:
         """Ask the same about some of the samples."""
         inputs = keras.tree.map_structure(lambda array: array[rows], self.inputs)
+        classes, places = self.chosen(rows)
+        return replace(self, inputs=inputs, classes=classes, places=places, n_valid=n_valid)
+
+    def chosen(self, rows: slice | np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return what is explained of some rows."""
         classes = None if self.classes is None else self.classes[rows]
-        return replace(self, inputs=inputs, classes=classes, n_valid=n_valid)
+        return classes, None if self.places is None else self.places[rows]
 
     def perturbed(self, image: np.ndarray, samples: np.ndarray) -> Run:
         """Ask the same about other images.
@@ -157,14 +168,17 @@ class Run:
         image = image.astype(dtype, copy=False)
         if self.survey.channels_first:
             image = np.moveaxis(image, -1, 1)
+        image = image.reshape(len(image), *self.survey.input_shapes[self.survey.image_index][1:])
         flat = [
             image if index == self.survey.image_index else array[samples]
             for index, array in enumerate(keras.tree.flatten(self.inputs))
         ]
+        classes, places = self.chosen(samples)
         return replace(
             self,
             inputs=keras.tree.pack_sequence_as(self.inputs, flat),
-            classes=None if self.classes is None else self.classes[samples],
+            classes=classes,
+            places=places,
             # One bar is enough if a method that runs the model often is run often itself.
             options=replace(self.options, progress=False),
             n_valid=None,
@@ -198,6 +212,10 @@ class Run:
         return ask_model(
             self._question(None, patches, None), self._operands(patches, operands)
         ).scores
+
+    def look(self, function: Callable[..., Any]) -> Any:
+        """Run the model forward; return what ``function`` makes of its outputs, as arrays."""
+        return ask_model(self._question(None, (), function), self._operands((), ())).maps
 
     def evidence(
         self, probe: Probe, function: Callable[..., Any], operands: Sequence[Any] = ()
@@ -300,12 +318,9 @@ class Run:
 
     def on_noise(self, rows: int) -> Run:
         """Ask the same about noise, to learn what no document decides."""
-        classes = (
-            None
-            if self.classes is None
-            else np.resize(self.classes[:1], (rows, *self.classes.shape[1:]))
-        )
-        return replace(self, inputs=noise_like(self.inputs, rows), classes=classes, n_valid=None)
+        inputs = noise_like(self.inputs, rows, self.survey.embeddings)
+        classes, places = self.chosen(np.zeros(rows, int))
+        return replace(self, inputs=inputs, classes=classes, places=places, n_valid=None)
 
     def _points(self) -> Iterator[tuple[str, Point]]:
         layer = self.options.layer
@@ -367,6 +382,7 @@ class Run:
             probe,
             (*self.patches, *patches),
             function,
+            self.places,
         )
 
     def _operands(self, patches: tuple[Patch, ...], operands: Sequence[Any]) -> Sequence[Any]:

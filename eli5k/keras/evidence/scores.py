@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -44,6 +44,26 @@ class Objective(Protocol):
         """
 
 
+class Reads(Protocol):
+    """How an output with scores at many places is read: a :class:`~.readings.Reading`."""
+
+    @property
+    def boxes(self) -> int | None:
+        """Position of the output with the boxes, if the places have some."""
+
+    def count(self, shape: Sequence[int]) -> int:
+        """Return the number of channels of an output ``shape``."""
+
+    def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the grid of the places of an output ``shape``."""
+
+    def field(self, tensor: Tensor) -> Tensor:
+        """Return an output as ``(batch, places, channels)``."""
+
+    def scores(self, head: Head, target: Target, classes: Tensor, places: Tensor) -> Scores:
+        """Compute the scores of the targets."""
+
+
 @dataclass(frozen=True)
 class Target:
     """Choice of the numbers that are explained, for any document. Hashable.
@@ -62,6 +82,8 @@ class Target:
         Functions from the model's outputs to ``(batch,)``, instead of classes.
     objective : Objective or None
         Function of the scores to explain; None for each score itself.
+    reading : Reads or None
+        How an output with scores at many places is read; None for a vector of classes.
     """
 
     output: int = 0
@@ -70,6 +92,7 @@ class Target:
     best: int = 1
     functions: tuple[Callable[[Any], Any], ...] = ()
     objective: Objective | None = None
+    reading: Reads | None = None
 
 
 class Scores(NamedTuple):
@@ -94,7 +117,9 @@ class Scores(NamedTuple):
     rivals: Tensor = None
 
 
-def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Tensor) -> Scores:
+def select_scores(
+    outputs: Any, heads: list[Head], target: Target, classes: Tensor, places: Tensor = None
+) -> Scores:
     """Pick the explained numbers from what the model returned.
 
     Parameters
@@ -107,6 +132,9 @@ def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Tens
     classes : tensor or None
         ``(batch, targets)``, int32; None to take the best ones of each sample. With a third axis,
         each class is followed by its rivals.
+    places : tensor or None
+        ``(batch, targets, places)``, bool: which places each score is the mean of, if the target
+        has a reading; None for all.
 
     Returns
     -------
@@ -119,6 +147,8 @@ def select_scores(outputs: Any, heads: list[Head], target: Target, classes: Tens
         none = ops.zeros_like(values, dtype="int32")
         return Scores(values, None, none, *_explained(target, values, None, none, None))
     head = heads[target.output]
+    if target.reading is not None:
+        return target.reading.scores(head, target, classes, places)
     use_logits = target.logits and head.activation
     every = _as_columns(head.logits if use_logits else head.output)
     probabilities = _as_columns(head.output) if head.activation else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from eli5k.class_names import names_by_class
 from eli5k.keras.evidence.scores import Target
 from eli5k.keras.model.structure import Head
 
@@ -19,8 +20,10 @@ def find_head(heads: Sequence[Head], output: str | int | None) -> int:
     Parameters
     ----------
     heads : sequence of Head
+        Those without a shape are None, or no tensors: nothing can be explained there.
     output : str, int or None
-        Name or index; None for the first.
+        Name or index, counted as the model returns them. None for the first vector of scores or,
+        without any, the first tensor.
 
     Raises
     ------
@@ -29,22 +32,42 @@ def find_head(heads: Sequence[Head], output: str | int | None) -> int:
     ValueError
         If the model has no such output; the error lists the existing ones.
     """
-    names = [head.name for head in heads]
+    names = {head.name: index for index, head in enumerate(heads) if head.output is not None}
+    if not names:
+        raise ValueError("The model must return a tensor. It returns none.")
     if output is None:
-        return 0
+        own = [index for index in names.values() if heads[index].per_sample]
+        vectors = (index for index in own if class_count(heads[index]) is not None)
+        return next(vectors, (own or list(names.values()))[0])
+    position = _position(heads, names, output)
+    if not heads[position].per_sample:
+        raise ValueError(
+            f"output must have a row for each document. Received: {output!r}, whose rows are those "
+            "of an input that all documents share."
+        )
+    return position
+
+
+def _position(heads: Sequence[Head], names: Mapping[str, int], output: str | int) -> int:
     if isinstance(output, str):
         if output in names:
-            return names.index(output)
-        raise ValueError(f"output must be one of {names}. Received: {output!r}")
+            return names[output]
+        raise ValueError(f"output must be one of {list(names)}. Received: {output!r}")
     if not is_index(output):
         raise TypeError(
             f"output must be a name (str), an index (int) or None. Received: {output!r}"
         )
     if not -len(heads) <= output < len(heads):
         raise ValueError(
-            f"output must be an index below {len(heads)}, or one of {names}. Received: {output}"
+            f"output must be an index below {len(heads)}, or one of {list(names)}. "
+            f"Received: {output}"
         )
-    return range(len(heads))[output]
+    found = range(len(heads))[output]
+    if heads[found].output is None:
+        raise ValueError(
+            f"output must be one of {list(names)}. Received: {output}, which the model leaves empty"
+        )
+    return found
 
 
 def class_count(head: Head) -> int | None:
@@ -68,17 +91,20 @@ class TargetNames:
 
     Parameters
     ----------
-    names : list of str, dict of int to str, or None
-        As in eli5: one name per class, or new names for some classes.
+    names : sequence of str, mapping, object with ``classes_``, path, or None
+        As in eli5, one name per class, or new names for some classes; or as in
+        :func:`~eli5k.class_names.names_by_class`.
     count : int or None
         How many classes the output has.
 
     Raises
     ------
     TypeError
-        If ``names`` is neither a sequence nor a mapping.
+        If ``names`` is none of these.
     ValueError
         If a list doesn't have one name for each class.
+    OSError
+        If a file can't be read.
 
     Examples
     --------
@@ -87,27 +113,15 @@ class TargetNames:
     ('dog', 0)
     """
 
-    def __init__(self, names: Sequence[str] | Mapping[int, str] | None, count: int | None) -> None:
-        if names is None:
-            names = {}
-        if isinstance(names, Mapping):
-            self.by_class = {int(k): v for k, v in names.items() if is_index(k)}
-            if len(self.by_class) != len(names):
-                raise TypeError(
-                    "target_names as a dict maps class indices (int) to names. "
-                    f"Received the keys: {list(names)}"
-                )
-        elif isinstance(names, Sequence | np.ndarray) and not isinstance(names, str):
-            self.by_class = dict(enumerate(names))
-            if count is not None and len(names) != max(count, 2 if len(names) == 2 else 1):
-                raise ValueError(
-                    f"target_names must have one name for each of the {count} classes. "
-                    f"Received {len(names)} names."
-                )
-        else:
-            raise TypeError(
-                "target_names must be a list of names, a dict of class to name, or None. "
-                f"Received: {names!r}"
+    def __init__(self, names: Any, count: int | None) -> None:
+        self.by_class = names_by_class(names)
+        is_of_each = isinstance(names, Sequence | np.ndarray) and not isinstance(names, str)
+        is_of_each = is_of_each or hasattr(names, "classes_")
+        given = len(self.by_class)
+        if is_of_each and count is not None and given != max(count, 2 if given == 2 else 1):
+            raise ValueError(
+                f"target_names must have one name for each of the {count} classes. "
+                f"Received {given} names."
             )
 
     def name(self, index: int) -> int | str:
@@ -157,7 +171,7 @@ def is_index(value: Any) -> bool:
 
 def choose_targets(
     head: Head,
-    targets: Sequence[Any] | Callable[..., Any] | None,
+    targets: Any,
     top_targets: int | None,
     names: TargetNames,
     *,
@@ -169,7 +183,7 @@ def choose_targets(
     ----------
     head : Head
         The explained output, from a :class:`~eli5k.keras.model.survey.Survey`.
-    targets : list of int, str or callable, a callable, or None
+    targets : sequence of int, str or callable; one of these; or None
     top_targets : int or None
     names : TargetNames
     target : Target
@@ -184,19 +198,11 @@ def choose_targets(
     Raises
     ------
     TypeError
-        If ``targets`` is not a list of classes, names or callables.
+        If ``targets`` is neither classes, names nor callables.
     ValueError
         If a class is out of range, the list is empty, or the output is not a vector of classes.
     """
-    if callable(targets):
-        targets = [targets]
-    if targets is not None and not isinstance(targets, list):
-        raise TypeError(
-            "targets must be a list, such as targets=[282], a callable or None. "
-            f"Received: {targets!r} of type {type(targets).__name__}"
-        )
-    if targets is not None and not targets:
-        raise ValueError("targets must name at least one class. Received an empty list.")
+    targets = as_list(targets)
     if targets and all(map(callable, targets)):
         return replace(target, functions=tuple(targets)), None
 
@@ -213,6 +219,36 @@ def choose_targets(
         best = 1 if top_targets is None else int(top_targets)
         return replace(target, best=max(-count, min(count, best))), None
     return target, [_checked_class(each, count, names) for each in targets]
+
+
+def as_list(targets: Any) -> list[Any] | None:
+    """Return what a user passed as targets as a list; None stays.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a sequence nor one target.
+    ValueError
+        If it is empty.
+
+    Examples
+    --------
+    >>> as_list(3), as_list(("cat", "dog"))
+    ([3], ['cat', 'dog'])
+    """
+    if targets is None:
+        return None
+    if callable(targets) or isinstance(targets, str) or is_index(targets):
+        return [targets]
+    is_array = isinstance(targets, np.ndarray) and targets.ndim > 0
+    if not is_array and (not isinstance(targets, Sequence) or isinstance(targets, bytes)):
+        raise TypeError(
+            "targets must be a list, such as targets=[282], a class, a name, a callable or None. "
+            f"Received: {targets!r} of type {type(targets).__name__}"
+        )
+    if len(targets) == 0:
+        raise ValueError("targets must name at least one class. Received an empty list.")
+    return list(targets.tolist() if is_array else targets)
 
 
 def choose_for_each(

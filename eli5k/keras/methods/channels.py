@@ -9,11 +9,11 @@ import numpy as np
 
 from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.batching import chunks
-from eli5k.keras.evidence.maps import inside, resize
 from eli5k.keras.evidence.patches import ScaledChannels
 from eli5k.keras.evidence.probes import Evidence, Layer, Point, Probe
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.registry import Cost, register
+from eli5k.maps import inside, resize
 from eli5k.progress import progress_bar
 
 
@@ -191,8 +191,8 @@ def _scores_without(run: Run, point: Point, factors: np.ndarray, alone: bool) ->
         scale = factors.reshape(len(factors), *(1,) * (image.ndim - 2), -1)
         return run.perturbed(image[rows] * scale, rows).scores().explained
     if alone:
-        classes = None if run.classes is None else run.classes[rows]
-        run = replace(run, classes=classes)
+        classes, places = run.chosen(rows)
+        run = replace(run, classes=classes, places=places)
     else:
         run = run.perturbed(run.image[rows], rows)
     return run.scores((ScaledChannels(point),), (factors,)).explained

@@ -114,7 +114,9 @@ class AgainstSimilar:
 
 def _check_classes(run: Run) -> None:
     head = run.survey.heads[run.target.output]
-    count = 2 if run.target.binary else class_count(head)
+    reading = run.target.reading
+    channels = class_count(head) if reading is None else reading.count(head.output)
+    count = 2 if run.target.binary else channels
     is_contrast = isinstance(run.target.objective, AgainstSimilar)
     if run.target.functions or is_contrast or count is None or count < 2:
         raise ValueError(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from keras import ops
 
 from eli5k.keras.backends import Tensor
-from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.probes import Biases, Evidence, Probe
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.gradient import gradient_x_input
 from eli5k.keras.methods.registry import Cost, register
+from eli5k.maps import resize
 
 
 @register(

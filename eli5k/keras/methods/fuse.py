@@ -12,13 +12,13 @@ import numpy as np
 from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.asking import DisconnectedError
 from eli5k.keras.evidence.choice import is_map
-from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.probes import Evidence, Layer, Layers, Point, Probe, frame_of
 from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
 from eli5k.keras.methods.registry import AtLayer, Cost, find_method, register
 from eli5k.keras.model.geometry import view_of
 from eli5k.keras.model.layers import candidate_calls
 from eli5k.keras.model.structure import Call
+from eli5k.maps import resize
 from eli5k.options import MethodLike
 
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from eli5k.base import ExplanationWarning, warn
 from eli5k.keras.backends import Tensor
-from eli5k.keras.evidence.maps import over_picture
 from eli5k.keras.evidence.patches import guided_relus
 from eli5k.keras.evidence.probes import Both, Evidence, Input, Layer, Probe, frame_of
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.cam import grad_cam
 from eli5k.keras.methods.gradient import gradient, signed_gradient
 from eli5k.keras.methods.registry import Cost, register
+from eli5k.maps import over_picture
 
 
 @register(

@@ -12,9 +12,9 @@ import numpy as np
 
 from eli5k.keras.evidence.baselines import Baseline, baseline_of
 from eli5k.keras.evidence.batching import add_perturbed, chunks
-from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.registry import Cost, register
+from eli5k.maps import resize
 
 # Stands for an argument that was not passed.
 UNSET: Any = "unset"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -82,7 +82,7 @@ class TTA:
             zooms = others[chunk.numbers]
             channels = np.moveaxis(image[chunk.samples].astype("float32", copy=False), -1, 1)
             views = np.moveaxis(_zoom(channels, zooms), 1, -1)
-            of_views = explain(run.perturbed(views, chunk.samples))
+            of_views = explain(_moved(run.perturbed(views, chunk.samples), zooms))
             maps = on_whole_picture(of_views, picture).maps
             maps = np.moveaxis(_zoom(np.moveaxis(maps, 0, 1), 1 / zooms), 1, 0)
             add_perturbed(total, chunk, maps * _shown(zooms, maps.shape[2:]))
@@ -102,6 +102,21 @@ class TTA:
         flipped = {range(rank)[axis] for axis in self.flips}
         signs = product(*[(1, -1) if axis in flipped else (1,) for axis in range(rank)])
         return np.array([np.multiply(s, scale) for s, scale in product(signs, self.scales)])
+
+
+def _moved(run: Run, zooms: np.ndarray) -> Run:
+    """Let each view be asked about the pixels that it shows elsewhere."""
+    reading = run.target.reading
+    if run.places is None or reading is None:
+        return run
+    grid = reading.grid(run.survey.heads[run.target.output].output)
+    if reading.boxes is not None or len(grid) != zooms.shape[1]:
+        raise ValueError(
+            "tta can't follow a box to another place. Use method='smooth-grad', or explain the "
+            "output with a callable in targets."
+        )
+    places = run.places.reshape(*run.places.shape[:2], *grid).astype("float32")
+    return replace(run, places=(_zoom(places, zooms) > 0.5).reshape(run.places.shape))
 
 
 def _zoom(arrays: np.ndarray, factors: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eli5k.keras.evidence.maps import resize
+from eli5k.maps import resize
 
 # A copy of a map that resembles it more says nothing about chance.
 RESEMBLANCE = 0.5

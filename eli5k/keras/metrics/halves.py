@@ -9,9 +9,9 @@ import numpy as np
 
 from eli5k.keras.evidence.baselines import Baseline, baseline_of
 from eli5k.keras.evidence.batching import chunks
-from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scores import Scores
+from eli5k.maps import resize
 
 # Cells along the shortest axis of a grid with so many axes: fewer axes, finer halves.
 CELLS = {1: 56, 2: 14}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from eli5k.keras.evidence.maps import resize
 from eli5k.keras.metrics.agreement import on_cells
+from eli5k.maps import resize
 
 
 def region_mask(region: Any, grid: Sequence[int]) -> np.ndarray:

@@ -181,16 +181,18 @@ def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
     if (left and centres.shape[1] > 1) or error > LOOSE:
         how = f" (off by {off.max():.2f} of its size)" if np.isfinite(error) else ""
         return Fit(replace(view, problem=f"no grid fits where its cells look{how}"), error)
-    if left:  # A spectrogram: its frequencies lie along no axis of the signal.
-        return Fit(replace(view, axes=tuple(range(len(own)))), error)
     axes = tuple(None if axis is None else long[axis] for axis in along)
     ends = [
         (0.0, 1.0) if axis is None else (start, start + slopes[axis, column])
         for column, (axis, start) in enumerate(zip(along, starts))
     ]
-    low, high = zip(*((float(a), float(b)) for a, b in ends))
     # The end of a fitted line, twice its error; and no peak is known better than to a pixel.
     doubt = 2 * off * np.abs(inverse[-1]).max() + 1 / np.array(sight.sizes)
+    if left:  # A spectrogram: its frequencies lie along no axis of the signal, and come last.
+        rest = tuple(axis for axis in range(len(own)) if axis not in axes)
+        axes, ends = axes + rest, ends + [(0.0, 1.0)] * len(rest)
+        doubt = np.pad(doubt, (0, len(rest)))
+    low, high = zip(*((float(a), float(b)) for a, b in ends))
     shift = max(max(abs(min(pair)), abs(max(pair) - 1)) for pair in ends)
     return Fit(_in_frame(replace(view, axes=axes), shape, low, high, doubt), error, float(shift))
 

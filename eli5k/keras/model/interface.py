@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from eli5k.keras.model.structure import walk
 
-IMAGE_LAYERS = (
-    keras.layers.Conv2D,
-    keras.layers.Conv2DTranspose,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv2D,
-    keras.layers.MaxPooling2D,
-    keras.layers.AveragePooling2D,
-    keras.layers.GlobalMaxPooling2D,
-    keras.layers.GlobalAveragePooling2D,
-)
 # What a perceptron on flattened pixels is made of.
 PLAIN_LAYERS = (
     *(keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dense, keras.layers.Activation),
@@ -50,7 +42,63 @@ def input_specs(model: keras.Model) -> dict[str, keras.KerasTensor] | None:
     return {x.name: x for x in inputs}
 
 
-def image_inputs(model: keras.Model, inputs: Any) -> dict[str, int]:
+def built_specs(model: keras.Model, names: Sequence[Any]) -> dict[Any, keras.KerasTensor]:
+    """Return the shapes with which a model that declares no inputs was built, by name.
+
+    Parameters
+    ----------
+    model : keras.Model
+    names : sequence
+        Keys of a dict of inputs, positions in a list, or ``[None]`` for a single input.
+
+    Returns
+    -------
+    dict of KerasTensor
+        ``(None, ...)`` each; empty if the model never ran, or ran on something else.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.layers.Flatten()])
+    >>> _ = model(keras.ops.ones((2, 4, 4)))
+    >>> built_specs(model, [None])[None].shape
+    (None, 4, 4)
+    """
+    shapes = (model.get_build_config() or {}).get("input_shape")
+    if names == [None]:
+        by_name: dict[Any, Any] = {None: shapes}
+    elif isinstance(shapes, dict):
+        by_name = shapes
+    else:
+        by_name = dict(enumerate(shapes or ()))
+    if set(by_name) != set(names) or not all(map(_is_shape, by_name.values())):
+        return {}
+    return {name: keras.KerasTensor((None, *shape[1:])) for name, shape in by_name.items()}
+
+
+def _is_shape(shape: Any) -> bool:
+    is_sequence = isinstance(shape, list | tuple) and len(shape) > 0
+    return is_sequence and all(size is None or isinstance(size, int) for size in shape)
+
+
+def call_arguments(model: keras.Model) -> list[str]:
+    """Return the names of the arguments that a model's ``call`` can't do without.
+
+    Examples
+    --------
+    >>> call_arguments(keras.Sequential())
+    ['inputs']
+    """
+    parameters = inspect.signature(model.call).parameters.values()
+    return [
+        each.name
+        for each in parameters
+        if each.default is each.empty
+        and each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+        and each.name not in ("training", "mask")
+    ]
+
+
+def image_inputs(model: keras.Model, inputs: Any, positions: Sequence[int]) -> dict[str, int]:
     """Return the names of the image inputs, with their positions among the flat inputs.
 
     Parameters
@@ -59,26 +107,21 @@ def image_inputs(model: keras.Model, inputs: Any) -> dict[str, int]:
     inputs : array, or list or dict of arrays
         ``(batch, ...)``, as the model takes them. If the model declares no names, the keys of a
         dict and the positions in a list are the names.
-
-    Returns
-    -------
-    dict of str to int
-        The inputs of the highest rank: the images, if there are any.
+    positions : sequence of int
+        ``image_indices`` of the survey.
 
     Examples
     --------
     >>> import numpy as np
     >>> model = keras.Sequential([keras.layers.Flatten()])
-    >>> image_inputs(model, {"photo": np.ones((1, 4, 4, 3)), "age": np.ones((1, 1))})
+    >>> image_inputs(model, {"photo": np.ones((1, 4, 4, 3)), "age": np.ones((1, 1))}, [1])
     {'photo': 1}
     """
     flat = keras.tree.flatten_with_path(inputs)
     names = list(input_specs(model) or ())
     if len(names) != len(flat):
         names = ["/".join(map(str, path)) for path, _ in flat]
-    rank = max(len(array.shape) for _, array in flat)
-    ranks = [len(array.shape) for _, array in flat]
-    return {name: i for i, name in enumerate(names) if ranks[i] == rank}
+    return {names[position]: position for position in positions}
 
 
 def find_input(images: dict[str, int], asked: str | int | None) -> int:
@@ -123,21 +166,18 @@ def find_input(images: dict[str, int], asked: str | int | None) -> int:
     return positions[index]
 
 
-def is_image_model(model: keras.Model) -> bool:
-    """Tell whether a model has image layers at any depth, or code of its own for images.
+def may_have_grid(model: keras.Model) -> bool:
+    """Tell whether a model has a layer whose output could be a map, at any depth.
 
     Examples
     --------
-    >>> is_image_model(keras.Sequential([keras.layers.Conv2D(2, 3)]))
+    >>> may_have_grid(keras.Sequential([keras.layers.Conv1D(2, 3)]))
     True
-    >>> is_image_model(keras.Sequential([keras.layers.Dense(2)]))
+    >>> may_have_grid(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)]))
     False
     """
-    # Stop at the first one: most models begin with it, and this runs at each explanation.
-    if any(isinstance(layer, IMAGE_LAYERS) for _, layer in walk(model)):
-        return True
-    # What mixes patches may be of any class: attention, a layer of the user's own.
-    return takes_images(model) and any(_may_mix(layer) for _, layer in walk(model))
+    # It stops at the first one: this runs at each explanation.
+    return any(_may_mix(layer) for _, layer in walk(model))
 
 
 def _may_mix(layer: keras.Operation) -> bool:
@@ -145,13 +185,13 @@ def _may_mix(layer: keras.Operation) -> bool:
     return is_own and type(layer) not in PLAIN_LAYERS
 
 
-def takes_images(model: keras.Model) -> bool:
-    """Tell whether a declared input of a model could be an image.
+def takes_text(model: keras.Model) -> bool:
+    """Tell whether a declared input of a model is text.
 
     Examples
     --------
-    >>> takes_images(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]))
-    True
+    >>> takes_text(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]))
+    False
     """
     specs = input_specs(model) or {}
-    return any(len(spec.shape) == IMAGE_RANK for spec in specs.values())
+    return any(spec.dtype == "string" for spec in specs.values())

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 
 import keras
 
-from eli5k.keras.model.receptive import PADDINGS, SINGLE, is_single
+from eli5k.keras.model.receptive import PADDINGS, RECURRENT_CONVOLUTIONS, SINGLE, is_single
 from eli5k.keras.model.structure import Call, grid_of, walk
 from eli5k.keras.model.survey import Survey
 
-# A padding adds cells that see nothing, and a step of a recurrent layer sees those before it.
-NEVER = (*PADDINGS, keras.layers.RNN, keras.layers.Bidirectional)
+# A step of a recurrent layer sees those before it, and its cell is called for one step alone.
+RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
+# A padding adds cells that see nothing.
+NEVER = (*PADDINGS, *RECURRENT)
+# The frames of a clip, if nothing else has them.
+FRAMES = RECURRENT_CONVOLUTIONS
 # Cells this many times longer than wide are tried last.
 STRETCHED = 6
 
@@ -131,7 +135,7 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
     a model that is called after it has a layer with a grid. Then come all layers at any depth, from
     the last called to the first. Paddings, recurrent layers and what has a single cell are left
     out, and what only prepares the picture (augmentation, rescaling: called before the first
-    kernel).
+    kernel). Convolutions that are recurrent come last, those with all frames first.
 
     Parameters
     ----------
@@ -145,14 +149,17 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
     """
     calls, parts = survey.calls, dict(walk(model))
     first_kernel = next((i for i, call in enumerate(calls) if call.has_kernel), len(calls))
-    usable = [
-        (index, call)
+    inside = tuple(path + "/" for path, part in parts.items() if isinstance(part, RECURRENT))
+    with_grid = [
+        (index, call, parts[call.path.partition("[")[0]])
         for index, call in enumerate(calls)
         if index >= first_kernel
         and has_grid(call)
         and call.place != SINGLE
-        and not isinstance(parts[call.path.partition("[")[0]], NEVER)
+        and not call.path.startswith(inside)
     ]
+    usable = [(index, call) for index, call, part in with_grid if not isinstance(part, NEVER)]
+    frames = [call for _, call, part in reversed(with_grid) if isinstance(part, FRAMES)]
     at_top = {id(part): n for n, part in enumerate(getattr(model, "operations", model.layers))}
     order = {path: at_top[id(part)] for path, part in parts.items() if id(part) in at_top}
     models = tuple(path + "/" for path, part in parts.items() if isinstance(part, keras.Model))
@@ -167,7 +174,8 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
         )
         by_depth = [calls[of_eli5[1]]] * is_last + by_depth
     # Of attention weights, for example, the axes are heads and tokens.
-    return sorted(dict.fromkeys(by_depth), key=lambda call: is_stretched(call, survey))
+    chosen = sorted(dict.fromkeys(by_depth), key=lambda call: is_stretched(call, survey))
+    return chosen + sorted(frames, key=lambda call: len(call.shape or ()) != survey.rank)
 
 
 def is_stretched(call: Call, survey: Survey) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ import numpy as np
 NOISE_SCALES = (1.0, 0.1, 128.0)
 
 
-def noise_like(inputs: Any, rows: int | None = None) -> Any:
+def noise_like(inputs: Any, rows: int | None = None, tokens: Collection[int] = ()) -> Any:
     """Make noise shaped like a model's inputs, the same at each call.
 
     Parameters
@@ -21,6 +22,8 @@ def noise_like(inputs: Any, rows: int | None = None) -> Any:
         ``(batch, ...)``: only their shapes and dtypes matter.
     rows : int or None
         How many samples; None for one with each of ``NOISE_SCALES``.
+    tokens : collection of int
+        Positions of the flat inputs that are numbers of tokens, whatever their dtype is.
 
     Returns
     -------
@@ -30,12 +33,13 @@ def noise_like(inputs: Any, rows: int | None = None) -> Any:
     count = rows or len(NOISE_SCALES)
     scales = np.resize(NOISE_SCALES, count)
 
-    def draw(like: np.ndarray) -> np.ndarray:
+    def draw(like: np.ndarray, is_token: bool) -> np.ndarray:
         shape = (count, *like.shape[1:])
-        if like.dtype.kind not in "f":
+        if is_token or like.dtype.kind not in "f":
             # Tokens of a vocabulary of unknown size, or a mask: small whole numbers.
             return random.integers(0, 2, shape).astype(like.dtype)
         noise = random.standard_normal(shape)
         return (noise * scales.reshape(-1, *(1,) * (like.ndim - 1))).astype(like.dtype)
 
-    return keras.tree.map_structure(draw, inputs)
+    flat = [draw(like, index in tokens) for index, like in enumerate(keras.tree.flatten(inputs))]
+    return keras.tree.pack_sequence_as(inputs, flat)

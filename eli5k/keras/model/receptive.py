@@ -20,6 +20,7 @@ CONVOLUTIONS = (
     *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
     *(layers.SeparableConv1D, layers.SeparableConv2D),
 )
+RECURRENT_CONVOLUTIONS = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
 POOLINGS = (
     *(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D),
     *(layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D),
@@ -80,12 +81,26 @@ class Place(NamedTuple):
         spans = [step * cells / n for step, cells, n in zip(self.steps, grid, size)]
         return tuple(low), tuple(a + span for a, span in zip(low, spans))
 
+    def moved(self, moves: Sequence[tuple[float, float]]) -> Place:
+        """Return the place after a factor and a shift along each axis.
+
+        Examples
+        --------
+        >>> Place(0, (2.0,), (1.0,)).moved([(2, 0.5)])
+        Place(input=0, steps=(4.0,), starts=(2.0,))
+        """
+        return Place(
+            self.input,
+            tuple(step * factor for step, (factor, _) in zip(self.steps, moves)),
+            tuple(a + step * by for a, step, (_, by) in zip(self.starts, self.steps, moves)),
+        )
+
 
 SINGLE = Place(None)
 
 
 def place_of_input(index: int, axes: int) -> Place:
-    """Return the place of a model's image input.
+    """Return the place of a model's input: an image, a signal, or one of tokens.
 
     Examples
     --------
@@ -137,15 +152,39 @@ def place_after(
         # A reshape may bring back what was flattened.
         return SINGLE if _is_followed(operation, channels_first) else None
     shape = next(shape for shape, place in inputs if place is not None and place.input is not None)
+    if type(operation) is layers.Embedding and len(shape) == len(merged.steps) + 1:
+        return merged  # Each token becomes a vector at its own place.
+    if type(operation) in RECURRENT_CONVOLUTIONS and not channels_first:
+        return _place_of_frames(operation, shape, merged)
+    if type(operation) is layers.TimeDistributed and not channels_first:
+        return _place_of_each_frame(operation.layer, shape, merged)
     grid = shape[2:] if channels_first else shape[1:-1]
     if len(grid) != len(merged.steps) or not _is_followed(operation, channels_first):
         return None
-    moves = [_move_of(operation, cells, axis) for axis, cells in enumerate(grid)]
-    return Place(
-        merged.input,
-        tuple(step * factor for step, (factor, _) in zip(merged.steps, moves)),
-        tuple(a + step * by for a, step, (_, by) in zip(merged.starts, merged.steps, moves)),
-    )
+    return merged.moved([_move_of(operation, cells, axis) for axis, cells in enumerate(grid)])
+
+
+def _place_of_frames(operation: Any, shape: Sequence[int], place: Place) -> Place | None:
+    """Return the place of the frames that a recurrent convolution gives, one for each it takes."""
+    is_whole = operation.return_sequences and not operation.go_backwards
+    if not is_whole or len(shape) != len(place.steps) + 2:
+        return None
+    cell = operation.cell
+    moves = [(1.0, 0.0)]
+    for size, stride, dilation, cells in zip(
+        cell.kernel_size, cell.strides, cell.dilation_rate, shape[2:-1]
+    ):
+        moves.append(_window((size - 1) * dilation + 1, stride, cell.padding, cells))
+    return place.moved(moves)
+
+
+def _place_of_each_frame(operation: Any, shape: Sequence[int], place: Place) -> Place | None:
+    """Return the place of the output of a layer that takes one frame after another."""
+    axes = len(place.steps) - 1
+    if len(shape) != axes + 3 or not _is_followed(operation, channels_first=False):
+        return None
+    moves = [_move_of(operation, cells, axis) for axis, cells in enumerate(shape[2:-1])]
+    return place.moved([(1.0, 0.0), *moves])
 
 
 def _merged(places: Sequence[Place | None]) -> Place | None:
@@ -165,6 +204,20 @@ def _merged(places: Sequence[Place | None]) -> Place | None:
             return None
     starts = zip(*(place.starts for place in placed))
     return first._replace(starts=tuple(sum(column) / len(placed) for column in starts))
+
+
+def is_elementwise(operation: Any) -> bool:
+    """Tell whether an operation of Keras acts on each number alone, at inference.
+
+    Examples
+    --------
+    >>> is_elementwise(keras.layers.Rescaling(2)), is_elementwise(keras.layers.Dense(2))
+    (True, False)
+    """
+    kind = type(operation)
+    if not isinstance(operation, keras.Layer):
+        return kind.__module__.startswith("keras.") and kind.__name__ in POINTWISE
+    return kind in ELEMENTWISE and kind not in (layers.Dense, layers.Softmax)
 
 
 def _is_followed(operation: Any, channels_first: bool) -> bool:
@@ -209,6 +262,8 @@ def _move_of(operation: Any, cells: int, axis: int) -> tuple[float, float]:
 
 def _window(size: int, stride: int, padding: str, cells: int) -> tuple[float, float]:
     before = 0
+    if padding == "valid" and cells - size < stride:
+        stride = max(stride, size)  # A single cell, as large as all that it sees.
     if padding == "same":
         before = max((ceil(cells / stride) - 1) * stride + size - cells, 0) // 2
     elif padding == "causal":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
@@ -66,17 +68,17 @@ def look(
     Returns
     -------
     Sight or None
-        None if that can't be measured: the picture is made of whole numbers, the model stops the
-        gradient or needs the numbers themselves, or it refuses noise.
+        None if that can't be measured: the picture is made of whole numbers that no ``Embedding``
+        reads, the model stops the gradient or needs the numbers themselves, or it refuses noise.
     """
     assert call.shape is not None
     flat = keras.tree.flatten(inputs)
-    if flat[survey.image_index].dtype.kind != "f":
+    if flat[survey.image_index].dtype.kind != "f" and survey.image_index not in survey.embeddings:
         return None
     shape = call.shape if channel_axis == -1 else (call.shape[0], *call.shape[2:], call.shape[1])
     positions = chosen_cells(shape[1:-1], survey.picture_grid)
     rows = len(positions) * NOISES
-    noise = noise_like(inputs, rows)
+    noise = noise_like(inputs, rows, survey.embeddings)
     chosen = np.zeros((rows, prod(shape[1:-1])), "float32")
     chosen[np.arange(rows), np.repeat(positions, NOISES)] = 1
     signs = np.random.default_rng(0).choice([-1, 1], shape[-1]).astype("float32")
@@ -93,10 +95,12 @@ def look(
         parts.append({index: _magnitude(array) for index, array in answer.items()})
     seen = {index: np.concatenate([part[index] for part in parts])[:rows] for index in parts[0]}
     values = seen.pop(VALUES).reshape(len(positions), -1)
-    centres = {
-        index: _centres(_means(gradient, survey.channels_first), len(positions), prod(shape[1:-1]))
-        for index, gradient in seen.items()
-    }
+    centres = {}
+    for index, gradient in seen.items():
+        is_image = index not in survey.embeddings
+        shaped = gradient.reshape(rows, *survey.image_shapes[index][1:]) if is_image else gradient
+        means = _means(shaped, survey.channels_first and is_image)
+        centres[index] = _centres(means, len(positions), shape[1:-1])
     own = centres.get(survey.image_index)
     sizes = survey.picture_grid
     if own is None:
@@ -114,7 +118,10 @@ def look(
 
 @dataclass(frozen=True)
 class _Look:
-    """Values of the chosen cells, and their gradient with respect to each image."""
+    """Values of the chosen cells, and their gradient with respect to each image.
+
+    Tokens have none: what an ``Embedding`` makes of them has one.
+    """
 
     model: keras.Model
     survey: Survey
@@ -124,18 +131,33 @@ class _Look:
     def __call__(self, inputs: Any, chosen: Tensor, signs: Tensor) -> dict[int, Tensor]:
         ops = keras.ops
         flat = keras.tree.flatten(inputs)
-        tapped = [i for i in self.survey.image_indices if "float" in str(flat[i].dtype)]
+        embedded = self.survey.embeddings
+        images = [i for i in self.survey.image_indices if i not in embedded]
+        floats = [i for i in images if "float" in str(flat[i].dtype)]
+        tapped: list[int] = []
 
         def forward(tap: Callable[[Tensor], Tensor]) -> tuple[Tensor, tuple[()]]:
             outputs: list[Tensor] = []
+            tapped.clear()
+
+            def tap_and_note(tensor: Tensor, index: int) -> Tensor:
+                tapped.append(index)
+                return tap(tensor)
 
             def keep(output: Tensor) -> Tensor:
                 outputs.append(output)
                 return output
 
-            watched = [tap(x) if i in tapped else x for i, x in enumerate(flat)]
+            watched = [tap_and_note(x, i) if i in floats else x for i, x in enumerate(flat)]
             layer = layer_at(self.model, self.call.path)
-            with output_hook(layer, keep, self.call.number, self.call.element):
+            with ExitStack() as hooks:
+                for index in set(embedded).intersection(self.survey.image_indices):
+                    path, number = embedded[index]
+                    tap_tokens = partial(tap_and_note, index=index)
+                    hooks.enter_context(
+                        output_hook(layer_at(self.model, path), tap_tokens, number, None)
+                    )
+                hooks.enter_context(output_hook(layer, keep, self.call.number, self.call.element))
                 run_model(self.model, keras.tree.pack_sequence_as(inputs, watched))
             of_steps = self.call.number is None
             output = ops.stack(outputs, axis=1) if of_steps else outputs[0]
@@ -159,9 +181,10 @@ def chosen_cells(grid: Sequence[int], picture: Sequence[int]) -> np.ndarray:
     by_axis = [range(n) if n <= 3 else [n * k // 4 for k in (1, 2, 3)] for n in grid]
     if len(grid) == 1:
         return np.unique(np.linspace(grid[0] / 8, grid[0] * 7 / 8, 9).astype(int))
+    # A Latin square: along a third axis, places say nothing about those along the first two.
     cells = [
-        (i, j, *(third[(i + j) % len(third)] for third in by_axis[2:]))
-        for i, j in product(*by_axis[:2])
+        (i, j, *(axis[(a + n * b) % len(axis)] for n, axis in enumerate(by_axis[2:], start=1)))
+        for (a, i), (b, j) in product(*map(enumerate, by_axis[:2]))
     ]
     return np.unique(np.ravel_multi_index(np.array(cells).T, grid))
 
@@ -172,14 +195,13 @@ def _magnitude(gradient: Tensor) -> np.ndarray:
 
 def _means(gradient: np.ndarray, channels_first: bool) -> np.ndarray:
     """Sum over the channels; each row counts alike: ``(rows, *picture)``."""
-    is_plain = gradient.ndim == 2  # A signal without channels.
-    summed = gradient if is_plain else gradient.sum(axis=1 if channels_first else -1)
+    summed = gradient.sum(axis=1 if channels_first else -1)
     total = summed.sum(axis=tuple(range(1, summed.ndim)), keepdims=True)
     usable = np.isfinite(total) & (total > 0)
     return np.where(usable, summed, 0) / np.where(usable, total, 1)
 
 
-def _centres(seen: np.ndarray, cells: int, grid_size: int) -> np.ndarray:
+def _centres(seen: np.ndarray, cells: int, grid: Sequence[int]) -> np.ndarray:
     """Find the centres of the peaks, in shares of the picture: ``(cells, axes)``.
 
     A peak is the part above half the maximum. The centroid of all would be drawn to the middle
@@ -187,8 +209,11 @@ def _centres(seen: np.ndarray, cells: int, grid_size: int) -> np.ndarray:
     """
     maps = seen.reshape(cells, -1, *seen.shape[1:]).mean(axis=1, dtype="float64")
     sizes = maps.shape[1:]
-    width = (prod(sizes) / grid_size) ** (1 / len(sizes)) / 2
-    for axis, size in enumerate(sizes, start=1):
+    width = (prod(sizes) / prod(grid)) ** (1 / len(sizes)) / 2
+    widths = [width] * len(sizes)
+    if len(grid) == len(sizes) >= 3:  # A cell of a clip is one frame, but many pixels.
+        widths = [size / n / 2 for size, n in zip(sizes, grid)]
+    for axis, (size, width) in enumerate(zip(sizes, widths), start=1):
         distances = np.subtract.outer(np.arange(size), np.arange(size))
         blur = np.exp(-0.5 * (distances / max(width, 0.5)) ** 2)
         maps = np.moveaxis(np.tensordot(maps, blur, axes=(axis, 0)), -1, axis)

@@ -9,6 +9,7 @@ import numpy as np
 
 from eli5k.keras.backends import Tensor, active_backend, to_tensors
 from eli5k.keras.model.hooks import input_hook
+from eli5k.keras.model.shared import as_called
 from eli5k.keras.model.state import array_of, stateless
 from eli5k.keras.model.structure import Call, all_layers, layer_at, walk
 from eli5k.keras.model.survey import Survey
@@ -58,8 +59,8 @@ def first_kernel(survey: Survey) -> str | None:
 
 
 def _looks_at_image(call: Call, survey: Survey) -> bool:
-    """Tell whether the first call of a layer looks at the explained image, among several."""
-    if len(survey.image_indices) == 1:
+    """Tell whether the first call of a layer looks at the explained image, among other inputs."""
+    if len(survey.input_shapes) == 1:
         return True
     place = call.place
     return place is not None and place.input == survey.image_index and call.number == 0
@@ -140,7 +141,8 @@ def run_until(model: keras.Model, path: str, inputs: Any) -> np.ndarray | None:
     layer = layer_at(model, path)
     with active_backend().at_inference(model, all_layers), input_hook(layer, stop):
         try:
-            stateless(lambda tensors: model(tensors, training=False))(to_tensors(inputs))
+            called = as_called(model, to_tensors(inputs))
+            stateless(lambda tensors: model(tensors, training=False))(called)
         except _EnoughError as reached:
             tensor = keras.ops.cast(reached.tensor, "float32")
             found: np.ndarray = keras.ops.convert_to_numpy(tensor)

@@ -188,6 +188,7 @@ class Head(NamedTuple):
     ``output`` and ``logits`` are tensors while the model runs, and shapes in a :class:`Survey`.
     ``activation`` is ``"softmax"``, ``"sigmoid"`` or None; if it is None, so is ``logits``.
     ``hidden`` is one that the model changes, as a clip or an average does, before it returns it.
+    ``per_sample`` is False if its rows are those of an input that all documents share.
     """
 
     name: str
@@ -195,3 +196,4 @@ class Head(NamedTuple):
     logits: Tensor
     activation: str | None
     hidden: str | None = None
+    per_sample: bool = True

@@ -12,7 +12,6 @@ from eli5k.keras import attribute
 from eli5k.keras.evidence import asking
 from eli5k.keras.evidence import run as evidence_run
 from eli5k.keras.evidence.asking import DisconnectedError
-from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scores import Target
 from eli5k.keras.methods import (
@@ -22,6 +21,7 @@ from eli5k.keras.methods import (
     names_without_layer,
 )
 from eli5k.keras.model.survey import survey
+from eli5k.maps import resize
 from tests.close import assert_close
 from tests.zoo import (
     CLASSES,
@@ -383,7 +383,8 @@ class TestModelsWithoutLayersForImages:
     def test_grad_cam_says_what_to_use_instead(self):
         model = keras.Sequential([keras.Input((6, 7, 2)), layers.Flatten(), layers.Dense(3)])
         doc = noise(1, 6, 7, 2)
-        error = explain_prediction(model, doc).error
+        with pytest.warns(ExplanationWarning, match="is not supported"):
+            error = explain_prediction(model, doc).error
         assert error.startswith(f'model "{model.name}" is not supported, try passing the "image"')
         assert "None of its layers" in error
         assert all(name in error for name in names_without_layer())

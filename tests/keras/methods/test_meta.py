@@ -11,7 +11,6 @@ from keras import layers
 
 from eli5k import explain_prediction
 from eli5k.keras import attribute
-from eli5k.keras.evidence.maps import resize
 from eli5k.keras.evidence.probes import Input, Layer, Probe
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scores import Target
@@ -29,6 +28,7 @@ from eli5k.keras.methods import (
 from eli5k.keras.methods.gradient import gradient, gradient_x_input
 from eli5k.keras.methods.views import _zoom
 from eli5k.keras.model.survey import survey
+from eli5k.maps import resize
 from eli5k.options import Options
 from tests.close import TOLERANCE, assert_close
 from tests.zoo import CLASSES, SHAPE, functional, net_layers, noise, run_layers

@@ -9,9 +9,9 @@ from keras import layers
 
 from eli5k.keras import run
 from eli5k.keras.evidence.baselines import baseline_of
-from eli5k.keras.evidence.maps import resize
 from eli5k.keras.metrics.agreement import agreement, copies_of, on_cells
 from eli5k.keras.metrics.halves import cells_of, draw_halves, measure_halves
+from eli5k.maps import resize
 from tests.zoo import noise
 
 GRID = (16, 20)

@@ -9,13 +9,13 @@ from keras import layers, ops
 
 from eli5k import MisplacedMapWarning, explain_prediction
 from eli5k.keras import attribute
-from eli5k.keras.evidence.maps import over_picture
 from eli5k.keras.methods import ScoreCAM
 from eli5k.keras.model.geometry import best_of, fit, view_of
 from eli5k.keras.model.receptive import place_after, place_of_input
 from eli5k.keras.model.sight import Sight, chosen_cells
 from eli5k.keras.model.survey import survey
 from eli5k.keras.model.view import View, readings_of
+from eli5k.maps import over_picture
 from tests.zoo import noise
 
 SIZE = (48, 64)

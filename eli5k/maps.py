@@ -1,4 +1,4 @@
-"""Lay the map of a layer over the input."""
+"""Enlarge maps to the size of a document, by NumPy alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,60 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eli5k.keras.model.view import Frame
+# Where a map begins and ends along each axis of the document, in shares of it.
+Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def over_picture(maps: np.ndarray, grid: Sequence[int], frame: Frame | None) -> np.ndarray:
+def bounds_of(frame: Sequence[float], axes: int) -> Bounds | None:
+    """Return where a frame begins and ends along each axis, the first axis first.
+
+    Parameters
+    ----------
+    frame : sequence of float
+        As in :class:`~eli5k.Explanation`.
+    axes : int
+        Number of axes of the map.
+
+    Returns
+    -------
+    tuple or None
+        ``(lows, highs)`` in shares of the document; None for all of it.
+
+    Raises
+    ------
+    ValueError
+        If the frame is of a map with another number of axes.
+
+    Examples
+    --------
+    >>> bounds_of((0.25, 0.0, 0.75, 1.0), 2)
+    ((0.0, 0.25), (1.0, 0.75))
+    """
+    half = len(frame) // 2
+    lows, highs = tuple(frame[:half])[::-1], tuple(frame[half:])[::-1]
+    if not any(lows) and all(share == 1 for share in highs):
+        return None
+    if half != axes or len(frame) != 2 * half:
+        raise ValueError(
+            f"The frame of a map with {axes} axes must have {2 * axes} numbers. "
+            f"Received: {tuple(frame)}"
+        )
+    return lows, highs
+
+
+def frame_of(bounds: Bounds | None, axes: int) -> tuple[float, ...]:
+    """Return the frame of bounds: the inverse of :func:`bounds_of`.
+
+    Examples
+    --------
+    >>> frame_of(((0.0, 0.25), (1.0, 0.75)), 2), frame_of(None, 1)
+    ((0.25, 0.0, 0.75, 1.0), (0.0, 1.0))
+    """
+    lows, highs = bounds or ((0.0,) * axes, (1.0,) * axes)
+    return (*lows[::-1], *highs[::-1])
+
+
+def over_picture(maps: np.ndarray, grid: Sequence[int], frame: Bounds | None) -> np.ndarray:
     """Enlarge maps to the whole picture; outside their frame they are zero.
 
     Parameters
@@ -37,7 +87,7 @@ def over_picture(maps: np.ndarray, grid: Sequence[int], frame: Frame | None) -> 
     return resize(maps, grid, frame) * inside(grid, frame).astype(maps.dtype)
 
 
-def inside(grid: Sequence[int], frame: Frame | None) -> np.ndarray:
+def inside(grid: Sequence[int], frame: Bounds | None) -> np.ndarray:
     """Tell which pixels lie in a frame: ``(*grid)``, bool."""
     shown = np.ones(tuple(grid), bool)
     for axis, (length, low, high) in enumerate(zip(grid, *frame) if frame else ()):
@@ -47,7 +97,7 @@ def inside(grid: Sequence[int], frame: Frame | None) -> np.ndarray:
     return shown
 
 
-def resize(maps: np.ndarray, grid: Sequence[int], frame: Frame | None = None) -> np.ndarray:
+def resize(maps: np.ndarray, grid: Sequence[int], frame: Bounds | None = None) -> np.ndarray:
     """Interpolate maps linearly along each axis of their grid.
 
     Pixels are areas, as in pictures: the corners of both grids coincide, and beyond the centre of

@@ -1,0 +1,111 @@
+"""Read the names of a model's classes in the forms in which people have them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# "0 cat", "0: cat", "0,cat"
+NUMBERED = re.compile(r"(\d+)(?:\s*[:,;=]\s*|\s+)(\S.*)")
+
+
+def names_by_class(names: Any) -> dict[int, str]:
+    """Return the names of classes by index.
+
+    Parameters
+    ----------
+    names : sequence of str, mapping, object with ``classes_``, path, or None
+        One name for each class; a mapping of index to name or, like Keras' ``class_indices``, of
+        name to index; a fitted ``LabelEncoder``; or a file: one name a line, with or without its
+        number, or a JSON list or object, that of ImageNet's class index included.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    ValueError
+        If a file holds something else, or an index is repeated.
+    OSError
+        If a file can't be read.
+
+    Examples
+    --------
+    >>> names_by_class(["cat", "dog"]), names_by_class({"cat": 1, "dog": 0})
+    ({0: 'cat', 1: 'dog'}, {1: 'cat', 0: 'dog'})
+    """
+    if names is None:
+        return {}
+    if hasattr(names, "classes_"):
+        names = [str(name) for name in names.classes_]
+    if isinstance(names, str | os.PathLike) and not _is_file(names):
+        raise TypeError(
+            "target_names must be a list of names, a dict of class to name or of name to class, an "
+            "encoder with classes_, the path of an existing file of names, or None. "
+            f"Received: {names!r}"
+        )
+    if isinstance(names, str | os.PathLike):
+        return _read_file(Path(names))
+    if isinstance(names, Mapping):
+        return _of_mapping(names)
+    if isinstance(names, Sequence) or (isinstance(names, np.ndarray) and names.ndim == 1):
+        return {index: _text(name) for index, name in enumerate(names)}
+    raise TypeError(
+        "target_names must be a list of names, a dict of class to name or of name to class, an "
+        f"encoder with classes_, a file of names, or None. Received: {names!r}"
+    )
+
+
+def _is_file(path: str | os.PathLike[str]) -> bool:
+    return isinstance(path, os.PathLike) or os.path.isfile(path)
+
+
+def _text(name: Any) -> Any:
+    return str(name) if isinstance(name, np.str_) else name
+
+
+def _of_mapping(names: Mapping[Any, Any]) -> dict[int, str]:
+    if names and not any(_is_index(index) for index in names):
+        turned = {index: name for name, index in names.items() if _is_index(index)}
+        if len(turned) == len(names):
+            return {int(index): _text(name) for index, name in turned.items()}
+        if all(str(index).isdecimal() for index in names):
+            names = {int(index): name for index, name in names.items()}
+    if not all(map(_is_index, names)):
+        raise TypeError(
+            "target_names as a dict maps class indices (int) to names, or names to different "
+            f"indices. Received: {dict(list(names.items())[:20])}"
+        )
+    return {int(index): _text(name) for index, name in names.items()}
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _read_file(file: Path) -> dict[int, str]:
+    text = file.read_text(encoding="utf-8-sig")
+    try:
+        if not text.lstrip().startswith(("[", "{")):
+            return _of_lines([line.strip() for line in text.rstrip().splitlines()])
+        names = json.loads(text)
+        if isinstance(names, list):
+            return {index: str(name) for index, name in enumerate(names)}
+        if all(isinstance(index, int) for index in names.values()):
+            return _of_mapping(names)
+        # ImageNet's class index is {"0": ["n01440764", "tench"], ...}: the last is the name.
+        return {int(k): str(v[-1] if isinstance(v, list) else v) for k, v in names.items()}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file}: expected names, one per line or as JSON ({error})") from error
+
+
+def _of_lines(lines: Sequence[str]) -> dict[int, str]:
+    """Read names of one line each: all of them with a number of their own, or none."""
+    numbered = [NUMBERED.fullmatch(line) for line in lines]
+    found = {int(match[1]): match[2] for match in numbered if match}
+    return found if lines and len(found) == len(lines) else dict(enumerate(lines))

@@ -1,0 +1,78 @@
+"""Count the labels of each document, and keep no more targets than these."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+
+from eli5k.keras.evidence.batching import chunks
+from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.evidence.scores import Scores
+from eli5k.keras.evidence.targets import class_count
+
+
+def count_labels(run: Run, threshold: float) -> np.ndarray:
+    """Count the classes of each sample that reach a threshold, in one forward pass.
+
+    Parameters
+    ----------
+    run : Run
+        Its target must be chosen already, and be classes.
+    threshold : float
+        In units of the probability if the output has one, else of the score.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(batch,)``, int, for the samples that are asked about.
+
+    Examples
+    --------
+    >>> from eli5k.keras import run
+    >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten()])
+    >>> docs = np.array([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 9.0]]).reshape(2, 2, 2, 1)
+    >>> count_labels(run(model, docs), 2.5).tolist()
+    [2, 1]
+    """
+    target = replace(run.target, best=columns_of(run), objective=None)
+    options = replace(run.options, progress=False)
+    every = replace(run, target=target, classes=None, options=options)
+    counts = []
+    for chunk in chunks(every):
+        scores = every.part(chunk.samples, n_valid=chunk.n_valid).scores()
+        judged = scores.values if scores.probabilities is None else scores.probabilities
+        counts.append((judged >= threshold).sum(axis=1)[: chunk.n_valid])
+    return np.concatenate(counts)
+
+
+def columns_of(run: Run) -> int:
+    """Return how many classes the explained output has; a lone unit with two names has two."""
+    return 2 if run.target.binary else class_count(run.survey.heads[run.target.output]) or 1
+
+
+def with_room_for(run: Run, labels: np.ndarray) -> Run:
+    """Ask for at least as many classes of each sample as the one with the most labels has.
+
+    Each number of targets is compiled anew, so this is a power of two.
+
+    Parameters
+    ----------
+    run : Run
+    labels : numpy.ndarray
+        ``(batch,)``, int.
+    """
+    most = max(1, int(labels.max()))
+    room = min(columns_of(run), 1 << (most - 1).bit_length())
+    return replace(run, target=replace(run.target, best=room))
+
+
+def first_targets(answer: Attribution, count: int) -> Attribution:
+    """Keep the first targets of an answer."""
+    scores = Scores(*(None if part is None else part[:, :count] for part in answer.scores))
+    maps = keras.tree.map_structure(lambda each: each[:count], answer.maps)
+    peaks = answer.peaks
+    if peaks is not None:
+        peaks = peaks._replace(gradients=peaks.gradients[:count])
+    return answer._replace(scores=scores, maps=maps, peaks=peaks)

@@ -1,0 +1,215 @@
+"""Explain a batch of documents of one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from eli5k.base import (
+    Check,
+    Explanation,
+    ExplanationWarning,
+    TargetExplanation,
+    collected_warnings,
+    warn,
+)
+from eli5k.keras.aims import aimed, names_of, with_places
+from eli5k.keras.attribution import ask, explain_samples
+from eli5k.keras.description import description_of
+from eli5k.keras.diagnosis import hidden_logits, warnings_about, with_too_few
+from eli5k.keras.each import ALL, explain_each
+from eli5k.keras.evidence.labels import count_labels, first_targets, with_room_for
+from eli5k.keras.evidence.run import Attribution, Run, on_whole_picture
+from eli5k.keras.evidence.scores import Target, name_of
+from eli5k.keras.evidence.targets import TargetNames
+from eli5k.keras.gradcam import heatmap_of
+from eli5k.keras.inputs import Document
+from eli5k.keras.methods import Method, find_method
+from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
+from eli5k.keras.model.interface import image_inputs
+from eli5k.keras.model.shared import is_alike
+from eli5k.keras.scaling import warnings_of_scale
+from eli5k.keras.shown import as_shown, size_of
+from eli5k.keras.sides import is_regression, with_sides
+from eli5k.options import Options
+
+COPY = (
+    "The probability is explained; to explain the logits, pass a copy of the model that ends there."
+)
+
+
+def explain_batch(
+    model: keras.Model,
+    documents: Sequence[Document],
+    options: Options,
+    n_valid: int | None = None,
+    targets: Sequence[Any] | None = None,
+) -> list[Explanation]:
+    """Explain documents of one shape, in one run if possible.
+
+    Parameters
+    ----------
+    model : keras.Model
+    documents : sequence of Document
+    options : Options
+    n_valid : int or None
+        How many are explained, if not all: the rest only fills the batch up.
+    targets : sequence or None
+        The targets of each document, if they differ: as many for each.
+
+    Returns
+    -------
+    list of Explanation
+        One for each of the ``n_valid`` documents.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`explain_prediction_keras`.
+    """
+    if ALL in (options.input, options.output):
+        return explain_each(
+            model,
+            documents,
+            options,
+            lambda each: explain_batch(model, documents, each, n_valid, targets),
+        )
+    of_each = [options.targets] * len(documents) if targets is None else targets
+    if not is_alike(model, [document.inputs for document in documents]):
+        one_by_one = (
+            explain_batch(model, [each], options, targets=[own])
+            for each, own in zip(documents[:n_valid], of_each)
+        )
+        return [explanation for [explanation] in one_by_one]
+    return _explain_together(model, documents, options, n_valid, of_each)
+
+
+def _explain_together(
+    model: keras.Model,
+    documents: Sequence[Document],
+    options: Options,
+    n_valid: int | None,
+    targets: Sequence[Any],
+) -> list[Explanation]:
+    run = ask(model, _stack([document.inputs for document in documents]), options)
+    names = names_of(run)
+    run, aims = aimed(run, documents, names, targets)
+    run = replace(run, n_valid=n_valid)
+    labels = None if options.threshold is None else count_labels(run, options.threshold)
+    run = run if labels is None else with_room_for(run, labels)
+    with collected_warnings() as about_all:
+        answer = explain_samples(run, options.method)
+        hidden = hidden_logits(run, answer.scores)
+        if hidden:
+            warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
+    called = _called(answer, run.target, names)
+    if labels is not None:
+        answer = first_targets(answer, max(1, labels.max()))
+        called = [row[: max(1, count)] for row, count in zip(called, labels)]
+    is_scaled = options.preprocess is not None or documents[0].is_preprocessed
+    unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
+    about_each = warnings_about(run, answer, called, unscaled)
+    about_each = with_sides(about_each, run, answer, names)
+    if labels is not None:
+        about_each = with_too_few(about_each, answer.scores, labels, options.threshold)
+    checks = _checked(run, answer) if options.check else []
+    about_each = with_contradictions(about_each, checks, called)
+    common = _common(run, answer, find_method(options.method), hidden, names)
+    explanations = []
+    for row, document in enumerate(documents[:n_valid]):
+        aim = aims[row] if aims else None
+        own = _warned(document, [*(aim.warnings if aim else ()), *about_each[row]])
+        shown = as_shown(run, answer, document)
+        explained = with_checks(_target_explanations(answer, row, called[row]), checks, row)
+        for each in explained:
+            each.size, each.frame = size_of(run, document), shown["frame"]
+        explanations.append(
+            Explanation(
+                **common,
+                targets=with_places(run, explained, aim, document.frame),
+                **shown,
+                source=document.source,
+                warnings=[*document.warnings, *about_all, *own],
+            )
+        )
+    return explanations
+
+
+def _warned(document: Document, about: Sequence[ExplanationWarning]) -> list[ExplanationWarning]:
+    """Warn about a document by its name; what is said twice is said once."""
+    # A target that only fills up is the last one again.
+    unique = {str(each): each for each in about}.values()
+    own = [type(each)(f"{_place(document)}{each}") for each in unique]
+    for each in own:
+        warn(str(each), type(each))
+    return own
+
+
+def _checked(run: Run, answer: Attribution) -> list[list[Check]]:
+    asked = replace(run, classes=answer.scores.classes)
+    return check_run(asked, on_whole_picture(answer, run.survey.picture_grid).maps)
+
+
+def _common(
+    run: Run, answer: Attribution, method: Method, hidden: str | None, names: TargetNames
+) -> dict[str, Any]:
+    """Return the fields that the explanations of a batch have in common."""
+    head = run.survey.heads[run.target.output]
+    images = image_inputs(run.model, run.inputs, run.survey.image_indices)
+    inputs = {index: name for name, index in images.items()}
+    return {
+        "estimator": run.model.name,
+        "description": description_of(method, answer.layer, run, hidden, names),
+        "error": "",
+        "method": method.title,
+        "is_regression": is_regression(run),
+        "layer": answer.layer,
+        "output": head.name if len(run.survey.output_names) > 1 else None,
+        "input": inputs.get(run.survey.image_index) if len(inputs) > 1 else None,
+    }
+
+
+def _place(document: Document) -> str:
+    """Name the document that a warning is about."""
+    if document.number is None:
+        return ""
+    return f"{document.source}: " if document.source else f"document {document.number}: "
+
+
+def _called(answer: Attribution, target: Target, names: TargetNames) -> list[list[int | str]]:
+    """Return the name of each target of each document."""
+    if target.functions:
+        return [list(map(name_of, target.functions))] * len(answer.scores.values)
+    return [[names.name(int(each)) for each in row] for row in answer.scores.classes]
+
+
+def _target_explanations(
+    answer: Attribution,
+    row: int,
+    called: Sequence[int | str],
+) -> list[TargetExplanation]:
+    scores = answer.scores
+    explanations = []
+    for column, target in enumerate(called):
+        attribution = answer.maps[column, row]
+        probabilities = scores.probabilities
+        explanations.append(
+            TargetExplanation(
+                target,
+                score=float(scores.values[row, column]),
+                proba=None if probabilities is None else float(probabilities[row, column]),
+                heatmap=heatmap_of(attribution),
+                attribution=attribution,
+            )
+        )
+    return explanations
+
+
+def _stack(batches: Sequence[Any]) -> Any:
+    if len(batches) == 1:
+        return batches[0]
+    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *batches)

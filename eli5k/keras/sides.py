@@ -1,0 +1,94 @@
+"""Warn if a map shows one side of a number, and the model chose the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from eli5k.base import ExplanationWarning
+from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.keras.evidence.targets import TargetNames, class_count
+from eli5k.keras.model.shared import shared_inputs
+from eli5k.keras.model.task import is_trained_on_numbers
+
+NO = 0.5
+BOTH = (
+    'To see what lowers it as well, draw it with style="signed"; to see that alone, pass '
+    'method="counterfactual".'
+)
+
+
+def is_regression(run: Run) -> bool:
+    """Tell whether the explained output certainly holds numbers, and not scores of classes."""
+    target, head = run.target, run.survey.heads[run.target.output]
+    if target.functions or target.binary or head.activation or head.hidden:
+        return False
+    return is_trained_on_numbers(run.model, target.output, head.name)
+
+
+def is_number(run: Run) -> bool:
+    """Tell whether a map is about a number: one below zero is lowered rather than raised."""
+    target, head = run.target, run.survey.heads[run.target.output]
+    is_score = target.functions or target.binary or head.activation or head.hidden
+    if is_score or shared_inputs(run.model):  # Of one text, say: a score like that of any other.
+        return False
+    return is_regression(run) or class_count(head) == 1
+
+
+def with_sides(
+    about_each: list[list[ExplanationWarning]], run: Run, answer: Attribution, names: TargetNames
+) -> list[list[ExplanationWarning]]:
+    """Add a warning about each map that shows what raises a number which the picture lowers.
+
+    Parameters
+    ----------
+    about_each : list of list of ExplanationWarning
+        One list for each document.
+    run : Run
+    answer : Attribution
+        With maps ``(targets, batch, *grid)``.
+    names : TargetNames
+    """
+    if run.target.functions or not np.array_equal(answer.scores.explained, answer.scores.values):
+        # Another number is explained than the one that the model returned.
+        return about_each
+    find = _of_lone_sigmoid if _is_unnamed_sigmoid(run, names) else _below_zero
+    for row, about in enumerate(about_each):
+        about.extend(map(ExplanationWarning, find(run, answer, names, row)))
+    return about_each
+
+
+def _is_unnamed_sigmoid(run: Run, names: TargetNames) -> bool:
+    head = run.survey.heads[run.target.output]
+    is_lone = class_count(head) == 1 and not run.target.binary
+    return is_lone and head.activation == "sigmoid" and not names.by_class
+
+
+def _of_lone_sigmoid(run: Run, answer: Attribution, names: TargetNames, row: int) -> Iterator[str]:
+    del run, names
+    probability = answer.scores.probabilities[row, 0]
+    if probability < NO:
+        yield (
+            f"The output is a lone sigmoid at {probability:.3g}: the model says no, and the map "
+            "shows what speaks for yes. Pass the names of both sides, such as "
+            'target_names=["no", "yes"], to explain the one that the model chose.'
+        )
+
+
+def _below_zero(run: Run, answer: Attribution, names: TargetNames, row: int) -> Iterator[str]:
+    if not is_number(run):
+        return
+    for value, of_batch, index in zip(
+        answer.scores.values[row], answer.maps, answer.scores.classes[row]
+    ):
+        # A map without both signs has nothing to hide, or is blank, which is told elsewhere.
+        if value < 0 and of_batch[row].min() < 0 < of_batch[row].max():
+            several = answer.scores.values.shape[1] > 1
+            which = f"The number {names.name(int(index))!r}" if several else "The number"
+            message = f"{which} is {value:.4g}: the map highlights what raises it. {BOTH}"
+            if not is_regression(run) and not names.by_class:
+                message += (
+                    " If this unit tells two classes apart, pass the names of both as target_names."
+                )
+            yield message
