@@ -81,7 +81,8 @@ def path_of(doc: Any) -> str | None:
     >>> path_of({"age": np.ones(1), "photo": "cat.jpg"})
     'cat.jpg'
     """
-    parts = doc.values() if isinstance(doc, Mapping) else doc if isinstance(doc, list) else [doc]
+    parts = doc.values() if isinstance(doc, Mapping) else doc
+    parts = parts if isinstance(doc, Mapping | list | tuple) else [doc]
     for part in map(plain, parts):
         name = part if isinstance(part, str | os.PathLike) else getattr(part, "name", None)
         if isinstance(name, str | os.PathLike) and is_picture(part):
