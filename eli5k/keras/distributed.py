@@ -54,7 +54,7 @@ class ExplainBatch:
     TypeError
         If ``model`` is no path.
     ValueError
-        If targets are given twice, or ``options`` asks for all inputs.
+        If targets are given twice, or ``options`` asks for all inputs or outputs.
 
     Examples
     --------
@@ -86,8 +86,11 @@ class ExplainBatch:
         asked = options or Options()
         if targets is not None and (asked.targets is not None or asked.top_targets is not None):
             raise ValueError("Pass targets either in options or as a column. Received both.")
-        if asked.input == "all":
-            raise ValueError('ExplainBatch explains one input. Received: input="all"')
+        if "all" in (asked.input, asked.output):
+            raise ValueError(
+                "ExplainBatch explains one input and one output. Received: "
+                f"input={asked.input!r}, output={asked.output!r}"
+            )
         self.model = os.fspath(model)
         self.options = replace(asked, progress=False, target_names=_numbered(asked.target_names))
         self.column, self.key, self.targets = column, key, targets

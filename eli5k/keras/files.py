@@ -81,17 +81,21 @@ def path_of(doc: Any) -> str | None:
     >>> path_of({"age": np.ones(1), "photo": "cat.jpg"})
     'cat.jpg'
     """
-    parts = doc.values() if isinstance(doc, Mapping) else doc if isinstance(doc, list) else [doc]
-    paths = (os.fspath(part) for part in parts if isinstance(part, str | os.PathLike))
-    return next(paths, None)
+    parts = doc.values() if isinstance(doc, Mapping) else doc
+    parts = parts if isinstance(doc, Mapping | list | tuple) else [doc]
+    for part in map(plain, parts):
+        name = part if isinstance(part, str | os.PathLike) else getattr(part, "name", None)
+        if isinstance(name, str | os.PathLike) and is_picture(part):
+            return os.fspath(name)
+    return None
 
 
-def is_file(part: Any) -> bool:
+def is_picture(part: Any) -> bool:
     """Tell whether something is a picture, or the place or content of one, and no array.
 
     Examples
     --------
-    >>> is_file("cat.jpg"), is_file(b"GIF89a"), is_file(np.ones((4, 4, 3)))
+    >>> is_picture("cat.jpg"), is_picture(b"GIF89a"), is_picture(np.ones((4, 4, 3)))
     (True, True, False)
     """
     is_open = hasattr(part, "read") and not hasattr(part, "__array__")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import os
 from collections.abc import Iterator, Sequence
 from itertools import chain, combinations
 from typing import Any
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from eli5k.keras.files import is_picture
 from eli5k.keras.model.interface import IMAGE_RANK
 
 # Modes of pictures with so many channels.
@@ -20,24 +20,6 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 class RankError(ValueError):
     """Error: an array has too few axes for the model's input."""
-
-
-def is_picture(part: Any) -> bool:
-    """Tell whether something is a picture, or the place of one, and no array.
-
-    Examples
-    --------
-    >>> is_picture("cat.jpg"), is_picture(b"..."), is_picture(np.ones((4, 4, 3)))
-    (True, True, False)
-    """
-    is_file = hasattr(part, "read") and not hasattr(part, "__array__")
-    return is_file or isinstance(part, str | os.PathLike | bytes | bytearray | Image.Image)
-
-
-def plain(part: Any) -> Any:
-    """Return a string that NumPy wrapped in an array without axes; anything else as it is."""
-    is_text = getattr(getattr(part, "dtype", None), "kind", "") in ("U", "S", "O", "T")
-    return part.item() if is_text and np.ndim(part) == 0 else part
 
 
 def as_array(part: Any, name: str = "doc", *, with_numbers: bool = False) -> np.ndarray:

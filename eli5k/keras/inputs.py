@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from eli5k.base import WHOLE, ExplanationWarning, collected_warnings
-from eli5k.keras.fitting import as_array, fit_array, fit_picture, is_picture, plain
+from eli5k.keras.files import is_picture, path_of, plain
+from eli5k.keras.fitting import as_array, fit_array, fit_picture
 from eli5k.keras.model.interface import IMAGE_RANK, built_specs, input_specs
 from eli5k.keras.model.shared import as_rows, shared_inputs
 from eli5k.keras.model.structure import has_channels_first
@@ -174,7 +174,7 @@ def read_document(
         shown,
         frame=flat[0].frame,
         is_preprocessed=preprocessor is not None,
-        source=_source_of(doc),
+        source=path_of(doc),
         warnings=tuple(found),
     )
 
@@ -221,16 +221,6 @@ def _read_for_preprocessor(
     fitted = fit_array(apply_preprocessor(preprocessor, array), spec, 1)
     frame = measured_frame(model, preprocessor, array.shape, channels_first)
     return _Part(fitted, array, _opaque(picture, spec, channels_first), frame)
-
-
-def _source_of(doc: Any) -> str | None:
-    """Return the path of the first part that is a file."""
-    parts = doc.values() if isinstance(doc, Mapping) else doc if isinstance(doc, list) else [doc]
-    for part in map(plain, parts):
-        name = part if isinstance(part, str | os.PathLike) else getattr(part, "name", None)
-        if isinstance(name, str | os.PathLike) and is_picture(part):
-            return os.fspath(name)
-    return None
 
 
 def input_count(model: keras.Model) -> int | None:

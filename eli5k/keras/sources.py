@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from eli5k.keras.files import find_pictures, is_file, is_text, path_of, plain, texts_of
+from eli5k.keras.files import find_pictures, is_picture, is_text, path_of, plain, texts_of
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
 
 # Shape of an input: (batch, ...).
@@ -99,7 +99,7 @@ class Documents:
         docs = plain(docs)
         if isinstance(docs, str | os.PathLike):
             docs = find_pictures(docs)
-        elif is_file(docs) or (not isinstance(docs, list | tuple) and self._is_sample(docs)):
+        elif is_picture(docs) or (not isinstance(docs, list | tuple) and self._is_sample(docs)):
             docs = [docs]
         elif isinstance(docs, Mapping | tuple) or self._is_columns(docs):
             docs = self._opened_whole(docs)
@@ -142,7 +142,7 @@ class Documents:
         if not isinstance(item, tuple | list) or not item:
             return item
         first = item[0]
-        if isinstance(item, list) and all(is_file(plain(part)) for part in item):
+        if isinstance(item, list) and all(is_picture(plain(part)) for part in item):
             return item
         are_columns = self._are_columns(item)
         if isinstance(item, list) and len(item) > 1 and all(map(self._is_sample, item)):
@@ -164,7 +164,7 @@ class Documents:
         for index, part in enumerate(item):
             expected = self._shape_of(index) or ()
             if isinstance(part, list | tuple):
-                fit = (is_file(plain(row)) or _fits(_shape(row), expected[1:]) for row in part)
+                fit = (is_picture(plain(row)) or _fits(_shape(row), expected[1:]) for row in part)
                 if not all(fit):
                     return False
             elif not self._is_batch(part, expected):
@@ -181,7 +181,7 @@ class Documents:
             parts = dict(inputs)
         else:
             return _column(inputs) if self._is_batch(inputs, self._shape_of(0)) else None
-        if any(is_file(plain(part)) for part in parts.values()):
+        if any(is_picture(plain(part)) for part in parts.values()):
             return None
         expected = {name: self._shape_of(name) for name in parts}
         # Of an input that the model doesn't tell of, only what looks like pictures decides.
@@ -209,11 +209,11 @@ class Documents:
 
     def _is_batch(self, part: Any, expected: Shape | None) -> bool:
         """Tell an array of samples from one sample."""
-        if is_file(part):
+        if is_picture(part):
             return False
         shape, expected = _shape(part), expected or (None,) * IMAGE_RANK
         first = part[0] if isinstance(part, list | tuple) and part else None
-        if is_text(part) or is_file(plain(first)):
+        if is_text(part) or is_picture(plain(first)):
             return len(shape) > 0
         if len(shape) == len(expected) - 1:
             # Samples may lack a channel axis of length 1, as pictures of digits do.
@@ -233,7 +233,7 @@ class Documents:
             return False
         shapes = {name: self._shape_of(name) for name in parts}
         return len(parts) == len(self._shapes) and all(
-            is_file(plain(part)) or _fits(_shape(part), (shapes[name] or (None,))[1:])
+            is_picture(plain(part)) or _fits(_shape(part), (shapes[name] or (None,))[1:])
             for name, part in parts.items()
         )
 

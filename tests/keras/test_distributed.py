@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import subprocess
 import sys
@@ -92,6 +93,21 @@ class TestColumns:
         for batch in ({"image": paths}, pyarrow.table({"image": paths})):
             table = ExplainBatch(model_file, options)(batch)
             assert_rows(table, paths, [[2]] * 3, docs=_scale(pixels.astype("float32")))
+
+    def test_contents_of_files(self, model_file):
+        pixels = noise(3, *SHAPE, low=0, high=255).astype("uint8")
+        contents = []
+        for each in pixels:
+            file = io.BytesIO()
+            Image.fromarray(each).save(file, "PNG")
+            contents.append(file.getvalue())
+        # As they are, and as a table of Hugging Face holds them.
+        pictures = [{"bytes": each, "path": None} for each in contents]
+        for column in (contents, pictures):
+            table = pyarrow.table({"id": ["a", "b", "c"], "image": column})
+            options = Options(targets=[2], preprocess=_scale)
+            found = ExplainBatch(model_file, options, key="id")(table)
+            assert_rows(found, "abc", [[2]] * 3, docs=_scale(pixels.astype("float32")))
 
     def test_several_inputs(self, tmp_path):
         photo, facts = keras.Input(SHAPE, name="photo"), keras.Input((2,), name="facts")
@@ -251,9 +267,10 @@ class TestMistakes:
             with pytest.raises(ValueError, match="either in options or as a column"):
                 ExplainBatch(model_file, options, targets="label")
 
-    def test_all_inputs(self, model_file):
-        with pytest.raises(ValueError, match="explains one input"):
-            ExplainBatch(model_file, Options(input="all"))
+    @pytest.mark.parametrize("asked", ["input", "output"])
+    def test_all_inputs_or_outputs(self, model_file, asked):
+        with pytest.raises(ValueError, match=f"explains one input and one output.*{asked}='all'"):
+            ExplainBatch(model_file, Options(**{asked: "all"}))
 
     def test_missing_column(self, model_file):
         with pytest.raises(KeyError, match="image"):

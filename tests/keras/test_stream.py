@@ -86,6 +86,46 @@ class TestDocuments:
             stream = explain_predictions(model, docs, preprocess=lambda x: x / 255, targets=[1])
             assert_explains_all(stream, arrays)
 
+    @pytest.mark.parametrize(
+        ("shape", "conv", "pool"),
+        [
+            ((20, 2), layers.Conv1D, layers.GlobalAveragePooling1D),
+            ((6, 7, 8, 1), layers.Conv3D, layers.GlobalAveragePooling3D),
+        ],
+        ids=["signals", "volumes"],
+    )
+    def test_documents_of_other_ranks(self, shape, conv, pool):
+        """Grad-CAM of a mean over a linear map is the activations times its weights."""
+        first, last = conv(2, 3, name="conv"), layers.Dense(3, name="dense")
+        model = keras.Sequential([keras.Input(shape), first, pool(), last])
+        docs = noise(5, *shape)
+        activations = keras.ops.convert_to_numpy(first(docs))
+        kernel = last.get_weights()[0] / np.prod(activations.shape[1:-1])
+        streams = [docs, iter(docs), iter([docs[:3], docs[3:]]), iter([(docs, np.zeros(5))])]
+        for stream_ in streams:
+            found = list(explain_predictions(model, stream_, batch_size=3, targets=[1]))
+            assert len(found) == 5
+            for explanation, own in zip(found, activations):
+                assert explanation.error == ""
+                assert_close(explanation.targets[0].attribution, own @ kernel[:, 1])
+
+    def test_paths_beside_numbers(self, tmp_path):
+        model, facts = two_inputs(), noise(3, 2, seed=4)
+        arrays = noise(3, *SHAPE, low=0, high=255).astype("uint8")
+        paths = [str(tmp_path / f"{number}.png") for number in range(3)]
+        for array, path in zip(arrays, paths):
+            Image.fromarray(array).save(path)
+        columns = {"photo": paths, "facts": facts}
+        rows = [((path, own), 1) for path, own in zip(paths, facts)]
+        for docs in (columns, rows):
+            found = list(explain_predictions(model, docs, targets=[1], preprocess=_scale))
+            assert [explanation.source for explanation in found] == paths
+            for explanation, array, own in zip(found, arrays, facts):
+                alone = explain_prediction(
+                    model, [_scale(array.astype("float32")), own], targets=[1]
+                )
+                assert_close(explanation.targets[0].attribution, alone.targets[0].attribution)
+
     def test_folder_and_pattern(self, model, tmp_path):
         arrays = noise(4, *SHAPE, low=0, high=255).astype("uint8")
         for number, array in enumerate(arrays):
