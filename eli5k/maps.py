@@ -59,6 +59,36 @@ def frame_of(bounds: Bounds | None, axes: int) -> tuple[float, ...]:
     return (*lows[::-1], *highs[::-1])
 
 
+def on_axes(
+    maps: np.ndarray, frame: Bounds | None, leading: int, axes: int
+) -> tuple[np.ndarray, Bounds | None]:
+    """Sum up what a document has no axis for: the frequencies that a model finds in a sound.
+
+    Parameters
+    ----------
+    maps : numpy.ndarray
+        ``(*leading, *grid)``
+    frame : tuple or None
+        Where the maps begin and end along each axis of their grid.
+    leading, axes : int
+        How many axes come before the grid, and how many the document has.
+
+    Returns
+    -------
+    tuple
+        Maps and frame with so many axes.
+
+    Examples
+    --------
+    >>> on_axes(np.ones((5, 31, 16)), None, leading=1, axes=1)[0].shape
+    (5, 31)
+    """
+    if maps.ndim <= leading + axes:
+        return maps, frame
+    summed = maps.sum(axis=tuple(range(leading + axes, maps.ndim)))
+    return summed, frame and (frame[0][:axes], frame[1][:axes])
+
+
 def over_picture(maps: np.ndarray, grid: Sequence[int], frame: Bounds | None) -> np.ndarray:
     """Enlarge maps to the whole picture; outside their frame they are zero.
 

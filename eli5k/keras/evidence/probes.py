@@ -280,6 +280,8 @@ def _with_tapped_image(
     flat: list[Tensor], survey: Survey, tap: TapFunction, path: str | None
 ) -> list[Tensor]:
     def to_grid(tensor: Tensor, leading: int) -> Tensor:
+        if not survey.has_channels:
+            return keras.ops.expand_dims(tensor, -1)
         return keras.ops.moveaxis(tensor, leading, -1) if survey.channels_first else tensor
 
     flat = list(flat)

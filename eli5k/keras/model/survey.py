@@ -73,6 +73,11 @@ class Survey:
         return len(self.input_shapes[self.image_index])
 
     @property
+    def has_channels(self) -> bool:
+        """Whether the explained input has channels: tokens, and a sound, need none."""
+        return self.rank > 2
+
+    @property
     def embeddings(self) -> dict[int, tuple[str, int]]:
         """The inputs of tokens by position, and where each becomes vectors: path and number."""
         return {index: (path, number) for index, path, number in self.token_calls}
