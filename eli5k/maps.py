@@ -59,6 +59,36 @@ def frame_of(bounds: Bounds | None, axes: int) -> tuple[float, ...]:
     return (*lows[::-1], *highs[::-1])
 
 
+def on_axes(
+    maps: np.ndarray, frame: Bounds | None, leading: int, axes: int
+) -> tuple[np.ndarray, Bounds | None]:
+    """Sum up what a document has no axis for: the frequencies that a model finds in a sound.
+
+    Parameters
+    ----------
+    maps : numpy.ndarray
+        ``(*leading, *grid)``
+    frame : tuple or None
+        Where the maps begin and end along each axis of their grid.
+    leading, axes : int
+        How many axes come before the grid, and how many the document has.
+
+    Returns
+    -------
+    tuple
+        Maps and frame with so many axes.
+
+    Examples
+    --------
+    >>> on_axes(np.ones((5, 31, 16)), None, leading=1, axes=1)[0].shape
+    (5, 31)
+    """
+    if maps.ndim <= leading + axes:
+        return maps, frame
+    summed = maps.sum(axis=tuple(range(leading + axes, maps.ndim)))
+    return summed, frame and (frame[0][:axes], frame[1][:axes])
+
+
 def over_picture(maps: np.ndarray, grid: Sequence[int], frame: Bounds | None) -> np.ndarray:
     """Enlarge maps to the whole picture; outside their frame they are zero.
 
@@ -125,14 +155,17 @@ def resize(maps: np.ndarray, grid: Sequence[int], frame: Bounds | None = None) -
     lows, highs = frame or ((0.0,) * len(grid), (1.0,) * len(grid))
     for axis, length, low, high in zip(range(-len(grid), 0), grid, lows, highs):
         if maps.shape[axis] != length or (low, high) != (0, 1):
-            matrix = _interpolation(maps.shape[axis], length, low, high).astype(maps.dtype)
-            maps = np.moveaxis(np.moveaxis(maps, axis, -1) @ matrix, -1, axis)
+            maps = _interpolated(maps, axis, length, low, high)
     return maps
 
 
-def _interpolation(old: int, new: int, low: float, high: float) -> np.ndarray:
-    """Matrix ``(old, new)`` that interpolates between the centres of old pixels."""
+def _interpolated(maps: np.ndarray, axis: int, new: int, low: float, high: float) -> np.ndarray:
+    """Interpolate between the centres of the old pixels of one axis, counted from the last."""
+    old = maps.shape[axis]
     shares = (np.arange(new) + 0.5) * old / new
     positions = np.clip((shares - low * old) / (high - low) - 0.5, 0, old - 1)
-    distances = np.abs(np.arange(old)[:, np.newaxis] - positions)
-    return np.maximum(1 - distances, 0)
+    before = np.minimum(positions.astype(int), max(old - 2, 0))
+    after = np.minimum(before + 1, old - 1)
+    along = (-1, *(1,) * (-1 - axis))
+    part = (positions - before).astype(maps.dtype).reshape(along)
+    return maps.take(before, axis) * (1 - part) + maps.take(after, axis) * part

@@ -178,6 +178,8 @@ def _card(number: int, explanations: Sequence[Explanation]) -> str:
     models = {expl.estimator for expl in explanations}
     pictures, maps = _pictures_and_maps(parts, names_model=len(models) > 1)
     words = [_words(part) for part in parts]
+    drawn = _drawn(parts)
+    words += [format_as_text(each, show=["targets"]) for each in drawn]
     name = _name(explanations[0], number)
     searched = " ".join([name, *models, *(each["name"] for each in maps), *words]).lower()
     lines = [
@@ -192,8 +194,8 @@ def _card(number: int, explanations: Sequence[Explanation]) -> str:
         canvas = f'<canvas {size} role="img" tabindex="0" aria-label="Heatmap for {said}"></canvas>'
         lines.append(f'<div class="pictures"><div class="stage">{canvas}</div></div>')
         lines.append(f'<p class="said first">{said}</p>')
-    lines += [still for part in parts for still in _stills(part)]
-    lines += _paragraphs("said", words)
+    lines += map(_still, drawn)
+    lines += _paragraphs("said", words[: len(parts)])
     data = _json({"pictures": pictures, "maps": maps})
     return "\n".join([*lines, f'<script type="application/json">{data}</script>', "</article>"])
 
@@ -205,9 +207,12 @@ def _paragraphs(kind: str, texts: Iterable[str]) -> list[str]:
 
 def _words(expl: Explanation) -> str:
     """Tell what can't be drawn."""
-    targets = [target for target in expl.targets or () if not _has_picture(expl, target)]
-    told = replace(expl, targets=targets, others=[], error=None)
-    return format_as_text(told, show=["targets"])
+    targets = [
+        target
+        for target in expl.targets or ()
+        if not (_has_picture(expl, target) or has_drawing(expl, target))
+    ]
+    return format_as_text(replace(expl, targets=targets, others=[], error=None), show=["targets"])
 
 
 def _pictures_and_maps(
@@ -255,21 +260,23 @@ def has_drawing(expl: Explanation, target: TargetExplanation) -> bool:
     return expl.kind is not None or np.ndim(target.heatmap) == 2
 
 
-def _stills(expl: Explanation) -> list[str]:
-    """Return drawings of what is no photograph; the viewer only lays maps over photographs."""
-    drawn = [
-        target
-        for target in expl.targets or ()
-        if expl.kind is not None and has_drawing(expl, target)
+def _drawn(parts: Sequence[Explanation]) -> list[Explanation]:
+    """Return an explanation of each map that is drawn, but not over a photograph."""
+    return [
+        replace(part, targets=[target], others=[], error=None)
+        for part in parts
+        for target in part.targets or ()
+        if has_drawing(part, target) and not _has_picture(part, target)
     ]
-    lines = []
-    for target in drawn:
-        picture = draw_picture([replace(expl, targets=[target], others=[])], Look())
-        said = escape(f"Heatmap for {label(target)}: {place_in(expl, target)}")
-        size = f'width="{picture.width}" height="{picture.height}"'
-        source = image_to_data_uri(picture)
-        lines.append(f'<p class="still"><img src="{source}" {size} alt="{said}"></p>')
-    return lines
+
+
+def _still(expl: Explanation) -> str:
+    """Return a drawing with what there is to say: the viewer lays maps over photographs alone."""
+    picture = draw_picture([expl], Look())
+    said = escape(format_as_text(expl, show=["targets"]))
+    size = f'width="{picture.width}" height="{picture.height}"'
+    image = f'<img src="{image_to_data_uri(picture)}" {size} alt="Heatmap for {said}">'
+    return f'<div class="still">{image}<p class="said">{said}</p></div>'
 
 
 def _map(

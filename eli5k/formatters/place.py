@@ -7,7 +7,7 @@ import numpy as np
 from eli5k.base import WHOLE, Explanation, TargetExplanation
 from eli5k.formatters.drawing import SLICES
 from eli5k.formatters.frame import Frame, place_of_cell
-from eli5k.maps import bounds_of, frame_of
+from eli5k.maps import bounds_of, frame_of, over_picture
 
 # From this part of its maximum on, a map is hot.
 HOT = 0.5
@@ -94,29 +94,39 @@ def place_in(expl: Explanation, target: TargetExplanation) -> str:
     heatmap = target.heatmap
     if expl.kind is None or target.size is None or heatmap is None or not np.max(heatmap) > 0:
         return place_of_heat(heatmap, expl.frame)
-    enlarged, hottest = target.enlarged(), _hottest(target, heatmap)
+    hottest = _hottest(target, heatmap)
+    start, stop = _run_around(_along(target, heatmap), hottest)
     if expl.kind in SLICES:
-        start, stop = _run_around(enlarged.max(axis=(1, 2)), hottest[0])
         word, last = SLICES[expl.kind], target.size[0] - 1
         slices = f"{word} {start}" if stop - start == 1 else f"{word}s {start} to {stop - 1}"
         return f"hottest in {slices} of 0 to {last}, {_in_slice(target, heatmap)}"
     if expl.kind == "text":
-        word = "" if expl.tokens is None else f"{expl.tokens[hottest[0]]!r}, "
-        return f"hottest at {word}token {hottest[0]} of 0 to {target.size[0] - 1}"
-    start, stop = _run_around(enlarged, hottest[0])
+        word = "" if expl.tokens is None else f"{expl.tokens[hottest]!r}, "
+        return f"hottest at {word}token {hottest} of 0 to {target.size[0] - 1}"
     return f"hottest from step {start} to {stop} of {target.size[0]}"
 
 
-def _hottest(target: TargetExplanation, heatmap: np.ndarray) -> tuple[int, ...]:
-    """Return the place in the document at which the hottest cell of a map lies."""
-    cell = np.unravel_index(int(np.argmax(heatmap)), heatmap.shape)
-    whole = ((0.0,) * heatmap.ndim, (1.0,) * heatmap.ndim)
-    lows, highs = bounds_of(target.frame, heatmap.ndim) or whole
+def _bounds_along(target: TargetExplanation, axes: int) -> tuple[float, float]:
+    """Return where a map begins and ends along the first axis of the document."""
+    bounds = bounds_of(target.frame, axes)
+    return (0.0, 1.0) if bounds is None else (bounds[0][0], bounds[1][0])
+
+
+def _hottest(target: TargetExplanation, heatmap: np.ndarray) -> int:
+    """Return the place along the first axis at which the hottest cell of a map lies."""
     assert target.size is not None
-    return tuple(
-        min(max(int((low + (high - low) * (index + 0.5) / cells) * length), 0), length - 1)
-        for index, cells, low, high, length in zip(cell, heatmap.shape, lows, highs, target.size)
-    )
+    low, high = _bounds_along(target, heatmap.ndim)
+    cell = int(np.unravel_index(int(np.argmax(heatmap)), heatmap.shape)[0])
+    place = int((low + (high - low) * (cell + 0.5) / len(heatmap)) * target.size[0])
+    return min(max(place, 0), target.size[0] - 1)
+
+
+def _along(target: TargetExplanation, heatmap: np.ndarray) -> np.ndarray:
+    """Return the largest heat at each place along the first axis of the document."""
+    assert target.size is not None
+    low, high = _bounds_along(target, heatmap.ndim)
+    most = np.asarray(heatmap, np.float64).reshape(len(heatmap), -1).max(axis=1)
+    return over_picture(most, target.size[:1], ((low,), (high,)))
 
 
 def _in_slice(target: TargetExplanation, heatmap: np.ndarray) -> str:

@@ -390,3 +390,43 @@ def test_steps_of_an_lstm_alone_are_refused_with_what_to_do():
         explain_prediction(model, noise(1, 30, 2), targets=[1])
     [target] = explain_prediction(model, noise(1, 30, 2), targets=[1], method="gradient").targets
     assert target.heatmap.shape == (30,)
+
+
+class TestMethods:
+    """Other methods: they need no layer, or perturb the document."""
+
+    @pytest.mark.parametrize(
+        "method", ["gradient", "integrated-gradients", "occlusion", "score-cam", "guided-grad-cam"]
+    )
+    @pytest.mark.parametrize("make", [signal, sound], ids=lambda make: make.__name__)
+    @pytest.mark.filterwarnings("ignore:Guided backpropagation guides the gradient at ReLUs")
+    def test_a_sound_without_channels_is_explained_too(self, make, method):
+        model, doc, [(low, high)], _ = make()
+        explanation = explain_prediction(
+            model, doc, targets=[1], method=method, preprocess=False, progress=False
+        )
+        [target] = explanation.targets
+        enlarged = target.enlarged()
+        assert enlarged.shape == doc.shape[1:2]
+        if method != "gradient":  # Its magnitude is the same wherever nothing is cut off.
+            assert low - 64 <= enlarged.argmax() < high + 64
+
+    def test_integrated_gradients_of_a_sound_add_up(self):
+        """Its axiom: the map adds up to what the score is above that of silence."""
+        model, doc, *_ = loudest()
+        flat = keras.Sequential([keras.Input((180,)), layers.Reshape((180, 1)), *model.layers[1:]])
+        method = {"method": "integrated-gradients", "preprocess": False, "progress": False}
+        [target] = explain_prediction(flat, doc[..., 0], targets=[1], **method).targets
+        [same] = explain_prediction(model, doc, targets=[1], **method).targets
+        assert_close(target.attribution, same.attribution)
+
+    @pytest.mark.parametrize("method", ["occlusion", "rise", "score-cam"])
+    def test_half_a_word_is_no_word(self, method):
+        model, doc, *_ = sentence()
+        with pytest.raises(ValueError, match="tokens of a text"):
+            explain_prediction(model, doc, targets=[1], method=method)
+
+    def test_a_check_of_a_sound(self):
+        model, doc, *_ = sound()
+        [target] = explain_prediction(model, doc, targets=[1], check=True, progress=False).targets
+        assert target.check.verdict == "supported"

@@ -18,7 +18,7 @@ from eli5k.keras.model.memory import NoKeyError, key_of, recall, remember
 from eli5k.keras.model.noise import noise_like
 from eli5k.keras.model.survey import Survey
 from eli5k.keras.model.view import Frame
-from eli5k.maps import over_picture
+from eli5k.maps import on_axes, over_picture
 from eli5k.options import Options
 
 
@@ -54,12 +54,14 @@ def on_whole_picture(answer: Attribution, picture: Sequence[int]) -> Attribution
     ----------
     answer : Attribution
     picture : sequence of int
-        Size of the picture along each axis.
+        Size of the picture along each axis. What a map has besides, such as the frequencies of a
+        sound, is summed up.
     """
+    maps, frame = on_axes(answer.maps, answer.frame, leading=2, axes=len(picture))
+    answer = answer._replace(maps=maps, frame=frame)
     if answer.frame is None:
         return answer
     cells = answer.maps.shape[2:]
-    picture = (*picture, *cells[len(picture) :])  # The frequencies of a signal have no size in it.
     spans = [high - low for low, high in zip(*answer.frame)]
     grid = [min(ceil(n / span), size) for n, span, size in zip(cells, spans, picture)]
     return answer._replace(maps=over_picture(answer.maps, grid, answer.frame), frame=None)
@@ -161,7 +163,18 @@ class Run:
             ``(rows, *grid, channels)``, channels last; rounded if the model takes whole numbers.
         samples : numpy.ndarray
             ``(rows,)``, int: the sample that each row takes its other inputs and its classes from.
+
+        Raises
+        ------
+        ValueError
+            If the input is a text: half a word is another word.
         """
+        if self.survey.image_index in self.survey.embeddings:
+            raise ValueError(
+                "The explained input holds the tokens of a text, and a token can't be blurred, "
+                "masked in part or changed a little, as this method or check does. Use a method "
+                "that explains a layer, such as method='grad-cam', without check=True."
+            )
         dtype = self.image.dtype
         if dtype.kind in "iu":
             image = np.clip(np.rint(image), np.iinfo(dtype).min, np.iinfo(dtype).max)

@@ -13,7 +13,7 @@ from eli5k.keras.evidence.patches import ScaledChannels
 from eli5k.keras.evidence.probes import Evidence, Layer, Point, Probe
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.registry import Cost, register
-from eli5k.maps import inside, resize
+from eli5k.maps import inside, on_axes, resize
 from eli5k.progress import progress_bar
 
 
@@ -74,10 +74,12 @@ class ScoreCAM:
         batch, channels = activations.shape[0], activations.shape[-1]
         image = run.image.astype("float32", copy=False)
         grid = image.shape[1:-1]
-        shown = inside(grid, answer.frame)
+        frame = on_axes(activations[..., 0], answer.frame, 1, len(grid))[1]
+        shown = inside(grid, frame)
         scores = np.zeros((batch, channels, answer.scores.explained.shape[1]), "float32")
         for chunk in chunks(run, channels):
-            masks = resize(activations[chunk.samples, ..., chunk.numbers], grid, answer.frame)
+            chosen = activations[chunk.samples, ..., chunk.numbers]
+            masks = resize(on_axes(chosen, None, 1, len(grid))[0], grid, frame)
             masked = image[chunk.samples]
             masked *= (_scale_to_one(masks) * shown)[..., np.newaxis]
             found = run.perturbed(masked, chunk.samples).scores().explained

@@ -14,7 +14,7 @@ from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods.cam import grad_cam
 from eli5k.keras.methods.gradient import gradient, signed_gradient
 from eli5k.keras.methods.registry import Cost, register
-from eli5k.maps import over_picture
+from eli5k.maps import on_axes, over_picture
 
 
 @register(
@@ -103,7 +103,8 @@ class GuidedGradCAM:
             coarse, frame = answer.maps, answer.frame
             guided = Probe(Input(), (guided_relus,))
             fine = run.with_classes(answer.scores).evidence(guided, gradient).maps
-        coarse = over_picture(np.maximum(coarse, 0), fine.shape[2:], frame)
+        coarse, frame = on_axes(np.maximum(coarse, 0), frame, leading=2, axes=fine.ndim - 2)
+        coarse = over_picture(coarse, fine.shape[2:], frame)
         return answer._replace(maps=fine * coarse, frame=None)
 
 

@@ -27,17 +27,18 @@ RESHAPES = ("Reshape", "ExpandDims", "Squeeze", "Flatten")
 IMAGE_RANK = 4
 
 
-def image_shape_of(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape ``(batch, *grid, channels)``.
+def image_shape_of(shape: tuple[int, ...], channels_first: bool) -> tuple[int, ...]:
+    """Return a shape ``(batch, *grid, channels)``, or with the channels before the grid.
 
     A vector is a signal of one channel: tokens, for example, or a few numbers beside a picture.
 
     Examples
     --------
-    >>> image_shape_of((1, 16000)), image_shape_of((1, 28, 28, 3))
+    >>> image_shape_of((1, 16000), False), image_shape_of((1, 28, 28, 3), False)
     ((1, 16000, 1), (1, 28, 28, 3))
     """
-    return shape + (1,) * (3 - len(shape))
+    missing = (1,) * (3 - len(shape))
+    return (*shape[:1], *missing, *shape[1:]) if channels_first else shape + missing
 
 
 class Record:
@@ -83,7 +84,7 @@ class Record:
         self.embeddings.clear()
         self._numbers.clear()
         self.channels_first = has_channels_first(self.model)
-        self.image_shapes[:] = [image_shape_of(tuple(x.shape)) for x in inputs]
+        self.image_shapes[:] = [image_shape_of(tuple(x.shape), self.channels_first) for x in inputs]
         self._has_mixed = False
         self._note_inputs(inputs)
         with ExitStack() as hooks:

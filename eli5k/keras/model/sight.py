@@ -25,6 +25,8 @@ from eli5k.keras.model.view import MOST_EXTRA_TOKENS
 NOISES = 3
 # How many tokens are looked at, and how they are spread.
 TOKENS, GOLDEN = 12, 0.618033988749895
+# An axis longer than this is blurred by its spectrum.
+LONG = 1024
 # Key of the cells' own values, beside the gradients by position of the image.
 VALUES = -1
 
@@ -201,6 +203,21 @@ def _means(gradient: np.ndarray, channels_first: bool) -> np.ndarray:
     return np.where(usable, summed, 0) / np.where(usable, total, 1)
 
 
+def _blurred(maps: np.ndarray, axis: int, size: int, width: float) -> np.ndarray:
+    """Blur maps along one axis; what lies beyond its ends is zero."""
+    if size <= LONG:
+        distances = np.subtract.outer(np.arange(size), np.arange(size))
+        blur = np.exp(-0.5 * (distances / width) ** 2)
+        return np.moveaxis(np.tensordot(maps, blur, axes=(axis, 0)), -1, axis)
+    # A matrix of all pairs of samples of a sound would not fit into memory.
+    distances = np.minimum(np.arange(2 * size), 2 * size - np.arange(2 * size))
+    spectrum = np.fft.rfft(np.exp(-0.5 * (distances / width) ** 2))
+    shape = [-1 if other == axis else 1 for other in range(maps.ndim)]
+    found = np.fft.rfft(maps, 2 * size, axis=axis) * spectrum.reshape(shape)
+    blurred: np.ndarray = np.fft.irfft(found, 2 * size, axis=axis).take(range(size), axis=axis)
+    return blurred
+
+
 def _centres(seen: np.ndarray, cells: int, grid: Sequence[int]) -> np.ndarray:
     """Find the centres of the peaks, in shares of the picture: ``(cells, axes)``.
 
@@ -214,9 +231,7 @@ def _centres(seen: np.ndarray, cells: int, grid: Sequence[int]) -> np.ndarray:
     if len(grid) == len(sizes) >= 3:  # A cell of a clip is one frame, but many pixels.
         widths = [size / n / 2 for size, n in zip(sizes, grid)]
     for axis, (size, width) in enumerate(zip(sizes, widths), start=1):
-        distances = np.subtract.outer(np.arange(size), np.arange(size))
-        blur = np.exp(-0.5 * (distances / max(width, 0.5)) ** 2)
-        maps = np.moveaxis(np.tensordot(maps, blur, axes=(axis, 0)), -1, axis)
+        maps = _blurred(maps, axis, size, max(width, 0.5))
     axes = tuple(range(1, maps.ndim))
     peaks = np.maximum(maps - maps.max(axis=axes, keepdims=True) / 2, 0)
     total = peaks.sum(axis=axes)
