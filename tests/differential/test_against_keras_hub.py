@@ -1,4 +1,4 @@
-"""Scores and boxes of KerasHub's models are those of their own ``predict``, for pictures of any size.
+"""Scores and boxes of KerasHub's models are those of their ``predict``, for pictures of any size.
 
 Runs where KerasHub is installed; the weights are random, so nothing is downloaded.
 """
