@@ -39,7 +39,7 @@ def build_segmenter() -> keras.Model:
     x = layers.Concatenate(name="skip2")([x, encoder.get_layer("stem").output])
     x = layers.Conv2D(24, 3, padding="same", activation="relu", name="decode2")(x)
     x = layers.Conv2D(1 + DIGITS, 1, name="classes")(x)
-    x = layers.UpSampling2D(interpolation="bilinear", name="logits")(x)
+    x = layers.UpSampling2D(interpolation="bilinear", name="up3")(x)
     return keras.Model(encoder.input, layers.Softmax(name="mask")(x), name="segmenter")
 
 
