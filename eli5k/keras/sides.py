@@ -53,7 +53,7 @@ def with_sides(
     if run.target.functions or not np.array_equal(answer.scores.explained, answer.scores.values):
         # Another number is explained than the one that the model returned.
         return about_each
-    find = _of_lone_sigmoid if _is_unnamed_sigmoid(run, names) else _below_zero
+    find = _of_lone_sigmoid if _is_unnamed_sigmoid(run, names) else _of_numbers
     for row, about in enumerate(about_each):
         about.extend(map(ExplanationWarning, find(run, answer, names, row)))
     return about_each
@@ -76,9 +76,15 @@ def _of_lone_sigmoid(run: Run, answer: Attribution, names: TargetNames, row: int
         )
 
 
-def _below_zero(run: Run, answer: Attribution, names: TargetNames, row: int) -> Iterator[str]:
+def _of_numbers(run: Run, answer: Attribution, names: TargetNames, row: int) -> Iterator[str]:
     if not is_number(run):
         return
+    count, asked = class_count(run.survey.heads[run.target.output]) or 1, run.options
+    if count > 1 and (asked.targets, asked.top_targets, asked.threshold) == (None, None, None):
+        yield (
+            f"The output holds {count} numbers, and the largest of them is explained. Name those "
+            f"that you mean in targets, or pass top_targets={count}."
+        )
     for value, of_batch, index in zip(
         answer.scores.values[row], answer.maps, answer.scores.classes[row]
     ):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import eli5k
+from eli5k.formatters.panels import Look, panels_of
 from tests.keras.quadrants import SIDE, apart, head, peak, picture
 
 pytestmark = pytest.mark.filterwarnings("error::eli5k.ExplanationWarning")
@@ -86,6 +87,8 @@ def test_sheet_text_and_page_name_the_head(tmp_path):
     assert "of output kind" in text
     assert "y=young" in text
     assert "of output age" in text
+    captions = [panel.caption for panel in panels_of([expl], Look()).panels]
+    assert [caption[0] for caption in captions] == [["output kind"], ["output age"]]
     alone = eli5k.format_as_image(eli5k.explain_prediction(two_heads(), DOC, output="kind"))
     assert eli5k.format_as_image(expl).width > 1.5 * alone.width
     eli5k.save(expl, tmp_path / "why.html")

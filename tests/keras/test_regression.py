@@ -91,6 +91,15 @@ class TestSeveralNumbers:
         assert own[1].startswith("The number 'depth' is -0.3")
         assert "two classes" not in own[1]
 
+    def test_the_largest_is_seldom_the_one_that_is_meant(self):
+        model = net(np.eye(4)[:, :3])
+        model.compile(loss="mse")
+        with pytest.warns(eli5k.ExplanationWarning, match=r"holds 3 numbers.*top_targets=3"):
+            expl = eli5k.explain_prediction(model, picture(0.1, 0.9, 0.2, 0))
+        assert [target.target for target in expl.targets] == [1]
+        every = eli5k.explain_prediction(model, picture(0.1, 0.9, 0.2, 0), top_targets=3)
+        assert len(every.targets) == 3
+
     def test_logits_below_zero_say_nothing(self):
         """Without a loss nobody knows that these are no scores of classes."""
         expl = eli5k.explain_prediction(net(self.kernel), picture(1, 1, 1, 1), targets=[0, 1])
@@ -113,7 +122,7 @@ class TestIsRegression:
         ],
     )
     def test_only_if_the_loss_says_so(self, loss, expected, tmp_path):
-        model = net(np.ones((4, 2)))
+        model = net(np.ones((4, 1)))
         model.compile(loss=loss)
         assert eli5k.explain_prediction(model, BRIGHT).is_regression is expected
         if isinstance(loss, str):
@@ -136,7 +145,7 @@ class TestIsRegression:
         outputs = [head(pixels, np.eye(4), name="kind"), head(pixels, np.eye(4), name="age")]
         model = keras.Model(inputs, outputs)
         model.compile(loss=loss)
-        expl = eli5k.explain_prediction(model, BRIGHT, output="all")
+        expl = eli5k.explain_prediction(model, BRIGHT, output="all", targets=[0])
         assert [part.is_regression for part in (expl, *expl.others)] == [False, True]
         assert "each number in output 'age'" in expl.others[0].description
 

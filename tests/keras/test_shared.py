@@ -121,6 +121,7 @@ def test_embedded_texts_are_no_pictures():
     assert expl.targets[0].target == 1
     assert peak(expl.targets[0].heatmap) == 1
     assert expl.image.size == (SIDE, SIDE)
+    assert expl.input is None
 
 
 def test_output_with_a_row_for_each_text_is_refused():
