@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+# What NumPy saves one array in.
+ARRAY = ".npy"
 # Longer names are no names: no system has them.
 LONGEST_PATH = 4096
 
@@ -123,10 +125,32 @@ def plain(part: Any) -> Any:
     >>> plain(np.array("cat.jpg")), plain(np.bytes_(b"cat.jpg"))
     ('cat.jpg', 'cat.jpg')
     """
-    if is_text(part) and np.ndim(part) == 0:
-        part = part.numpy() if hasattr(part, "numpy") else np.asarray(part).item()
-        return _path_or_content(part) if isinstance(part, bytes) else part
+    if is_text(part) and np.size(part) == 1:
+        value = np.asarray(part.numpy() if hasattr(part, "numpy") else part).item()
+        return _path_or_content(value) if isinstance(value, bytes) else value
     return part
+
+
+def loaded(part: Any) -> Any:
+    """Return the array of a ``.npy`` file; anything else as it is.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or holds no array.
+
+    Examples
+    --------
+    >>> loaded("cat.jpg")
+    'cat.jpg'
+    """
+    is_path = isinstance(part, str | os.PathLike)
+    if not is_path or os.path.splitext(os.fspath(part))[1] != ARRAY:
+        return part
+    try:
+        return np.load(part, allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise OSError(f"{os.fspath(part)}: no array of numbers ({error})") from error
 
 
 def texts_of(tensor: Any) -> list[str | bytes]:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from eli5k.base import WHOLE, ExplanationWarning, collected_warnings
-from eli5k.keras.files import is_picture, path_of, plain
+from eli5k.keras.files import is_picture, loaded, path_of, plain
 from eli5k.keras.fitting import as_array, fit_array, fit_picture
 from eli5k.keras.model.interface import IMAGE_RANK, built_specs, input_specs
 from eli5k.keras.model.shared import as_rows, shared_inputs
@@ -99,12 +99,12 @@ def read_document(
     ----------
     model : keras.Model
     doc : numpy.ndarray, tensor, PIL.Image.Image, path, bytes, file, or list or dict of these
-        What ``model.predict`` takes for one sample: an array ``(1, ...)`` of any rank, or without
-        the batch axis, or without a channel axis of length 1. A picture, as an image, a path, the
-        bytes of a file or an open one, is resized to the model's input, bilinear, with values from
-        0 to 255; its alpha channel is dropped if the model takes three channels. Several inputs
-        come as a list in the model's order or as a dict by name; among them may be numbers and
-        lists of numbers.
+        What ``model.predict`` takes for one sample: an array ``(1, ...)`` of any rank, or the path
+        of a ``.npy`` file; without the batch axis, or a channel axis of length 1, too. A picture,
+        as an image, a path, the bytes of a file or an open one, is resized to the model's input,
+        bilinear, with values from 0 to 255; its alpha channel is dropped if the model takes three
+        channels. Several inputs come as a list in the model's order or as a dict by name; among
+        them may be numbers and lists of numbers.
     image : PIL.Image.Image, path, bytes, file or numpy.ndarray, optional
         The picture to show instead of that of the explained input.
     preprocess : callable, False or None
@@ -149,7 +149,7 @@ def read_document(
             return _Part(rows, rows, None)
         if preprocessor is not None:
             return _read_for_preprocessor(model, preprocessor, part, spec, channels_first)
-        part = plain(part)
+        part = loaded(plain(part))
         if is_picture(part):
             picture = open_picture(part)
             values = fit_picture(picture, spec, channels_first, name)
@@ -209,7 +209,7 @@ def _read_for_preprocessor(
     channels_first: bool,
 ) -> _Part:
     """Read a picture of any size, and let the model's preprocessor fit it."""
-    part = plain(part)
+    part = loaded(plain(part))
     if is_picture(part):
         picture = open_picture(part)
         channels = spec.shape[1 if channels_first else -1]

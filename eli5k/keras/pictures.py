@@ -13,6 +13,24 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from eli5k.base import ExplanationWarning, warn
 
 SIXTEEN_BITS = "I;16"
+# What reads files that hold no picture, by the end of their names.
+READERS = {
+    ".dcm": "pydicom.dcmread(path).pixel_array",
+    ".nii": "nibabel.load(path).get_fdata()",
+    ".gz": "nibabel.load(path).get_fdata()",
+    ".nrrd": "nrrd.read(path)[0]",
+    ".mha": "SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path))",
+    ".wav": "scipy.io.wavfile.read(path)[1]",
+    ".flac": "soundfile.read(path)[0]",
+    ".mp3": "soundfile.read(path)[0]",
+    ".edf": "mne.io.read_raw_edf(path).get_data()",
+    ".mat": "scipy.io.loadmat(path)",
+    ".npz": "numpy.load(path)",
+    ".csv": "numpy.loadtxt(path, delimiter=',')",
+    ".mp4": "imageio.v3.imread(path)",
+    ".avi": "imageio.v3.imread(path)",
+    ".mov": "imageio.v3.imread(path)",
+}
 
 
 def open_picture(source: Any) -> Image.Image:
@@ -66,7 +84,9 @@ def open_picture(source: Any) -> Image.Image:
         # What Pillow warns of it has read all the same: to stop there is the user's own choice.
         raise
     except UnidentifiedImageError as error:
-        raise UnidentifiedImageError(f"{name or 'the bytes'}: not a picture") from error
+        advice = READERS.get(os.path.splitext(name)[1].lower())
+        hint = f". Read it with {advice}, and pass the array" if advice else ""
+        raise UnidentifiedImageError(f"{name or 'the bytes'}: not a picture{hint}") from error
     # Broad, because a damaged file makes Pillow raise whatever its parsers run into: SyntaxError,
     # struct.error, RuntimeError, NotImplementedError, MemoryError, KeyError and more. Nothing but
     # Pillow is at work here, and one bad file must not end a run over thousands.

@@ -160,7 +160,7 @@ FORMS = {
     "path": lambda picture, path: path,
     "str": lambda picture, path: str(path),
     "np.str_": lambda picture, path: np.str_(path),
-    "array of a path": lambda picture, path: np.array(str(path)),
+    "array of a path": lambda picture, path: np.array([str(path)]),
     "bytes": lambda picture, path: path.read_bytes(),
     "open file": lambda picture, path: io.BytesIO(path.read_bytes()),
     "picture": lambda picture, path: picture,
@@ -251,6 +251,24 @@ class TestPictures:
         shown.ravel()[:2] = 0, 255
         found = explain_prediction(digit_net(), DIGIT, image=shown)
         np.testing.assert_array_equal(np.asarray(found.image), np.squeeze(shown))
+
+    def test_array_in_a_file(self, tmp_path):
+        np.save(tmp_path / "digit.npy", DIGIT)
+        found = explain_prediction(digit_net(), tmp_path / "digit.npy")
+        same(found, explain_prediction(digit_net(), DIGIT))
+        assert found.source == str(tmp_path / "digit.npy")
+        (tmp_path / "broken.npy").write_bytes(b"no array")
+        with pytest.raises(OSError, match=r"broken\.npy: no array of numbers"):
+            explain_prediction(digit_net(), tmp_path / "broken.npy")
+
+    @pytest.mark.parametrize(
+        ("name", "reader"),
+        [("scan.dcm", "pydicom"), ("BEAT.WAV", "scipy"), ("clip.mp4", "imageio")],
+    )
+    def test_file_of_another_kind_says_what_reads_it(self, name, reader, tmp_path):
+        (tmp_path / name).write_bytes(b"no picture")
+        with pytest.raises(OSError, match=f"{name}: not a picture. Read it with {reader}.*array"):
+            explain_prediction(digit_net(), tmp_path / name)
 
     def test_several_paths_say_what_to_call(self):
         with pytest.raises(TypeError, match="several files, use explain_predictions"):
