@@ -126,7 +126,9 @@ def plain(part: Any) -> Any:
     ('cat.jpg', 'cat.jpg')
     """
     if is_text(part) and np.size(part) == 1:
-        value = np.asarray(part.numpy() if hasattr(part, "numpy") else part).item()
+        value = part.numpy() if hasattr(part, "numpy") else np.asarray(part)
+        # Through an array of its own, the last zero bytes of a file would be lost.
+        value = value.item() if isinstance(value, np.ndarray) else value
         return _path_or_content(value) if isinstance(value, bytes) else value
     return part
 
