@@ -20,9 +20,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
 
 SIDE, CELLS, CLASSES = 16, 4, 3
 DOC = noise(SIDE, SIDE, 3, seed=1)
-# Boxes of the cells of a grid, each a little larger than its cell, in pixels.
+# Boxes of the cells of a grid, in pixels: so wide that neighbours in a row suppress each other.
 CORNERS = np.array(
-    [[4 * x - 1, 4 * y - 1, 4 * x + 5, 4 * y + 5] for y in range(CELLS) for x in range(CELLS)],
+    [[4 * x - 5, 4 * y - 1, 4 * x + 9, 4 * y + 5] for y in range(CELLS) for x in range(CELLS)],
     "float32",
 )
 CLOSE = {"rel": 1e-5, "abs": 1e-6}
@@ -138,7 +138,7 @@ class TestTargets:
         scores, names = predicted(), ["cat", "dog", "cow"]
         stays = suppressed(scores)
         of_dogs = next(box for box in stays if scores[box].argmax() == 1)
-        expl = explain(targets=[1, "dog", (9, 4, 13, 8), 0], target_names=names, method="gradient")
+        expl = explain(targets=[1, "dog", (3, 4, 16, 8), 0], target_names=names, method="gradient")
         wanted = [stays[1], of_dogs, 6, stays[0]]
         for target, box in zip(expl.targets, wanted, strict=True):
             assert target.box == pytest.approx(CORNERS[box] / SIDE)
@@ -150,20 +150,16 @@ class TestTargets:
         expl = eli5k.explain_prediction(
             detector("sigmoid"),
             photo,
-            [(80, 20, 130, 40)],
+            [(30, 20, 160, 40)],
             method="gradient",
             preprocess=lambda x: x / 255,
         )
         assert expl.targets[0].box == pytest.approx(CORNERS[6] / SIDE)
 
     def test_region(self):
-        scores = predicted()
-        inside = [box for box in suppressed(scores) if box % CELLS >= 2]
-        # Suppression begins anew among the boxes of the right half.
-        right = np.where(np.arange(16) % CELLS >= 2, scores.max(axis=1), 0)
+        right = np.where(np.arange(16) % CELLS >= 2, predicted().max(axis=1), 0)
         [target] = explain(top_targets=1, region=(8, 0, 16, 16), method="gradient").targets
         assert target.box == pytest.approx(CORNERS[right.argmax()] / SIDE)
-        assert inside
 
     @pytest.mark.parametrize(
         ("target", "error", "message"),
@@ -223,13 +219,13 @@ class TestPicture:
         expl = eli5k.explain_prediction(
             detector("sigmoid"),
             DOC,
-            targets=[(160, 80, 240, 160)],
+            targets=[(60, 80, 320, 160)],
             image=black,
             method="gradient",
             preprocess=False,
         )
         drawn = np.asarray(eli5k.format_as_image(expl, alpha_limit=0.0).convert("L"))
-        left, top, right, bottom = (round(320 * share) for share in expl.targets[0].box)
+        left, top, right, bottom = (min(round(320 * share), 319) for share in expl.targets[0].box)
         assert drawn[top : bottom + 1, left].min() == 255 == drawn[bottom, left : right + 1].min()
         inside = drawn[top + 10 : bottom - 10, left + 10 : right - 10]
         assert inside.max() == 0 == drawn[: top - 10].max()

@@ -12,6 +12,7 @@ from PIL import Image
 
 import eli5k
 from eli5k.keras import attribute
+from eli5k.keras.evidence.regions import Canvas, centres_of, in_region
 from eli5k.keras.methods import TTA, FinerCAM, IntegratedGradients, Occlusion
 from tests.zoo import noise
 
@@ -270,6 +271,15 @@ class TestRegion:
         small = np.asarray(photo.resize((SIDE, SIDE), Image.Resampling.BILINEAR), "float32") / 255
         by_hand = model.predict(small[np.newaxis], verbose=0)[0][seen][:, 3].mean()
         assert expl.targets[0].score == pytest.approx(by_hand, abs=0.02)
+
+    def test_box_in_a_picture_of_which_the_model_gets_a_crop(self):
+        canvas = Canvas((20, 40), ((0.0, 0.25), (1.0, 0.75)))
+        found = in_region((20, 0, 40, 10), centres_of((2, 4)), canvas, [(2, 4)])
+        assert found.reshape(2, 4).tolist() == [[False, False, True, True], [False] * 4]
+        mask = np.zeros((20, 40), bool)
+        mask[:, 10:15] = True
+        found = in_region(mask, centres_of((2, 4)), canvas, [(2, 4)])
+        assert found.reshape(2, 4).tolist() == [[True, False, False, False]] * 2
 
     @pytest.mark.parametrize("targets", [None, 2])
     def test_mask(self, targets):
