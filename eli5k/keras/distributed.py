@@ -183,7 +183,8 @@ def _numbered(names: Any) -> Any:
         return None
     by_class = TargetNames(names, None).by_class
     numbered = {number: _Numbered(name, number) for number, name in by_class.items()}
-    return numbered if isinstance(names, dict) else list(numbered.values())
+    # A list must have as many as there are classes; everything else names those that it names.
+    return list(numbered.values()) if isinstance(names, list | tuple | np.ndarray) else numbered
 
 
 def _loaded(path: str) -> keras.Model:

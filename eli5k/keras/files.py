@@ -27,8 +27,8 @@ def find_pictures(place: str | os.PathLike[str]) -> list[str]:
     Returns
     -------
     list of str
-        In a folder, the files whose names end like those of a format that Pillow reads. Hidden ones
-        are left out.
+        In a folder, the files whose names end like those of a format that Pillow reads; if there is
+        none, its ``.npy`` files. Hidden ones are left out.
 
     Raises
     ------
@@ -44,7 +44,11 @@ def find_pictures(place: str | os.PathLike[str]) -> list[str]:
     """
     name = os.fspath(place)
     if os.path.isdir(name):
-        files = sorted(_pictures_in(name), key=lambda file: file.split(os.sep))
+        Image.init()
+        extensions = Image.registered_extensions()
+        pictures = {ending for ending, name in extensions.items() if name in Image.OPEN}
+        files = list(_files_in(name, pictures)) or list(_files_in(name, {ARRAY}))
+        files.sort(key=lambda file: file.split(os.sep))
         reason = "has no picture: no file with a name that ends like .jpg or .png"
     elif os.path.exists(name) or not any(sign in name for sign in "*?["):
         files, reason = [name] if os.path.exists(name) else [], "does not exist"
@@ -56,10 +60,7 @@ def find_pictures(place: str | os.PathLike[str]) -> list[str]:
     return files
 
 
-def _pictures_in(folder: str) -> Iterator[str]:
-    Image.init()
-    extensions = Image.registered_extensions()
-    endings = {ending for ending, name in extensions.items() if name in Image.OPEN}
+def _files_in(folder: str, endings: set[str]) -> Iterator[str]:
     # Links are followed, but none twice: a link may lead back.
     seen = {os.path.realpath(folder)}
     for path, folders, files in os.walk(folder, followlinks=True):

@@ -141,6 +141,13 @@ class TestRows:
                 assert row["frame"] == list(alone.frame)
                 assert_close(map_of(row), target.attribution, tolerance=2**-10)
 
+    @pytest.mark.parametrize("names", [{2: "cat"}, {"cat": 2}])
+    def test_names_of_some_classes(self, model_file, names):
+        options = Options(targets=["cat", 0], target_names=names)
+        batch = {"id": ["a"], "image": DOCS[:1]}
+        rows = ExplainBatch(model_file, options, key="id")(batch).to_pylist()
+        assert [(row["target"], row["name"]) for row in rows] == [(2, "cat"), (0, None)]
+
     def test_number_of_rows_changes_nothing(self, model_file):
         """As many rows as targets are no ambiguity here."""
         explain = ExplainBatch(model_file, Options(targets=[2, 0]), key="id")

@@ -265,6 +265,17 @@ class TestFiles:
         with pytest.raises(FileNotFoundError, match=f"docs: .*{message}"):
             Documents(model_of((6, 5, 3)), folder / place)
 
+    def test_folder_of_arrays(self, folder):
+        volumes = noise(2, 4, 4)
+        for number, volume in enumerate(volumes):
+            (folder / "volumes").mkdir(exist_ok=True)
+            np.save(folder / "volumes" / f"{number}.npy", volume)
+        assert self.relative(find_pictures(folder / "volumes"), folder) == [
+            "volumes/0.npy",
+            "volumes/1.npy",
+        ]
+        assert self.relative(find_pictures(folder), folder) == SORTED
+
     def test_one_file(self, folder):
         [sample] = Documents(model_of((6, 5, 3)), folder / "d.webp")
         assert sample.path == str(folder / "d.webp")
