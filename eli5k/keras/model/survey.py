@@ -41,8 +41,8 @@ class Survey:
     input_shapes : tuple of tuple of int
         Shapes of the flat inputs.
     image_index : int
-        Position of the explained image among them: the first of the highest rank, unless the user
-        chose another.
+        Position of the explained image among them: the first of the highest rank, or the one with
+        the largest vocabulary, unless the user chose another.
     channels_first : bool
         Whether tensors are ``(batch, channels, *grid)``.
     last_relu : int or None
@@ -211,7 +211,11 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
 
     dry_run(look, model)
     shapes = tuple(tuple(x.shape) for x in keras.tree.flatten(one))
-    image_index = max(range(len(shapes)), key=lambda index: len(shapes[index]))
+    # Beside the words of a text there may be a mask, and the number of each sentence.
+    image_index = max(
+        range(len(shapes)),
+        key=lambda index: (len(shapes[index]), record.vocabularies.get(index, 0)),
+    )
     return Survey(
         tuple(record.calls),
         tuple(heads),
