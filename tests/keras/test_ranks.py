@@ -475,9 +475,9 @@ class TestPlaces:
         """The model reads one token there, so the default is the layer before."""
         inputs = keras.Input((10,), dtype="int32")
         x = layers.Embedding(20, 4)(inputs)
-        x = layers.Dense(4, activation="relu", name="before")(x)
+        x = layers.Dense(4, name="before")(x)
         x = layers.MultiHeadAttention(2, 2)(x, x)
-        x = layers.Dense(4, activation="relu", name="after")(x)
+        x = layers.Dense(4, name="after")(x)
         model = keras.Model(inputs, layers.Dense(2)(x[:, token]))
         explanation = explain_prediction(model, np.arange(10), targets=[1])
         assert explanation.layer == "before"

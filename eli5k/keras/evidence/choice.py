@@ -78,7 +78,7 @@ def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple
     tokens = [call for call in calls if call.shape and len(call.shape) == TOKENS_RANK]
     reached = _tokens_that_reach(question, tokens) if tokens else frozenset()
     wrong: set[Any] = set()
-    later, tries, axes = [], 0, len(question.survey.picture_grid)
+    shared, longer, tries = [], [], 0
     for call in _one_of_each_shape_first(calls, wrong):
         if call in tokens and point_at(call).key not in reached:
             continue
@@ -88,13 +88,16 @@ def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple
         view = _view(question, call)
         if not is_map(view):
             wrong.add(call.shape)
-        elif view.is_shared or len(view.axes) > axes:
-            later.append((call.path, point_at(call, view)))
+        elif len(view.axes) > len(question.survey.picture_grid):
+            longer.append((call.path, point_at(call, view)))
+        elif view.is_shared:
+            shared.append((call.path, point_at(call, view)))
         else:
             yield call.path, point_at(call, view)
-    # What sees several images at once shows heat of all of them. What has an axis that a signal
-    # doesn't have may be a spectrogram of it, or the heads of an attention.
-    yield from later
+    # What sees several images at once shows heat of all of them.
+    yield from shared
+    # What has an axis that a signal doesn't have is a spectrogram, or the heads of an attention.
+    yield from longer
 
 
 def _one_of_each_shape_first(calls: Sequence[Call], wrong: set[Any]) -> Iterator[Call]:
