@@ -24,7 +24,7 @@ from tests.formatters.test_frame import spot
 SIZES = {"signal": (400,), "text": (8,), "volume": (12, 16, 16), "clip": (12, 16, 16)}
 GRIDS = {"signal": (40,), "text": (8,), "volume": (6, 4, 4), "clip": (6, 4, 4)}
 PLACES = {"signal": (30,), "text": (5,), "volume": (4, 0, 3), "clip": (4, 0, 3)}
-TOKENS = ["it", "was", "<b>", "so", "very", "dull", ".", ""]
+TOKENS = ["it", "was", "<b>", "so", "very", "dull", ".", "[PAD]"]
 
 
 def explain(kind, heatmap=None, names=("hot",), **kwargs):
@@ -255,8 +255,8 @@ class TestTexts:
 
     def test_a_hot_padding_is_shown(self):
         spans = Spans(format_as_html(explain("text", spot((8,), (7,))))).found
-        assert len(spans) == 7  # An empty word has no letters, but its box is there.
-        assert "hottest at '', token 7 of 0 to 7" in format_as_text(
+        assert [word for word, _, _ in spans] == TOKENS
+        assert "hottest at '[PAD]', token 7 of 0 to 7" in format_as_text(
             explain("text", spot((8,), (7,)))
         )
 

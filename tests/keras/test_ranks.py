@@ -14,6 +14,8 @@ from PIL import Image
 
 from eli5k import explain_prediction, explain_predictions, format_as_text
 from eli5k.keras import attribute
+from eli5k.keras.model.geometry import view_of
+from eli5k.keras.model.receptive import Place
 from eli5k.keras.model.survey import survey
 from tests.close import assert_close
 from tests.zoo import noise
@@ -430,3 +432,52 @@ class TestMethods:
         model, doc, *_ = sound()
         [target] = explain_prediction(model, doc, targets=[1], check=True, progress=False).targets
         assert target.check.verdict == "supported"
+
+
+class TestPlaces:
+    """Where cells look: known by arithmetic, or measured."""
+
+    def call(self, model, doc, path):
+        seen = survey(model, doc)
+        return seen, next(call for call in seen.calls if call.path == path)
+
+    def test_words_and_frames_have_known_places(self):
+        model, doc, *_ = sentence()
+        _, call = self.call(model, doc.astype("int32"), "seen")
+        assert call.place == Place(0, (1.0,), (0.5,))
+        model, doc, *_ = frames_with_memory()
+        _, call = self.call(model, doc, "seen")
+        assert call.place == Place(0, (1.0,) * 3, (0.5,) * 3)
+        model, doc, *_ = frames_one_by_one()
+        _, call = self.call(model, doc, "seen")
+        assert call.place == Place(0, (1.0, 4.0, 4.0), (0.5, 2.0, 2.0))
+
+    @pytest.mark.parametrize("shape", [(12, 32, 32), (3, 48, 48)])
+    def test_frames_of_a_nested_model_are_measured(self, shape):
+        """Its cells are one frame, but many pixels."""
+        inner = keras.Sequential([layers.AveragePooling2D(4), ones(layers.Conv2D, 2, 1)])
+        inputs = keras.Input((*shape, 1))
+        x = layers.TimeDistributed(inner, name="seen")(inputs)
+        model = model_of(inputs, scored(x, layers.GlobalAveragePooling3D()))
+        doc = noise(1, *shape, 1)
+        seen, call = self.call(model, doc, "seen")
+        view = view_of(model, seen, doc, call)
+        assert call.place is None
+        assert (view.axes, view.channel_axis, view.frame, view.problem) == (
+            (0, 1, 2),
+            -1,
+            None,
+            None,
+        )
+
+    @pytest.mark.parametrize("token", [0, -1])
+    def test_after_the_last_attention_only_one_token_counts(self, token):
+        """The model reads one token there, so the default is the layer before."""
+        inputs = keras.Input((10,), dtype="int32")
+        x = layers.Embedding(20, 4)(inputs)
+        x = layers.Dense(4, name="before")(x)
+        x = layers.MultiHeadAttention(2, 2)(x, x)
+        x = layers.Dense(4, name="after")(x)
+        model = keras.Model(inputs, layers.Dense(2)(x[:, token]))
+        explanation = explain_prediction(model, np.arange(10), targets=[1])
+        assert explanation.layer == "before"

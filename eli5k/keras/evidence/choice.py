@@ -79,12 +79,10 @@ def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple
 
     Layers shaped like one whose cells don't are tried last: of latents or steps, there are many.
     """
-    # The steps of a signal are no tokens: they are its own grid, and a maximum may choose one.
-    of_picture = len(question.survey.picture_grid) >= TOKENS_RANK - 1
-    tokens = [c for c in calls if of_picture and c.shape and len(c.shape) == TOKENS_RANK]
+    tokens = [call for call in calls if call.shape and len(call.shape) == TOKENS_RANK]
     reached = _tokens_that_reach(question, tokens) if tokens else frozenset()
     wrong: set[Any] = set()
-    shared, tries = [], 0
+    shared, longer, tries = [], [], 0
     for call in _one_of_each_shape_first(calls, wrong):
         if call in tokens and point_at(call).key not in reached:
             continue
@@ -94,12 +92,16 @@ def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple
         view = _view(question, call)
         if not is_map(view):
             wrong.add(call.shape)
+        elif len(view.axes) > len(question.survey.picture_grid):
+            longer.append((call.path, point_at(call, view)))
         elif view.is_shared:
             shared.append((call.path, point_at(call, view)))
         else:
             yield call.path, point_at(call, view)
     # What sees several images at once shows heat of all of them.
     yield from shared
+    # What has an axis that a signal doesn't have is a spectrogram, or the heads of an attention.
+    yield from longer
 
 
 def _one_of_each_shape_first(calls: Sequence[Call], wrong: set[Any]) -> Iterator[Call]:
@@ -150,7 +152,7 @@ def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[s
         places=None,
         probe=Probe(Layers(layers)),
         patches=(),
-        function=_shares_reached,
+        function=_shares_reached if len(question.survey.picture_grid) > 1 else _inner_reached,
     )
 
     def find_out() -> frozenset[str]:
@@ -165,6 +167,21 @@ def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[s
     except NoKeyError:
         return find_out()
     return remember(question.model, key, question.survey.structure, find_out)
+
+
+def _inner_reached(evidence: dict[str, Evidence]) -> dict[str, Tensor]:
+    """Tell whether any step of a signal or a text has a gradient but the first and the last.
+
+    A maximum may choose one of the steps, but only a model that reads a single token, as
+    transformers do, always takes the same.
+    """
+    ops = keras.ops
+    reached = {}
+    for key, part in evidence.items():
+        largest = ops.max(ops.abs(part.gradients), axis=(0, 1, -1))
+        inner = largest[1:-1] if largest.shape[0] > 2 else largest
+        reached[key] = ops.cast(ops.max(inner) != 0, "float32")
+    return reached
 
 
 def _shares_reached(evidence: dict[str, Evidence]) -> dict[str, Tensor]:

@@ -54,6 +54,8 @@ class Record:
         for ``(1, 784)``.
     embeddings : dict of int to tuple
         The first call of an ``Embedding`` of each input of tokens: path and number.
+    vocabularies : dict of int to int
+        How many tokens it knows.
 
     Examples
     --------
@@ -70,6 +72,7 @@ class Record:
         self.calls: list[Call] = []
         self.image_shapes: list[tuple[int, ...]] = []
         self.embeddings: dict[int, tuple[str, int]] = {}
+        self.vocabularies: dict[int, int] = {}
         # Tensors are told apart by identity, so they are kept while the run lasts.
         self._places: dict[int, tuple[Tensor, Place | None]] = {}
         # Position of the input whose numbers a tensor holds in the same order.
@@ -82,6 +85,7 @@ class Record:
         """Record what the model does with its flat inputs, from the beginning."""
         self.calls.clear()
         self.embeddings.clear()
+        self.vocabularies.clear()
         self._numbers.clear()
         self.channels_first = has_channels_first(self.model)
         self.image_shapes[:] = [image_shape_of(tuple(x.shape), self.channels_first) for x in inputs]
@@ -127,7 +131,7 @@ class Record:
                 self._note(output, self._place(layer, tensors, output))
             shape, place = tuple(output.shape), self._places[id(output)][1]
             if isinstance(layer, keras.layers.Embedding) and not in_steps:
-                self._note_tokens(path, (args, kwargs))
+                self._note_tokens(path, layer.input_dim, (args, kwargs))
             if in_steps:
                 self._add_step(path, shape, has_kernel)
             else:
@@ -155,12 +159,13 @@ class Record:
         known = [(x.shape, self._places.get(id(x), (x, None))[1]) for x in tensors]
         return place_after(layer, known, self.channels_first)
 
-    def _note_tokens(self, path: str, arguments: Any) -> None:
+    def _note_tokens(self, path: str, vocabulary: int, arguments: Any) -> None:
         """Note that an input is one of tokens, and where they become numbers."""
         for x in keras.tree.flatten(arguments):
             _, place = self._places.get(id(x), (x, None))
             if place is not None and place.input is not None:
                 self.embeddings.setdefault(place.input, (path, self._numbers[path]))
+                self.vocabularies.setdefault(place.input, vocabulary)
 
     def _note_inputs(self, flat: Sequence[Tensor]) -> None:
         for index, tensor in enumerate(flat):

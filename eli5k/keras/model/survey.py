@@ -45,8 +45,8 @@ class Survey:
         Shapes ``(batch, *grid, channels)`` as which the model reads them: ``(1, 28, 28, 1)`` if it
         begins by reshaping ``(1, 784)`` to that.
     image_index : int
-        Position of the explained image among them: the first of the highest rank, unless the user
-        chose another.
+        Position of the explained image among them: the first of the highest rank, or the one with
+        the largest vocabulary, unless the user chose another.
     channels_first : bool
         Whether tensors are ``(batch, channels, *grid)``.
     last_relu : int or None
@@ -257,7 +257,11 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
         calls = tuple(call._replace(shape=_of_one(call.shape, count)) for call in calls)
         heads = [_own_head(head, count) for head in heads]
     images = tuple(record.image_shapes)
-    image_index = max(range(len(images)), key=lambda index: len(images[index]))
+    # Beside the words of a text there may be a mask, and the number of each sentence.
+    image_index = max(
+        range(len(images)),
+        key=lambda index: (len(images[index]), record.vocabularies.get(index, 0)),
+    )
     return Survey(
         calls,
         tuple(heads),
