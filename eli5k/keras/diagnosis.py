@@ -12,12 +12,13 @@ from eli5k.base import BlankMapWarning, ExplanationWarning, UnscaledInputWarning
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.evidence.scores import Scores, Target
 from eli5k.keras.evidence.targets import class_count
-from eli5k.keras.sides import BOTH, is_number
+from eli5k.keras.sides import is_number
 
 # A float32 has no number between 1 - 6e-8 and 1: this close to 0 or 1, a gradient is mostly
 # rounding error.
 SATURATED = 2.0**-23
 OTHERS = "Explain another target or layer; the signed map is in .attribution."
+LOWERING = 'To see that, draw it with style="signed", or pass method="counterfactual".'
 
 
 def warnings_about(
@@ -183,7 +184,7 @@ def _blank(run: Run, attribution: Attribution, target: int, row: int) -> str:
     if attribution.maps[target, row].min() < 0:
         return (
             f"all evidence at {where} is negative: {_negative(run, attribution, target, row)}. "
-            f"{BOTH if is_number(run) else OTHERS}"
+            f"{LOWERING if is_number(run) else OTHERS}"
         )
     peaks = attribution.peaks
     if peaks is None:

@@ -15,6 +15,10 @@ import keras
 import numpy as np
 
 from eli5k.keras.model.interface import input_specs
+from eli5k.keras.model.memory import remember
+
+# An arbitrary size of an axis that a model leaves open.
+SOME = 4
 
 
 def shared_inputs(model: keras.Model) -> tuple[int, ...]:
@@ -47,7 +51,30 @@ def shared_inputs(model: keras.Model) -> tuple[int, ...]:
     if not any(len(output.shape) == 2 and output.shape[1] is None for output in model.outputs):
         return ()
     ranks = [len(spec.shape) for spec in specs.values()]
-    return tuple(index for index, rank in enumerate(ranks) if rank < max(ranks))
+    others = tuple(index for index, rank in enumerate(ranks) if rank < max(ranks))
+    # What a functional model declares never changes.
+    found: tuple[int, ...] = remember(
+        model, "shared inputs", 0, lambda: others if _makes_columns(model, others) else ()
+    )
+    return found
+
+
+def _makes_columns(model: keras.Model, others: Sequence[int]) -> bool:
+    """Tell whether an output has a row for each image and a column for each row of the others.
+
+    Shapes are followed through the model; nothing is computed.
+    """
+    flat = [
+        keras.KerasTensor(
+            (SOME + (index in others), *(n or SOME for n in spec.shape[1:])), spec.dtype
+        )
+        for index, spec in enumerate((input_specs(model) or {}).values())
+    ]
+    try:
+        outputs = model.compute_output_spec(keras.tree.pack_sequence_as(model.input, flat))
+    except (ValueError, TypeError, RuntimeError):  # It takes no other number of rows.
+        return False
+    return any(output.shape == (SOME, SOME + 1) for output in keras.tree.flatten(outputs))
 
 
 def as_rows(array: np.ndarray, count: int) -> np.ndarray:
