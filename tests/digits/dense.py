@@ -33,10 +33,9 @@ def build_segmenter() -> keras.Model:
     encoder = _frozen()
     x = encoder.get_layer("block3").output
     x = layers.UpSampling2D(interpolation="bilinear", name="up1")(x)
-    x = layers.Concatenate(name="skip1")([x, encoder.get_layer("block1").output])
     x = layers.Conv2D(32, 3, padding="same", activation="relu", name="decode1")(x)
     x = layers.UpSampling2D(interpolation="bilinear", name="up2")(x)
-    x = layers.Concatenate(name="skip2")([x, encoder.get_layer("stem").output])
+    x = layers.Concatenate(name="skip")([x, encoder.get_layer("stem").output])
     x = layers.Conv2D(24, 3, padding="same", activation="relu", name="decode2")(x)
     x = layers.Conv2D(1 + DIGITS, 1, name="classes")(x)
     x = layers.UpSampling2D(interpolation="bilinear", name="up3")(x)
@@ -51,7 +50,7 @@ def build_detector() -> keras.Model:
     Examples
     --------
     >>> build_detector().output_shape
-    {'boxes': (None, 144, 4), 'scores': (None, 144, 10)}
+    [(None, 144, 4), (None, 144, 10)]
     """
     encoder = _frozen()
     features = encoder.get_layer("block3").output
