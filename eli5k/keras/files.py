@@ -12,6 +12,7 @@ from PIL import Image
 
 # What NumPy saves one array in.
 ARRAY = ".npy"
+KINDS = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
 # Longer names are no names: no system has them.
 LONGEST_PATH = 4096
 
@@ -102,7 +103,7 @@ def is_picture(part: Any) -> bool:
     (True, True, False)
     """
     is_open = hasattr(part, "read") and not hasattr(part, "__array__")
-    return is_open or isinstance(part, str | os.PathLike | bytes | bytearray | Image.Image)
+    return is_open or isinstance(part, KINDS)
 
 
 def is_text(part: Any) -> bool:

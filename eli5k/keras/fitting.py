@@ -139,10 +139,14 @@ def _wrong_shape(array: np.ndarray, expected: Sequence[int | None], name: str) -
     message = f"{name} must be of shape {tuple(expected)}"
     if expected[0] == 1:
         message += " (one sample; you may leave out the batch axis)"
-    is_image = len(expected) == IMAGE_RANK and array.ndim in (2, 3)
+    is_pixels = array.dtype == np.uint8 and (array.ndim == 2 or array.shape[-1] in MODES)
+    is_image = len(expected) == IMAGE_RANK and array.ndim in (2, 3) and is_pixels
+    turned = np.moveaxis(array, -3, -1).shape if array.ndim >= 3 else ()
     if array.ndim == len(expected) and array.shape[0] > 1 and _fits(array.shape[1:], expected[1:]):
         message += ". To explain several samples, use explain_predictions"
-    elif expected[0] == 1 and is_image and array.dtype == np.uint8:
+    elif len(expected) == IMAGE_RANK and _fits(turned, expected[IMAGE_RANK - array.ndim :]):
+        message += ". Its channels come last: pass np.moveaxis(doc, -3, -1)"
+    elif expected[0] == 1 and is_image:
         message += ". To have it resized, pass Image.fromarray(doc)"
     return f"{message}. Received: {array.shape}"
 

@@ -74,7 +74,11 @@ def open_picture(source: Any) -> Image.Image:
             f"Received: {type(source).__name__}"
         )
     name = _name_of(source)
-    start = source.tell() if hasattr(source, "seek") and hasattr(source, "read") else None
+    if name.startswith(("http://", "https://")) and isinstance(source, str):
+        raise FileNotFoundError(
+            f"{name}: an address is no path. Pass what it gives: urllib.request.urlopen({name!r})"
+        )
+    start = source.tell() if is_file and _can_seek(source) else None
     try:
         if isinstance(source, Image.Image):
             return _upright(source, name)
@@ -98,6 +102,13 @@ def open_picture(source: Any) -> Image.Image:
     finally:
         if start is not None:
             source.seek(start)
+
+
+def _can_seek(source: Any) -> bool:
+    """Tell whether an open file can go back: what comes from a network can't."""
+    if hasattr(source, "seekable"):
+        return bool(source.seekable())
+    return hasattr(source, "seek") and hasattr(source, "tell")
 
 
 def _name_of(source: Any) -> str:

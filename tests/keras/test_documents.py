@@ -91,6 +91,14 @@ class TestAxes:
             explain_prediction(model, photo)
         assert explain_prediction(model, Image.fromarray(photo)).image.size == (30, 20)
 
+    def test_channels_in_another_place_say_how_to_move_them(self):
+        model = digit_net((SIDE, SIDE, 3))
+        first = RNG.random((3, SIDE, SIDE), "float32")
+        for doc in (first, first[None]):
+            with pytest.raises(ValueError, match=r"pass np\.moveaxis\(doc, -3, -1\)"):
+                explain_prediction(model, doc)
+            assert explain_prediction(model, np.moveaxis(doc, -3, -1)).error == ""
+
     def test_another_rank_is_an_error_as_in_eli5(self):
         with pytest.warns(ExplanationWarning, match=r"is not supported.*\(1, 8, 8, 1\).*\(1, 5\)"):
             explanation = explain_prediction(digit_net(), np.zeros((1, 5)))
@@ -156,12 +164,27 @@ def photograph(tmp_path):
     return picture, path
 
 
+class OneWay(io.RawIOBase):
+    """What comes from a network: it can be read once."""
+
+    def __init__(self, content):
+        self.rest = io.BytesIO(content)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self.rest.readinto(buffer)
+
+
 FORMS = {
     "path": lambda picture, path: path,
     "str": lambda picture, path: str(path),
     "np.str_": lambda picture, path: np.str_(path),
     "array of a path": lambda picture, path: np.array([str(path)]),
     "bytes": lambda picture, path: path.read_bytes(),
+    "memoryview": lambda picture, path: memoryview(path.read_bytes()),
+    "file without a way back": lambda picture, path: OneWay(path.read_bytes()),
     "open file": lambda picture, path: io.BytesIO(path.read_bytes()),
     "picture": lambda picture, path: picture,
 }
@@ -269,6 +292,10 @@ class TestPictures:
         (tmp_path / name).write_bytes(b"no picture")
         with pytest.raises(OSError, match=f"{name}: not a picture. Read it with {reader}.*array"):
             explain_prediction(digit_net(), tmp_path / name)
+
+    def test_address_says_what_to_pass(self):
+        with pytest.raises(OSError, match=r"Pass what it gives: urllib\.request\.urlopen\('https"):
+            explain_prediction(digit_net(), "https://example.com/cat.jpg")
 
     def test_several_paths_say_what_to_call(self):
         with pytest.raises(TypeError, match="several files, use explain_predictions"):
@@ -407,6 +434,11 @@ class TestRefused:
 
 
 class TestTargets:
+    def test_tensor(self):
+        tensor = keras.ops.convert_to_tensor([1])
+        found = explain_prediction(digit_net(), DIGIT, tensor)
+        same(found, explain_prediction(digit_net(), DIGIT, [1]))
+
     @pytest.mark.parametrize(
         "targets", [[1], (1,), np.array([1]), np.int64(1), 1, "dog", ("dog",), np.array(["dog"])]
     )

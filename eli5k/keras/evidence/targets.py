@@ -240,6 +240,8 @@ def as_list(targets: Any) -> list[Any] | None:
         return None
     if callable(targets) or isinstance(targets, str) or is_index(targets):
         return [targets]
+    if hasattr(targets, "__array__"):
+        targets = np.asarray(targets)
     is_array = isinstance(targets, np.ndarray) and targets.ndim > 0
     if not is_array and (not isinstance(targets, Sequence) or isinstance(targets, bytes)):
         raise TypeError(
