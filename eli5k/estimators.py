@@ -1,4 +1,4 @@
-"""Say what came in the place of a Keras model, and what to do."""
+"""Say what came instead of a Keras model, and what to do."""
 
 from __future__ import annotations
 

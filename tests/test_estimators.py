@@ -1,4 +1,4 @@
-"""What comes in the place of a Keras model is named, with the way to one."""
+"""What comes instead of a Keras model is named, with the way to one."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def _build(name: str) -> Case:
     shape = (size, size, 3)
     keras.utils.set_random_seed(5)
     model = getattr(keras.applications, name)(weights=None, input_shape=shape)
-    if name == "VGG16":  # No batch normalization: He's scale in the place of it.
+    if name == "VGG16":  # No batch normalization: He's scale instead.
         for layer in model.layers:
             if layer.weights:
                 layer.kernel.assign(layer.kernel * 2**0.5)

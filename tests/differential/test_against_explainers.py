@@ -499,7 +499,7 @@ class TestGradients:
         ours = net.ours("guided-backprop")
         assert_same(ours, largest_of_channels(by_captum(captum.attr.GuidedBackprop, net)))
         for row, chosen in enumerate(net.classes):
-            # It replaces the ReLUs, and puts one and the same in the place of all: so a copy.
+            # It replaces all ReLUs by one and the same: so a copy.
             peer = pytorch_grad_cam.GuidedBackpropReLUModel(copy.deepcopy(net.twin))
             theirs = peer(net.pixels[[row]], int(chosen))
             assert_same(ours[row], np.abs(theirs).max(axis=-1))

@@ -15,7 +15,7 @@ from eli5k.keras import attribute
 from eli5k.keras.evidence.boxes import corners_of, find_boxes, overlap_with
 from tests.zoo import noise
 
-# Of random weights, some speak against a class everywhere.
+# Some random weights speak against a class everywhere.
 pytestmark = pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
 
 SIDE, CELLS, CLASSES = 16, 4, 3

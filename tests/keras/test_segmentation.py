@@ -16,7 +16,7 @@ from eli5k.keras.evidence.regions import Canvas, centres_of, in_region
 from eli5k.keras.methods import TTA, FinerCAM, IntegratedGradients, Occlusion
 from tests.zoo import noise
 
-# Of random weights, some speak against a class everywhere.
+# Some random weights speak against a class everywhere.
 pytestmark = pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
 
 SIDE = 16

@@ -173,7 +173,7 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
             index > of_eli5[1] and call.path.startswith(models) for index, call in usable
         )
         by_depth = [calls[of_eli5[1]]] * is_last + by_depth
-    # Of attention weights, for example, the axes are heads and tokens.
+    # The axes of attention weights, for example, are heads and tokens.
     chosen = sorted(dict.fromkeys(by_depth), key=lambda call: is_stretched(call, survey))
     return chosen + sorted(frames, key=lambda call: len(call.shape or ()) != survey.rank)
 
