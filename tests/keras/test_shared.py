@@ -140,7 +140,7 @@ def test_an_output_of_any_length_is_no_comparison():
     """A line of text read from a picture: as many letters as it is wide."""
     picture_, age = keras.Input((SIDE, None, 1)), keras.Input((1,))
     columns = layers.Conv2D(1, 3, padding="same")(picture_)
-    letters = ops.mean(columns, axis=(1, 3)) + age
+    letters = layers.Concatenate()([ops.mean(columns, axis=(1, 3)), age])
     model = keras.Model([picture_, age], letters)
     assert model.outputs[0].shape == (None, None)
     expl = eli5k.explain_prediction(model, [DOC, np.ones(1, "float32")], targets=[3])

@@ -17,8 +17,8 @@ import numpy as np
 from eli5k.keras.model.interface import input_specs
 from eli5k.keras.model.memory import remember
 
-# An arbitrary size of an axis that a model leaves open.
-SOME = 4
+# Sizes of axes that a model leaves open: numbers that no sum of a few of them makes.
+PICTURES, TEXTS, PIXELS, WORDS = 5, 1009, 256, 3
 
 
 def shared_inputs(model: keras.Model) -> tuple[int, ...]:
@@ -64,17 +64,16 @@ def _makes_columns(model: keras.Model, others: Sequence[int]) -> bool:
 
     Shapes are followed through the model; nothing is computed.
     """
-    flat = [
-        keras.KerasTensor(
-            (SOME + (index in others), *(n or SOME for n in spec.shape[1:])), spec.dtype
-        )
-        for index, spec in enumerate((input_specs(model) or {}).values())
-    ]
+    flat = []
+    for index, spec in enumerate((input_specs(model) or {}).values()):
+        rows, side = (TEXTS, WORDS) if index in others else (PICTURES, PIXELS)
+        shape = (rows, *(length or side for length in spec.shape[1:]))
+        flat.append(keras.KerasTensor(shape, spec.dtype))
     try:
         outputs = model.compute_output_spec(keras.tree.pack_sequence_as(model.input, flat))
     except (ValueError, TypeError, RuntimeError):  # It takes no other number of rows.
         return False
-    return any(output.shape == (SOME, SOME + 1) for output in keras.tree.flatten(outputs))
+    return any(output.shape == (PICTURES, TEXTS) for output in keras.tree.flatten(outputs))
 
 
 def as_rows(array: np.ndarray, count: int) -> np.ndarray:
