@@ -15,8 +15,8 @@ import numpy as np
 NUMBERED = re.compile(r"(\d+)(?:\s*[:,;=]\s*|\s+)(\S.*)")
 
 
-def names_by_class(names: Any) -> dict[int, str]:
-    """Return the names of classes by index.
+def names_by_index(names: Any, argument: str = "target_names") -> dict[int, str]:
+    """Return names of classes, or words of tokens, by index.
 
     Parameters
     ----------
@@ -24,6 +24,8 @@ def names_by_class(names: Any) -> dict[int, str]:
         One name for each class; a mapping of index to name or, like Keras' ``class_indices``, of
         name to index; a fitted ``LabelEncoder``; or a file: one name a line, with or without its
         number, or a JSON list or object, that of ImageNet's class index included.
+    argument : str
+        What errors call it.
 
     Raises
     ------
@@ -36,40 +38,31 @@ def names_by_class(names: Any) -> dict[int, str]:
 
     Examples
     --------
-    >>> names_by_class(["cat", "dog"]), names_by_class({"cat": 1, "dog": 0})
+    >>> names_by_index(["cat", "dog"]), names_by_index({"cat": 1, "dog": 0})
     ({0: 'cat', 1: 'dog'}, {1: 'cat', 0: 'dog'})
     """
     if names is None:
         return {}
     if hasattr(names, "classes_"):
         names = [str(name) for name in names.classes_]
-    if isinstance(names, str | os.PathLike) and not _is_file(names):
-        raise TypeError(
-            "target_names must be a list of names, a dict of class to name or of name to class, an "
-            "encoder with classes_, the path of an existing file of names, or None. "
-            f"Received: {names!r}"
-        )
-    if isinstance(names, str | os.PathLike):
+    if isinstance(names, os.PathLike) or (isinstance(names, str) and os.path.isfile(names)):
         return _read_file(Path(names))
     if isinstance(names, Mapping):
-        return _of_mapping(names)
-    if isinstance(names, Sequence) or (isinstance(names, np.ndarray) and names.ndim == 1):
+        return _of_mapping(names, argument)
+    is_sequence = isinstance(names, Sequence) and not isinstance(names, str | bytes)
+    if is_sequence or (isinstance(names, np.ndarray) and names.ndim == 1):
         return {index: _text(name) for index, name in enumerate(names)}
     raise TypeError(
-        "target_names must be a list of names, a dict of class to name or of name to class, an "
-        f"encoder with classes_, a file of names, or None. Received: {names!r}"
+        f"{argument} must be a list of names, a dict of index to name or of name to index, an "
+        f"encoder with classes_, the path of a file of names, or None. Received: {names!r}"
     )
-
-
-def _is_file(path: str | os.PathLike[str]) -> bool:
-    return isinstance(path, os.PathLike) or os.path.isfile(path)
 
 
 def _text(name: Any) -> Any:
     return str(name) if isinstance(name, np.str_) else name
 
 
-def _of_mapping(names: Mapping[Any, Any]) -> dict[int, str]:
+def _of_mapping(names: Mapping[Any, Any], argument: str) -> dict[int, str]:
     if names and not any(_is_index(index) for index in names):
         turned = {index: name for name, index in names.items() if _is_index(index)}
         if len(turned) == len(names):
@@ -78,8 +71,8 @@ def _of_mapping(names: Mapping[Any, Any]) -> dict[int, str]:
             names = {int(index): name for index, name in names.items()}
     if not all(map(_is_index, names)):
         raise TypeError(
-            "target_names as a dict maps class indices (int) to names, or names to different "
-            f"indices. Received: {dict(list(names.items())[:20])}"
+            f"{argument} as a dict maps indices (int) to names, or names to different indices. "
+            f"Received: {dict(list(names.items())[:20])}"
         )
     return {int(index): _text(name) for index, name in names.items()}
 
@@ -97,7 +90,7 @@ def _read_file(file: Path) -> dict[int, str]:
         if isinstance(names, list):
             return {index: str(name) for index, name in enumerate(names)}
         if all(isinstance(index, int) for index in names.values()):
-            return _of_mapping(names)
+            return _of_mapping(names, str(file))
         # ImageNet's class index is {"0": ["n01440764", "tench"], ...}: the last is the name.
         return {int(k): str(v[-1] if isinstance(v, list) else v) for k, v in names.items()}
     except (TypeError, ValueError) as error:

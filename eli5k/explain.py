@@ -11,7 +11,7 @@ from eli5k.estimators import is_keras_model, no_keras_model
 
 
 @singledispatch
-def explain_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Explanation:
+def explain_prediction(estimator: Any, doc: Any, *args: Any, **kwargs: Any) -> Explanation:
     """Explain what a model predicts for one document.
 
     For a Keras model this calls :func:`eli5k.explain_prediction_keras`. Use
@@ -23,7 +23,7 @@ def explain_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Explanation:
         The model; must be positional.
     doc : object
         What the model predicts on.
-    **kwargs
+    *args, **kwargs
         Passed to the handler.
 
     Returns
@@ -48,7 +48,7 @@ def explain_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Explanation:
         from eli5k.keras.explain_prediction import explain_prediction_keras
 
         explain_prediction.register(sys.modules["keras"].Model, explain_prediction_keras)
-        return explain_prediction(estimator, doc, **kwargs)
+        return explain_prediction(estimator, doc, *args, **kwargs)
     error = no_keras_model(estimator, doc)
     # A script would fail two lines later, on targets=None.
     warn(error, ExplanationWarning)

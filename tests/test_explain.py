@@ -105,3 +105,13 @@ def test_each_public_name_exists_and_no_other():
         assert getattr(eli5k, name) is not None, name
     with pytest.raises(AttributeError, match="no_such_name"):
         eli5k.no_such_name  # noqa: B018
+
+
+def test_first_call_of_a_process_takes_targets_by_position():
+    script = """
+import keras, numpy, eli5k
+net = [keras.layers.Conv2D(2, 3, kernel_initializer="ones"), keras.layers.Flatten()]
+model = keras.Sequential([keras.Input((4, 4, 1)), *net])
+print(eli5k.explain_prediction(model, numpy.ones((4, 4)), [3]).targets[0].target)
+"""
+    assert run_python(script).splitlines()[-1] == "3"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eli5k.class_names import names_by_class
+from eli5k.class_names import names_by_index
 from eli5k.cli.errors import UserError
 
 
@@ -26,7 +26,7 @@ def read_class_names(file: Path) -> list[str] | dict[int, str]:
         If the file cannot be read or holds something else.
     """
     try:
-        names = names_by_class(file)
+        names = names_by_index(file)
         return (
             [names[i] for i in range(len(names))] if set(names) == {*range(len(names))} else names
         )

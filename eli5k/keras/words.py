@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 
+from eli5k.class_names import names_by_index
 from eli5k.options import TokenNames
 
 
@@ -16,9 +15,10 @@ def words_of(tokens: np.ndarray, names: TokenNames) -> list[str]:
     ----------
     tokens : numpy.ndarray
         ``(length,)``: numbers of the tokens.
-    names : sequence of str, mapping, callable or None
-        Words by index, such as ``TextVectorization.get_vocabulary()``; ``{index: word}`` or
-        ``{word: index}``; or a function such as ``tokenizer.id_to_token``. None has no words.
+    names : sequence of str, mapping, path, callable or None
+        Words by index, such as ``TextVectorization.get_vocabulary()``, or a file of them;
+        ``{index: word}`` or ``{word: index}``; or a function such as ``tokenizer.id_to_token``.
+        None has no words.
 
     Returns
     -------
@@ -42,14 +42,5 @@ def words_of(tokens: np.ndarray, names: TokenNames) -> list[str]:
         return list(map(str, numbers))
     if callable(names):
         return [str(names(number)) for number in numbers]
-    if isinstance(names, Mapping):
-        known = {int(i): str(word) for word, i in names.items() if not isinstance(i, str)}
-        known |= {int(i): str(word) for i, word in names.items() if isinstance(word, str)}
-    elif isinstance(names, Sequence | np.ndarray) and not isinstance(names, str):
-        known = dict(enumerate(map(str, names)))
-    else:
-        raise TypeError(
-            "token_names must be a list of words, a dict of index to word or of word to index, or "
-            f"a callable from index to word. Received: {names!r}"
-        )
-    return [known.get(number, str(number)) for number in numbers]
+    known = names_by_index(names, "token_names")
+    return [str(known.get(number, number)) for number in numbers]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eli5k.class_names import names_by_class
+from eli5k.class_names import names_by_index
 from eli5k.keras.evidence.scores import Target
 from eli5k.keras.model.structure import Head
 
@@ -93,7 +93,7 @@ class TargetNames:
     ----------
     names : sequence of str, mapping, object with ``classes_``, path, or None
         As in eli5, one name per class, or new names for some classes; or as in
-        :func:`~eli5k.class_names.names_by_class`.
+        :func:`~eli5k.class_names.names_by_index`.
     count : int or None
         How many classes the output has.
 
@@ -114,7 +114,7 @@ class TargetNames:
     """
 
     def __init__(self, names: Any, count: int | None) -> None:
-        self.by_class = names_by_class(names)
+        self.by_class = names_by_index(names)
         is_of_each = isinstance(names, Sequence | np.ndarray) and not isinstance(names, str)
         is_of_each = is_of_each or hasattr(names, "classes_")
         given = len(self.by_class)
