@@ -47,7 +47,7 @@ def draw_strip(array: np.ndarray, word: str, style: Style, heat: Heat) -> Image.
     >>> from eli5k.formatters.styles import find_style
     >>> volume = np.zeros((8, 16, 16))
     >>> draw_strip(volume, "slice", find_style("overlay"), Heat(np.ones((4, 4, 4)))).size
-    (648, 474)
+    (648, 486)
     """
     bounds = bounds_of(heat.frame, 3)
     axis = slicing_axis(heat.heatmap.shape)

@@ -534,3 +534,5 @@ class FakeSurvey:
     image_index = 0
     channels_first = False
     fixed_batch = None
+    has_channels = True
+    embeddings = ()
