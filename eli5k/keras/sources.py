@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import keras
 
 from eli5k.keras.files import find_pictures, is_picture, is_text, path_of, plain, texts_of
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
+from eli5k.keras.model.shared import shared_inputs
 
 # Shape of an input: (batch, ...).
 Shape = tuple[int | None, ...]
@@ -68,6 +70,9 @@ class Documents:
     def __init__(self, model: keras.Model, docs: Any) -> None:
         self._shapes = _input_shapes(model)
         self._takes_one = len(self._shapes) <= 1
+        # What all documents share is known by its position and by its name.
+        shared = shared_inputs(model)
+        self._shared = {*shared, *(list(self._shapes)[index] for index in shared)}
         self._items, self._count = self._opened(docs)
         self.total = self._count
 
@@ -183,11 +188,12 @@ class Documents:
             return _column(inputs) if self._is_batch(inputs, self._shape_of(0)) else None
         if any(is_picture(plain(part)) for part in parts.values()):
             return None
-        expected = {name: self._shape_of(name) for name in parts}
+        own = {name: part for name, part in parts.items() if name not in self._shared}
+        expected = {name: self._shape_of(name) for name in own}
         # Of an input that the model doesn't tell of, only what looks like pictures decides.
         known = {
             name: part
-            for name, part in parts.items()
+            for name, part in own.items()
             if expected[name] or len(_shape(part)) >= IMAGE_RANK - 1 or self._is_batch(part, None)
         }
         batches = [name for name, part in known.items() if self._is_batch(part, expected[name])]
@@ -198,7 +204,7 @@ class Documents:
                 f"docs has a batch for the inputs {batches}, and a single sample for the others. "
                 f"Received the shapes: { {name: _shape(part) for name, part in parts.items()} }"
             )
-        return _rows(parts, isinstance(inputs, Mapping))
+        return _rows(parts, own, isinstance(inputs, Mapping))
 
     def _shape_of(self, name: Any) -> Shape | None:
         """Return the shape of an input, by its name or its position; None if it is unknown."""
@@ -315,16 +321,16 @@ def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
     )
 
 
-def _rows(parts: Mapping[Any, Any], by_name: bool) -> Sequence[Any]:
-    """Return the rows of several columns."""
-    columns = {name: _column(part) for name, part in parts.items()}
+def _rows(parts: Mapping[Any, Any], own: Mapping[Any, Any], by_name: bool) -> Sequence[Any]:
+    """Return the rows of several columns; what is not a document's own is whole in each."""
+    columns = {name: _column(part) for name, part in own.items()}
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(
             f"docs must have the same number of documents for each input. Received: {lengths}"
         )
-    rows = zip(*columns.values())
-    return [dict(zip(columns, row)) if by_name else list(row) for row in rows]
+    rows = zip(*(columns.get(name, repeat(part)) for name, part in parts.items()))
+    return [dict(zip(parts, row)) if by_name else list(row) for row in rows]
 
 
 def _column(part: Any) -> Any:

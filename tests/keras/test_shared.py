@@ -49,7 +49,6 @@ def test_each_text_is_a_class():
         expected = model({"a_pictures": DOC, "b_texts": texts.reshape(count, 2)}, training=False)
         for _ in range(2):
             expl = eli5k.explain_prediction(model, doc, targets=list(range(count)))
-            assert expl.output == "of_pictures"
             scores = [target.score for target in expl.targets]
             logits = ops.convert_to_numpy(expected["of_pictures"])[0]
             np.testing.assert_allclose(scores, logits, atol=1e-6)
@@ -98,6 +97,16 @@ def test_stream_of_pictures_with_their_own_texts():
         )
 
 
+def test_batches_of_pictures_with_all_texts():
+    """Whole columns, and a data set of batches: each picture has all texts."""
+    model = two_towers()
+    columns = {"a_pictures": np.repeat(DOC, 3, axis=0), "b_texts": TEXTS[:2]}
+    for docs in (columns, [columns], [{"a_pictures": DOC, "b_texts": TEXTS[:2]}] * 3):
+        found = list(eli5k.explain_predictions(model, docs, top_targets=2))
+        scores = [[target.score for target in expl.targets] for expl in found]
+        np.testing.assert_allclose(scores, [[0.9, 0.3]] * 3, atol=1e-5)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_many_pictures_and_some_texts(count):
     docs = np.concatenate([DOC, picture(0.1, 0.2, 0.3, 0.4), picture(1, 0.5, 0, 0)])
@@ -132,7 +141,7 @@ def test_output_with_a_row_for_each_text_is_refused():
 
 def test_texts_of_the_wrong_shape_are_refused():
     model = two_towers("b_pictures", "a_texts", embedded=True)
-    with pytest.raises(ValueError, match=r"doc must be of shape \(None, 2, 4\).*\(3, 2, 5\)"):
+    with pytest.raises(ValueError, match=r"must be of shape \(None, 2, 4\).*\(3, 2, 5\)"):
         eli5k.explain_prediction(model, {"b_pictures": DOC, "a_texts": np.ones((3, 2, 5))})
 
 
