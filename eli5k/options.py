@@ -44,8 +44,9 @@ class Options:
     input : str, int or None
         Which of several image inputs to explain, by name or index; None for the first, "all" for
         each.
-    logits : bool
-        Explain the score before the final softmax or sigmoid.
+    logits : bool or None
+        Explain the score before the final softmax or sigmoid. None does so for an output with a
+        score for each pixel, whose ``score`` stays the probability, and for no other.
     preprocess : callable, False or None
         Preprocessing of each image array. None applies the model's own ``preprocessor``, if it has
         one; False takes documents as they are.
@@ -83,7 +84,7 @@ class Options:
     token_names: TokenNames = None
     output: str | int | None = None
     input: str | int | None = None
-    logits: bool = False
+    logits: bool | None = None
     preprocess: Callable[..., Any] | Literal[False] | None = None
     region: Any = None
     reshape: Callable[..., Any] | None = None

@@ -41,7 +41,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "class index",
     )
     add_how(parser)
-    add("--logits", action="store_true", help="explain the score before the softmax or sigmoid")
+    add(
+        "--logits",
+        action="store_true",
+        default=None,
+        help="explain the score before the softmax or sigmoid",
+    )
     add(
         "--check",
         action="store_true",

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from eli5k.base import WHOLE, TargetExplanation
+from eli5k.base import WHOLE, ExplanationWarning, TargetExplanation, warn
 from eli5k.keras.evidence.aiming import Aim, aim, background_in
 from eli5k.keras.evidence.regions import Canvas
 from eli5k.keras.evidence.run import Run
+from eli5k.keras.evidence.scores import Target
 from eli5k.keras.evidence.targets import TargetNames, as_list, choose_for_each, class_count
 from eli5k.keras.inputs import Document
 from eli5k.keras.preprocessing import Frame, within
@@ -49,6 +50,7 @@ def aimed(
     """
     if run.target.reading is not None and not any(map(has_callables, targets)):
         _check_no_threshold(run)
+        _warn_of_picture(run)
         canvases = [_canvas_of(run, document) for document in documents]
         return aim(run, [as_list(each) for each in targets], names, canvases)
     check_no_region(run)
@@ -57,9 +59,14 @@ def aimed(
         targets,
         run.options.top_targets,
         names,
-        target=replace(run.target, reading=None),
+        target=without_reading(run),
     )
     return replace(run, target=target, classes=rows), []
+
+
+def without_reading(run: Run) -> Target:
+    """Return the target for a vector of classes, or for callables."""
+    return replace(run.target, reading=None, by_logits=False)
 
 
 def has_callables(targets: object) -> bool:
@@ -79,6 +86,19 @@ def _check_no_threshold(run: Run) -> None:
             "threshold= is for an output with one score for each class. Pass top_targets= to "
             f"explain more. Received: threshold={run.options.threshold} and the output "
             f"{run.survey.heads[run.target.output].name!r}"
+        )
+
+
+def _warn_of_picture(run: Run) -> None:
+    """Warn if an output with channels may be a picture, as an autoencoder's is."""
+    head = run.survey.heads[run.target.output]
+    is_like_input = head.output is not None and head.output[1:] == run.survey.image_shape[1:]
+    if is_like_input and "softmax" not in (head.activation, head.hidden):
+        warn(
+            f"The output {head.name!r} has the shape of the picture, {head.output[1:]}, and its "
+            "channels are read as classes of pixels. If it is a picture, as an autoencoder's is, "
+            "pass targets=[callable]: a function from the outputs to one number for each sample.",
+            ExplanationWarning,
         )
 
 

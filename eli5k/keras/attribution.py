@@ -11,7 +11,7 @@ import numpy as np
 
 from eli5k.base import AmbiguousOutputWarning, ExplanationWarning, MisplacedMapWarning, warn
 from eli5k.estimators import check_keras_model
-from eli5k.keras.aims import check_no_region
+from eli5k.keras.aims import check_no_region, without_reading
 from eli5k.keras.batches import explain_in_batches
 from eli5k.keras.evidence.aiming import aim
 from eli5k.keras.evidence.asking import RANDOM
@@ -38,7 +38,7 @@ def attribute(
     *,
     method: MethodLike = "grad-cam",
     layer: Any = None,
-    logits: bool = False,
+    logits: bool | None = None,
     output: str | int | None = None,
     input: str | int | None = None,
     region: Any = None,
@@ -194,7 +194,10 @@ def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
     if options.output is None:
         # Of boxes and their scores, the scores are explained.
         position = next((scores for scores, _ in box_outputs(seen.heads)), position)
-    target = Target(position, bool(options.logits), reading=reading_of(seen, position))
+    reading = reading_of(seen, position)
+    is_mask = reading is not None and reading.boxes is None
+    by_logits = is_mask and options.logits is None
+    target = Target(position, bool(options.logits), by_logits, reading=reading)
     return Run(model, seen, inputs, target, options=options)
 
 
@@ -341,7 +344,7 @@ def _with_targets(asked: Run, targets: Any) -> Run:
     is_dense = asked.target.reading is not None and not callable(targets)
     if not is_dense:
         check_no_region(asked)
-        asked = replace(asked, target=replace(asked.target, reading=None))
+        asked = replace(asked, target=without_reading(asked))
     grid = asked.survey.picture_grid
     canvases = [Canvas(grid, ((0.0,) * len(grid), (1.0,) * len(grid)))] * count
     if targets is None or callable(targets):

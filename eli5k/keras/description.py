@@ -48,7 +48,8 @@ def _what(run: Run, hidden: str | None, of_places: str) -> str:
     if run.target.functions:
         return "the score of each target"
     if of_places:
-        unit = "logit" if run.target.logits else "probability"
+        is_logit = run.target.logits or run.target.by_logits
+        unit = "logit" if is_logit else "probability"
         return f"the score{f' ({unit})' if head.activation else ''} of {of_places}"
     if is_number(run):
         return "the number" if class_count(head) == 1 else "each number"

@@ -153,7 +153,7 @@ def _is_saturated(run: Run, attribution: Attribution) -> np.ndarray:
 
 def _near_one(run: Run, attribution: Attribution) -> np.ndarray:
     probabilities = attribution.scores.probabilities
-    if run.target.logits or probabilities is None:
+    if run.target.logits or run.target.by_logits or probabilities is None:
         return np.zeros(attribution.maps.shape[:2], bool)
     near: np.ndarray = np.minimum(probabilities, 1 - probabilities).T
     # A probability near zero is as exact as any other: its gradient is small but right.
@@ -222,7 +222,7 @@ def _negative(run: Run, attribution: Attribution, target: int, row: int) -> str:
     """Describe a map without positive evidence, by what the method explained."""
     score = attribution.scores.values[row, target]
     explained = attribution.scores.explained[row, target]
-    if explained == score:
+    if explained == score or run.target.by_logits:
         return "it lowers this number" if is_number(run) else "it speaks against this class"
     if explained == -score:
         return "there is evidence for this class, and none against it"

@@ -104,7 +104,7 @@ def _explain_together(
     with collected_warnings() as about_all:
         answer = explain_samples(run, options.method)
         hidden = hidden_logits(run, answer.scores)
-        if hidden:
+        if hidden and options.logits:
             warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
     called = _called(answer, run.target, names)
     if labels is not None:

@@ -31,7 +31,7 @@ def explain_prediction_keras(
     image: Any = None,
     *,
     method: MethodLike = "grad-cam",
-    logits: bool = False,
+    logits: bool | None = None,
     output: str | int | None = None,
     input: str | int | None = None,
     top_targets: int | None = None,
@@ -70,8 +70,9 @@ def explain_prediction_keras(
     method : str or callable
         A key of :data:`eli5k.keras.methods.METHODS`, or an object with parameters such as
         ``eli5k.keras.methods.IntegratedGradients(steps=20)``.
-    logits : bool
-        Explain the score before the final softmax or sigmoid.
+    logits : bool or None
+        Explain the score before the final softmax or sigmoid. None does so for an output with a
+        score for each pixel, whose ``score`` stays the probability, and for no other.
     output : str, int or None
         Which of several outputs to explain. ``"all"`` explains each of them: the others are in
         ``.others``; ``targets`` and ``target_names`` may then be dicts by output.

@@ -158,13 +158,21 @@ class TestMaps:
         asked = {"method": method, "layer": "bottleneck", "preprocess": False}
         if "gradient" in str(method) or callable(method):
             del asked["layer"]
-        wanted = eli5k.explain_prediction(
-            model, DOCS[0], targets=[mean_of_class_2], **asked
-        ).targets[0]
-        found = eli5k.explain_prediction(model, DOCS[0], targets=[2], **asked).targets[0]
-        assert found.score == pytest.approx(wanted.score, **CLOSE)
-        scale = float(np.abs(wanted.attribution).max())
-        assert found.attribution == pytest.approx(wanted.attribution, abs=1e-4 * scale)
+        wanted = {
+            logits: eli5k.explain_prediction(
+                model, DOCS[0], targets=[mean_of_class_2], logits=logits, **asked
+            ).targets[0]
+            for logits in (False, True)
+        }
+        for logits, score, map_ in ((False, False, False), (True, True, True), (None, False, True)):
+            # By default the score is the probability, and the map is that of the logit.
+            found = eli5k.explain_prediction(
+                model, DOCS[0], targets=[2], logits=logits, **asked
+            ).targets[0]
+            assert found.score == pytest.approx(wanted[score].score, **CLOSE)
+            expected = wanted[map_].attribution
+            scale = float(np.abs(expected).max())
+            assert found.attribution == pytest.approx(expected, abs=1e-4 * scale)
 
     def test_rivals_are_those_at_the_same_pixels(self):
         model = unet(activation=None)
@@ -365,3 +373,13 @@ class TestTargets:
     def test_wrong(self, targets, error, message):
         with pytest.raises(error, match=message):
             eli5k.explain_prediction(unet(), DOCS[0], targets=targets)
+
+
+@pytest.mark.filterwarnings("ignore::eli5k.BlankMapWarning")
+def test_an_output_like_the_picture_may_be_one():
+    """The channels of an autoencoder are no classes."""
+    net = [layers.Conv2D(4, 3, padding="same"), layers.Conv2D(3, 3, padding="same")]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *net])
+    doc = np.random.default_rng(0).random((8, 8, 3), "float32")
+    with pytest.warns(eli5k.ExplanationWarning, match=r"If it is a picture, as an autoencoder's"):
+        eli5k.explain_prediction(model, doc)

@@ -92,6 +92,8 @@ class Reading:
             # As KerasHub's decoder does with scores that have no activation.
             probabilities = ops.sigmoid(values)
         explained = values
+        if target.by_logits and head.activation:
+            explained = _at(self._means(head.logits, target, False, places), classes)
         if target.objective is not None:
             explained, rivals = self._compared(target, values, every, classes, rivals)
         return Scores(values, probabilities, classes, explained, rivals)

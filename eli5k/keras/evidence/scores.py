@@ -74,6 +74,9 @@ class Target:
         Position of the explained output.
     logits : bool
         Explain the input of the final softmax or sigmoid.
+    by_logits : bool
+        Explain it as well, though the score is the probability: of a mask, most pixels are so sure
+        that their probability has no gradient.
     binary : bool
         One unit stands for two classes.
     best : int
@@ -88,6 +91,7 @@ class Target:
 
     output: int = 0
     logits: bool = False
+    by_logits: bool = False
     binary: bool = False
     best: int = 1
     functions: tuple[Callable[[Any], Any], ...] = ()
