@@ -68,7 +68,9 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
 
     Examples
     --------
-    >>> print(show_prediction(None, None, include_styles=False).data)
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     print(show_prediction(None, None, include_styles=False).data)
     <div class="eli5k ...">
     <div role="alert" ...>Error: Expected a keras.Model, got NoneType None.</div>
     </div>
@@ -130,7 +132,9 @@ def compare(
 
     Examples
     --------
-    >>> [expl.error for expl in compare(None, None, methods=["cam"])]
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     [expl.error for expl in compare(None, None, methods=["cam"])]
     ['Expected a keras.Model, got NoneType None.']
     """
     for name, values in (("methods", methods), ("layers", layers)):

@@ -182,7 +182,9 @@ def test_an_error_is_shown_as_html():
         "Error: not &lt;supported&gt;"
         in show_prediction(Model(image=None, error="not <supported>"), None).data
     )
-    assert "Expected a keras.Model, got object" in show_prediction(object(), None).data
+    with pytest.warns(ExplanationWarning, match="Expected a keras.Model"):
+        shown = show_prediction(object(), None)
+    assert "Expected a keras.Model, got object" in shown.data
 
 
 def test_the_keywords_of_the_other_format_are_ignored():

@@ -133,7 +133,7 @@ def explain_prediction_keras(
     >>> dense = keras.layers.Dense(3, kernel_initializer="ones")
     >>> pool = keras.layers.GlobalAveragePooling2D()
     >>> model = keras.Sequential([keras.Input((8, 8, 1)), conv, pool, dense])
-    >>> explanation = explain_prediction_keras(model, np.ones((1, 8, 8, 1)), targets=[2])
+    >>> explanation = explain_prediction_keras(model, keras.ops.ones((8, 8)), targets=[2])
     >>> explanation.layer, explanation.targets[0].heatmap.shape
     ('conv', (6, 6))
     """

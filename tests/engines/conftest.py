@@ -3,5 +3,8 @@
 import importlib.util
 
 collect_ignore = [
-    f"test_{engine}.py" for engine in ("ray", "dask") if importlib.util.find_spec(engine) is None
+    file
+    for engine, files in (("ray", ("test_ray.py", "drive_ray.py")), ("dask", ("test_dask.py",)))
+    if importlib.util.find_spec(engine) is None
+    for file in files
 ]

@@ -534,5 +534,6 @@ class FakeSurvey:
     image_index = 0
     channels_first = False
     fixed_batch = None
-    has_channels = True
+    image_shape = (1, 2, 2, 1)
+    input_shapes = (image_shape,)
     embeddings = ()
