@@ -237,12 +237,16 @@ def warn_of_layers(asked: Run) -> None:
     -----
     MisplacedMapWarning
     """
-    for path, problem in asked.problems():
-        warn(
-            f"The map at layer {path!r} is drawn over the whole picture, but it does not belong "
-            f"there: {problem}. Leave layer=None to let eli5k choose.",
-            MisplacedMapWarning,
-        )
+    named = asked.options.layer
+    for layer in named if isinstance(named, list | tuple) else [named]:
+        path, point = (None, None) if layer is None else asked.at_layer(layer).layer_point()
+        problem = getattr(getattr(point, "view", None), "problem", None)
+        if problem:
+            warn(
+                f"The map at layer {path!r} is drawn over the whole picture, but it does not "
+                f"belong there: {problem}. Leave layer=None to let eli5k choose.",
+                MisplacedMapWarning,
+            )
 
 
 def explain_samples(asked: Run, method: MethodLike) -> Attribution:

@@ -299,17 +299,6 @@ class Run:
             points = self._points()
         return next(points)
 
-    def problems(self) -> list[tuple[str, str]]:
-        """Say which of the layers that the user named have no map of the picture, and why."""
-        layers = self.options.layer
-        found = []
-        for layer in layers if isinstance(layers, list | tuple) else [layers]:
-            if layer is not None:
-                path, point = self.at_layer(layer).layer_point()
-                view = getattr(point, "view", None)
-                found += [(path, view.problem)] if view is not None and view.problem else []
-        return found
-
     def is_connected(self) -> bool:
         """Tell whether the score depends on the layer of the options."""
 
