@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import keras
 import numpy as np
 import pytest
@@ -287,14 +289,13 @@ class TestStreams:
         assert_maps(maps, expected_maps(net_layers(), DOCS, self.TARGETS))
 
     def test_datasets_of_tensorflow_and_pytorch(self, shared_model):
-        try:
+        if importlib.util.find_spec("tensorflow"):
             from tensorflow import data
 
             dataset = data.Dataset.from_tensor_slices((DOCS, np.zeros(7))).batch(3)
-        except ImportError:
-            from torch.utils.data import DataLoader
-
-            dataset = DataLoader([(doc, 0) for doc in DOCS], batch_size=3)
+        else:
+            torch_data = pytest.importorskip("torch.utils.data")
+            dataset = torch_data.DataLoader([(doc, 0) for doc in DOCS], batch_size=3)
         _, maps = attribute(shared_model, dataset, 1, batch_size=3)
         assert_maps(maps, expected_maps(net_layers(), DOCS, [1] * 7))
 
