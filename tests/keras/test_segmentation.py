@@ -383,3 +383,21 @@ def test_an_output_like_the_picture_may_be_one():
     doc = np.random.default_rng(0).random((8, 8, 3), "float32")
     with pytest.warns(eli5k.ExplanationWarning, match=r"If it is a picture, as an autoencoder's"):
         eli5k.explain_prediction(model, doc)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_a_class_for_each_token(dtype):
+    """The default layer is found on noise, which must be tokens that the model knows."""
+    positive = keras.initializers.RandomUniform(0, 1, seed=0)
+    embedding = layers.Embedding(5, 4, embeddings_initializer=positive)
+    conv = layers.Conv1D(4, 3, padding="same", kernel_initializer=positive, name="conv")
+    tagger = keras.Sequential(
+        [keras.Input((6,), dtype=dtype), embedding, conv, layers.Dense(3, "softmax")]
+    )
+    tokens = np.array([[1, 2, 3, 4, 1, 2]])
+    output = tagger.predict(tokens, verbose=0)[0]
+    index = int(np.bincount(output.argmax(axis=-1)).argmax())
+    found = eli5k.explain_prediction(tagger, tokens, targets=[index])
+    own = output.argmax(axis=-1) == index
+    assert found.layer == "conv"
+    assert found.targets[0].score == pytest.approx(output[own][:, index].mean(), rel=1e-5)

@@ -144,7 +144,7 @@ def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[s
     """
     layers = tuple(map(point_at, calls))
     target = replace(question.target, logits=True, objective=None)
-    noise = noise_like(question.inputs, question.survey.fixed_batch, question.survey.embeddings)
+    noise = noise_like(question.inputs, question.survey.embeddings, question.survey.fixed_batch)
     asked = question._replace(
         inputs=noise,
         target=target,

@@ -102,11 +102,12 @@ def _on_the_way(question: Question, calls: Sequence[Call]) -> list[Call]:
 
     This is one run on noise, since what depends on what is a matter of structure.
     """
-    head, reading = question.survey.heads[question.target.output], question.target.reading
+    survey, reading = question.survey, question.target.reading
+    head = survey.heads[question.target.output]
     assert reading is not None
     count = prod(reading.grid(head.output))
     spread = np.unique(np.linspace(0, count - 1, PLACES).astype(int))
-    noise = noise_like(question.inputs, question.survey.fixed_batch)
+    noise = noise_like(question.inputs, survey.embeddings, survey.fixed_batch)
     rows = len(keras.tree.flatten(noise)[0])
     places = np.broadcast_to(np.arange(count) == spread[:, np.newaxis], (rows, len(spread), count))
     layers = tuple(Layer(call.path, call.number, call.element) for call in calls)

@@ -320,7 +320,7 @@ class Run:
 
     def on_noise(self, rows: int) -> Run:
         """Ask the same about noise, to learn what no document decides."""
-        inputs = noise_like(self.inputs, rows, self.survey.embeddings)
+        inputs = noise_like(self.inputs, self.survey.embeddings, rows)
         classes, places = self.chosen(np.zeros(rows, int))
         return replace(self, inputs=inputs, classes=classes, places=places, n_valid=None)
 

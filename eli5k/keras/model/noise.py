@@ -13,17 +13,18 @@ import numpy as np
 NOISE_SCALES = (1.0, 0.1, 128.0)
 
 
-def noise_like(inputs: Any, rows: int | None = None, tokens: Collection[int] = ()) -> Any:
+def noise_like(inputs: Any, tokens: Collection[int], rows: int | None = None) -> Any:
     """Make noise shaped like a model's inputs, the same at each call.
 
     Parameters
     ----------
     inputs : numpy.ndarray, or list or dict of them
         ``(batch, ...)``: only their shapes and dtypes matter.
+    tokens : collection of int
+        Positions of the flat inputs that are numbers of tokens, whatever their dtype is: the
+        ``embeddings`` of the survey.
     rows : int or None
         How many samples; None for one with each of ``NOISE_SCALES``.
-    tokens : collection of int
-        Positions of the flat inputs that are numbers of tokens, whatever their dtype is.
 
     Returns
     -------

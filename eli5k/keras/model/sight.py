@@ -80,7 +80,7 @@ def look(
     shape = call.shape if channel_axis == -1 else (call.shape[0], *call.shape[2:], call.shape[1])
     positions = chosen_cells(shape[1:-1], survey.picture_grid)
     rows = len(positions) * NOISES
-    noise = noise_like(inputs, rows, survey.embeddings)
+    noise = noise_like(inputs, survey.embeddings, rows)
     chosen = np.zeros((rows, prod(shape[1:-1])), "float32")
     chosen[np.arange(rows), np.repeat(positions, NOISES)] = 1
     signs = np.random.default_rng(0).choice([-1, 1], shape[-1]).astype("float32")
