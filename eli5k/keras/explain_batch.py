@@ -125,8 +125,9 @@ def _explain_together(
         own = _warned(document, [*(aim.warnings if aim else ()), *about_each[row]])
         shown = as_shown(run, answer, document)
         explained = with_checks(_target_explanations(answer, row, called[row]), checks, row)
+        size = size_of(run, shown["image"])
         for each in explained:
-            each.size, each.frame = size_of(run, document), shown["frame"]
+            each.size, each.frame = size, shown["frame"]
         explanations.append(
             Explanation(
                 **common,

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from PIL import Image
 
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.inputs import Document
@@ -36,19 +37,20 @@ def as_shown(run: Run, answer: Attribution, document: Document) -> dict[str, Any
     is_kept = kind is not None or array.shape[-1] not in COLOURS
     return {
         "kind": kind,
-        "image": _picture(run, document),
+        # What is no picture has only the one that a user passed.
+        "image": document.image if kind else document.picture(run.survey),
         "frame": within(document.frame, frame_of(answer.frame, answer.maps.ndim - 2)),
         "document": array if is_kept else None,
         "tokens": words_of(array, run.options.token_names) if kind == TEXT else None,
     }
 
 
-def size_of(run: Run, document: Document) -> tuple[int, ...]:
-    """Return the size of a document along each axis: that of the picture, if it is one."""
-    axes, picture = len(run.survey.picture_grid), _picture(run, document)
-    if picture is not None and axes == len(picture.size):
+def size_of(run: Run, picture: Image.Image | None) -> tuple[int, ...]:
+    """Return the size of a document along each axis: that of its picture, if it is one."""
+    grid = run.survey.picture_grid
+    if picture is not None and len(grid) == len(picture.size):
         return picture.height, picture.width
-    return explained_array(run, document).shape[:axes]
+    return grid
 
 
 def explained_array(run: Run, document: Document) -> np.ndarray:
@@ -59,10 +61,3 @@ def explained_array(run: Run, document: Document) -> np.ndarray:
     array = array.reshape(survey.image_shape[1:])
     array = np.moveaxis(array, 0, -1) if survey.channels_first else array
     return array if has_channels else array[..., 0]
-
-
-def _picture(run: Run, document: Document) -> Any:
-    """Return the picture to show; what is no picture has only the one that a user passed."""
-    if kind_of(run.model, run.survey):
-        return document.image
-    return document.picture(run.survey)

@@ -12,6 +12,7 @@ import keras
 
 from eli5k.keras.backends import Tensor
 from eli5k.keras.model.hooks import call_hook
+from eli5k.keras.model.interface import IMAGE_RANK
 from eli5k.keras.model.receptive import (
     SINGLE,
     Place,
@@ -24,7 +25,6 @@ from eli5k.keras.model.structure import Call, has_channels_first, walk
 
 # Layers and operations that keep all numbers in their order.
 RESHAPES = ("Reshape", "ExpandDims", "Squeeze", "Flatten")
-IMAGE_RANK = 4
 
 
 def image_shape_of(shape: tuple[int, ...], channels_first: bool) -> tuple[int, ...]:
@@ -131,7 +131,7 @@ class Record:
                 self._note(output, self._place(layer, tensors, output))
             shape, place = tuple(output.shape), self._places[id(output)][1]
             if isinstance(layer, keras.layers.Embedding) and not in_steps:
-                self._note_tokens(path, layer.input_dim, (args, kwargs))
+                self._note_tokens(path, layer.input_dim, tensors)
             if in_steps:
                 self._add_step(path, shape, has_kernel)
             else:
@@ -159,9 +159,9 @@ class Record:
         known = [(x.shape, self._places.get(id(x), (x, None))[1]) for x in tensors]
         return place_after(layer, known, self.channels_first)
 
-    def _note_tokens(self, path: str, vocabulary: int, arguments: Any) -> None:
+    def _note_tokens(self, path: str, vocabulary: int, tensors: Sequence[Tensor]) -> None:
         """Note that an input is one of tokens, and where they become numbers."""
-        for x in keras.tree.flatten(arguments):
+        for x in tensors:
             _, place = self._places.get(id(x), (x, None))
             if place is not None and place.input is not None:
                 self.embeddings.setdefault(place.input, (path, self._numbers[path]))
