@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
+from eli5k.keras.columns import listed, values_of
 from eli5k.keras.files import path_of
 from eli5k.keras.sources import Rows
 from eli5k.keras.store_rows import numbered, table_of
@@ -108,9 +108,9 @@ class ExplainBatch:
             document that can't be explained has one row, with ``error`` set.
         """
         docs = self._documents(batch)
-        keys = list(map(path_of, docs)) if self.key is None else _values(batch[self.key])
+        keys = list(map(path_of, docs)) if self.key is None else values_of(batch[self.key])
         rows = Rows(docs, None if self.key is None else list(map(str, keys)))
-        own = None if self.targets is None else list(map(_listed, _values(batch[self.targets])))
+        own = None if self.targets is None else list(map(listed, values_of(batch[self.targets])))
         explanations = explain_documents(
             _loaded(self.model), rows, self.options, self._largest, own
         )
@@ -119,8 +119,8 @@ class ExplainBatch:
 
     def _documents(self, batch: Any) -> list[Any]:
         if isinstance(self.column, str):
-            return _values(batch[self.column])
-        return [list(row) for row in zip(*(_values(batch[name]) for name in self.column))]
+            return values_of(batch[self.column])
+        return [list(row) for row in zip(*(values_of(batch[name]) for name in self.column))]
 
 
 def _loaded(path: str) -> keras.Model:
@@ -133,26 +133,3 @@ def _loaded(path: str) -> keras.Model:
 @lru_cache(maxsize=4)
 def _load(path: str) -> keras.Model:
     return keras.saving.load_model(path, compile=False)
-
-
-def _values(column: Any) -> list[Any]:
-    """Return the rows of a column of any kind: paths, bytes, numbers or arrays."""
-    if hasattr(column, "combine_chunks"):
-        column = column.combine_chunks()
-    if hasattr(column, "to_numpy_ndarray"):
-        return list(column.to_numpy_ndarray())
-    rows = column.to_pylist() if hasattr(column, "to_pylist") else list(column)
-    return [_value(row) for row in rows]
-
-
-def _value(row: Any) -> Any:
-    if isinstance(row, dict) and set(row) == {"bytes", "path"}:
-        # How a table of Hugging Face holds a picture.
-        return row["path"] if row["bytes"] is None else row["bytes"]
-    return np.asarray(row) if isinstance(row, list) else row
-
-
-def _listed(targets: Any) -> list[Any] | None:
-    if targets is None:
-        return None
-    return list(targets) if isinstance(targets, np.ndarray | list | tuple) else [targets]
