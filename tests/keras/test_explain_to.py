@@ -124,8 +124,8 @@ class TestRows:
         truth = [closed_form(net_layers(), scale(each)[np.newaxis], 1) for each in PIXELS]
         for name, (source, more, keys) in sources.items():
             out = tmp_path / name
-            more = {"targets": [1], "preprocess": scale, "rows_per_part": 3, **more}
-            explain_to(model, source, out, workers=int(name == "folder"), **more)
+            asked = {"targets": [1], "preprocess": scale, "rows_per_part": 3, **more}
+            explain_to(model, source, out, workers=int(name == "folder"), **asked)
             rows = {row["key"]: row for row in table_in(out).to_pylist()}
             assert list(rows) == keys, name
             for key, own in zip(keys, truth):
