@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import keras
 from PIL import Image, ImageFile
@@ -39,6 +39,8 @@ GRACE = 2
 AHEAD, AHEAD_LARGE = 64, 2
 COMMAND = "import sys; sys.path[:] = sys.argv[1:]; from eli5k.decoder import serve; serve()"
 
+Item = TypeVar("Item")
+
 
 class DecodingError(OSError):
     """Error: a picture could not be decoded; the message says why."""
@@ -50,71 +52,142 @@ Decoded = tuple[Any, Sequence[tuple[type[Warning], str]]]
 Ledger = Callable[[int], int]
 
 
-def decode(
-    sources: Iterable[Any],
-    *,
-    form: Form | None = None,
-    workers: int | None = None,
-    timeout: float = 60.0,
-    ahead: int | None = None,
-    ledger: Ledger | None = None,
-) -> Iterator[tuple[int, Any]]:
-    """Decode pictures in order, some of them ahead, in processes of their own.
+class Decoder:
+    """Processes that decode pictures, each picture alone: they may hang or die.
 
-    What hangs or kills its process is an error of its picture, and of no other one.
+    A context manager; the processes start when they are needed, and end with the context.
 
     Parameters
     ----------
-    sources : iterable
-        Paths, and contents of files. All else, such as arrays and ``.npy`` files, is passed on.
     form : tuple of int or None, or None
         Channels, height and width of the pictures, as :func:`form_of` finds them.
     workers : int, optional
         Number of processes; by default one for each core that this process may use.
     timeout : float
         Seconds for each picture.
-    ahead : int, optional
-        How many pictures may be decoded before they are taken.
-    ledger : callable, optional
-        From the position of a picture that ended its process to the number of those that it has
-        ended so far. By default only those of this call count.
-
-    Yields
-    ------
-    position : int
-    picture : PIL.Image.Image or DecodingError
-        As :func:`~eli5k.pixels.open_picture` opens it. What ``sources`` raises comes after the
-        pictures before it.
 
     Raises
     ------
-    RuntimeError
-        If no process can be started.
     ValueError
         If ``workers`` or ``timeout`` is not positive.
 
     Examples
     --------
     >>> from eli5k.demo import PHOTOS
-    >>> for position, picture in decode([PHOTOS["cat"], b"none"], form=(3, 8, 8), workers=1):
-    ...     print(position, picture)
+    >>> with Decoder((3, 8, 8), workers=1) as decoder:
+    ...     for position, picture in decoder.decode([PHOTOS["cat"], b"none"]):
+    ...         print(position, picture)
     0 <PIL.Image.Image image mode=RGB size=8x8 at ...>
     1 UnidentifiedImageError: the bytes: not a picture
     """
-    count = core_count() if workers is None else workers
-    if count < 1 or timeout <= 0:
-        raise ValueError(
-            "workers and timeout must be greater than 0. Received: "
-            f"workers={workers}, timeout={timeout}"
+
+    def __init__(
+        self, form: Form | None = None, *, workers: int | None = None, timeout: float = 60.0
+    ) -> None:
+        count = core_count() if workers is None else workers
+        if count < 1 or timeout <= 0:
+            raise ValueError(
+                "workers and timeout must be greater than 0. Received: "
+                f"workers={workers}, timeout={timeout}"
+            )
+        settings = Settings(
+            timeout, form, Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, plugins()
         )
-    settings = Settings(
-        timeout, form, Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, plugins()
-    )
-    if ahead is None:
         is_small = form is not None and None not in form[1:]
-        ahead = max(AHEAD if is_small else 0, AHEAD_LARGE * count)
-    pool = _Pool(count, settings, ledger or _counted())
-    return _in_order(pool, sources, max(ahead, count))
+        self._ahead = max(AHEAD if is_small else 0, AHEAD_LARGE * count)
+        self._pool = _Pool(count, settings)
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, whatever they decode."""
+        self._pool.close()
+
+    def decode(
+        self, sources: Iterable[Any], *, ahead: int | None = None, ledger: Ledger | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Decode pictures in order, some of them ahead.
+
+        Parameters
+        ----------
+        sources : iterable
+            Paths, and contents of files. All else, such as arrays and ``.npy`` files, is passed on.
+        ahead : int, optional
+            How many pictures may be decoded before they are taken.
+        ledger : callable, optional
+            From the position of a picture that ended its process to the number of those that it has
+            ended so far. By default only those of this call count.
+
+        Yields
+        ------
+        position : int
+        picture : PIL.Image.Image or DecodingError
+            As :func:`~eli5k.pixels.open_picture` opens it. What ``sources`` raises comes after the
+            pictures before it.
+
+        Raises
+        ------
+        RuntimeError
+            If no process can be started.
+        """
+        count = ledger or _counted()
+        waiting: deque[tuple[int, Future[Decoded]]] = deque()
+        remaining = enumerate(sources)
+        while True:
+            is_read = False
+            try:
+                for position, source in islice(remaining, (ahead or self._ahead) - len(waiting)):
+                    waiting.append((position, self._pool.start(position, source, count)))
+                is_read = True
+            finally:
+                # If the sources failed, what came before is not lost.
+                while waiting and not is_read:
+                    yield _taken(*waiting.popleft())
+            if not waiting:
+                return
+            yield _taken(*waiting.popleft())
+
+    def decode_items(
+        self,
+        items: Iterable[Item],
+        doc: Callable[[Item], Any],
+        ledger: Callable[[Item], int] | None = None,
+    ) -> Iterator[tuple[Item, Any]]:
+        """Decode the documents of items that know more than that: keys, targets.
+
+        Parameters
+        ----------
+        items : iterable
+        doc : callable
+            From an item to its document.
+        ledger : callable, optional
+            As in :meth:`decode`, from an item.
+
+        Yields
+        ------
+        item : object
+        picture : PIL.Image.Image or DecodingError
+
+        Examples
+        --------
+        >>> with Decoder(workers=1) as decoder:
+        ...     list(decoder.decode_items(["an array"], len))
+        [('an array', 8)]
+        """
+        held: dict[int, Item] = {}
+
+        def docs() -> Iterator[Any]:
+            for position, item in enumerate(items):
+                held[position] = item
+                yield doc(item)
+
+        count = None if ledger is None else lambda position: ledger(held[position])
+        for position, picture in self.decode(docs(), ledger=count):
+            yield held.pop(position), picture
 
 
 def form_of(model: keras.Model) -> Form | None:
@@ -168,29 +241,6 @@ def _counted() -> Ledger:
     return count
 
 
-def _in_order(pool: _Pool, sources: Iterable[Any], ahead: int) -> Iterator[tuple[int, Any]]:
-    waiting: deque[tuple[int, Future[Decoded]]] = deque()
-    remaining = enumerate(sources)
-
-    def fill() -> None:
-        for position, source in islice(remaining, ahead - len(waiting)):
-            waiting.append((position, pool.start(position, source)))
-
-    with pool:
-        while True:
-            is_filled = False
-            try:
-                fill()
-                is_filled = True
-            finally:
-                # If the sources failed, what came before is not lost.
-                while waiting and not is_filled:
-                    yield _taken(*waiting.popleft())
-            if not waiting:
-                return
-            yield _taken(*waiting.popleft())
-
-
 def _taken(position: int, future: Future[Decoded]) -> tuple[int, Any]:
     picture, said = future.result()
     for category, message in said:
@@ -204,17 +254,14 @@ def _taken(position: int, future: Future[Decoded]) -> tuple[int, Any]:
 class _Pool:
     """Threads, each of which has a process for what it decodes."""
 
-    def __init__(self, count: int, settings: Settings, ledger: Ledger) -> None:
-        self._settings, self._ledger, self._lock = settings, ledger, threading.Lock()
+    def __init__(self, count: int, settings: Settings) -> None:
+        self._settings, self._lock = settings, threading.Lock()
         self._own = threading.local()
         self._workers: list[_Worker] = []
         self._is_closed = False
         self._threads = ThreadPoolExecutor(count, "eli5k-decode")
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         with self._lock:
             self._is_closed = True
             for worker in self._workers:
@@ -223,15 +270,15 @@ class _Pool:
         for worker in self._workers:
             worker.end()
 
-    def start(self, position: int, source: Any) -> Future[Decoded]:
+    def start(self, position: int, source: Any, ledger: Ledger) -> Future[Decoded]:
         source = plain(source)
         if not _is_encoded(source):
             ready: Future[Decoded] = Future()
             ready.set_result((source, ()))
             return ready
-        return self._threads.submit(self._decode, position, source)
+        return self._threads.submit(self._decode, position, source, ledger)
 
-    def _decode(self, position: int, source: Any) -> Decoded:
+    def _decode(self, position: int, source: Any, ledger: Ledger) -> Decoded:
         name = path_of(source) or f"document {position}"
         while True:
             worker = self._worker()
@@ -246,7 +293,7 @@ class _Pool:
                 return DecodingError(f"TimeoutError: {name}: {reason}"), ()
             with self._lock:
                 # Closing the pool ends what its processes decode, which is not to blame.
-                ended = TRIES if self._is_closed else self._ledger(position)
+                ended = TRIES if self._is_closed else ledger(position)
             if ended >= TRIES:
                 reason = f"decoding ended its process {ended} times ({_how(code)})"
                 return DecodingError(f"ChildProcessError: {name}: {reason}"), ()

@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 from eli5k import decoder
 from eli5k.base import ExplanationWarning
 from eli5k.keras import decoding
-from eli5k.keras.decoding import DecodingError, decode, form_of
+from eli5k.keras.decoding import Decoder, DecodingError, form_of
 from eli5k.keras.inputs import read_document
 from eli5k.pixels import open_picture
 from tests.damage import formats, written
@@ -95,8 +95,9 @@ def shades(found):
     ]
 
 
-def pictures(sources, **settings):
-    positions, found = zip(*decode(sources, **{"workers": 1, **settings}))
+def pictures(sources, ledger=None, form=None, **settings):
+    with Decoder(form, **{"workers": 1, **settings}) as decoder:
+        positions, found = zip(*decoder.decode(sources, ledger=ledger))
     assert positions == tuple(range(len(found)))
     return found
 
@@ -148,11 +149,11 @@ class TestSame:
 
     def test_warnings_arrive_with_their_picture(self, tmp_path):
         Image.new("F", (2, 2), 0.5).save(tmp_path / "a.tif")
-        found = decode([good(), tmp_path / "a.tif"], workers=1)
-        next(found)
-        with pytest.warns(ExplanationWarning, match=r"a\.tif: A picture of mode 'F'"):
+        with Decoder(workers=1) as decoder:
+            found = decoder.decode([good(), tmp_path / "a.tif"])
             next(found)
-        found.close()
+            with pytest.warns(ExplanationWarning, match=r"a\.tif: A picture of mode 'F'"):
+                next(found)
 
     def test_settings_of_pillow_hold(self, monkeypatch):
         file = io.BytesIO()
@@ -248,28 +249,29 @@ class TestPool:
                 read.append(shade)
                 yield good(shade)
 
-        found = decode(sources(), workers=1, ahead=3)
-        for taken in range(20):
-            assert next(found)[0] == taken
-            assert len(read) <= taken + 3
-        assert list(found) == []
+        with Decoder(workers=1) as decoder:
+            found = decoder.decode(sources(), ahead=3)
+            for taken in range(20):
+                assert next(found)[0] == taken
+                assert len(read) <= taken + 3
+            assert list(found) == []
 
     def test_error_of_the_sources_comes_last(self):
         def sources():
             yield from [good(1), good(2)]
             raise KeyError("gone")
 
-        found = decode(sources(), workers=1)
-        assert shades([next(found)[1], next(found)[1]]) == [1, 2]
-        with pytest.raises(KeyError, match="gone"):
-            next(found)
+        with Decoder(workers=1) as decoder:
+            found = decoder.decode(sources())
+            assert shades([next(found)[1], next(found)[1]]) == [1, 2]
+            with pytest.raises(KeyError, match="gone"):
+                next(found)
 
     def test_ends_its_processes(self, evil, processes):
         told = []
-        found = decode([good(1), evil("hang")], workers=2, ledger=told.append)
-        next(found)
-        assert len(processes) == 2
-        found.close()
+        with Decoder(workers=2) as decoder:
+            next(decoder.decode([good(1), evil("hang")], ledger=told.append))
+            assert len(processes) == 2
         assert all(each.returncode is not None for each in processes)
         assert told == []
 
@@ -296,10 +298,17 @@ class TestPool:
     @pytest.mark.parametrize("wrong", [{"workers": 0}, {"timeout": 0}])
     def test_mistakes(self, wrong):
         with pytest.raises(ValueError, match="workers and timeout must be greater than 0"):
-            decode([], **wrong)
+            Decoder(**wrong)
 
-    def test_nothing(self):
-        assert list(decode([], workers=1)) == []
+    def test_processes_start_once_and_when_needed(self, processes):
+        with Decoder(workers=1) as decoder:
+            assert list(decoder.decode([])) == []
+            assert [found for _, found in decoder.decode([3])] == [3]
+            assert processes == []
+            for _ in range(2):
+                [(_, picture)] = decoder.decode([good(4)])
+                assert picture.getpixel((0, 0)) == 4
+        assert len(processes) == 1
 
 
 @pytest.mark.parametrize(
