@@ -16,7 +16,7 @@ import numpy as np
 from eli5k.base import Explanation, ExplanationWarning, collected_warnings
 from eli5k.estimators import check_keras_model
 from eli5k.keras.columns import listed
-from eli5k.keras.decoding import DecodingError, decode, form_of
+from eli5k.keras.decoding import Decoder, form_of
 from eli5k.keras.each import ALL
 from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.sources import Rows
@@ -126,9 +126,8 @@ def explain_to(
     more = {"key_type": str(found.kind), "column": column, "key": key}
     store = open_store(out, question_of(model, common, **more))
     todo = _Todo(found, store, of_each)
-    decoder = None if workers == 0 else {"workers": workers, "timeout": timeout}
     with progress_bar(total=found.total, progress=progress, unit="doc") as bar:
-        items = _decoded(model, todo, store, decoder)
+        items = _decoded(model, todo, store, workers, timeout)
         _explain_all(model, items, store, common, rows_per_part, found.kind, bar)
     return todo.verified()
 
@@ -208,29 +207,27 @@ def _is_first(hashes: np.ndarray) -> np.ndarray:
 
 
 def _decoded(
-    model: keras.Model, todo: Iterable[Item], store: Store, decoder: dict[str, Any] | None
+    model: keras.Model, todo: Iterable[Item], store: Store, workers: int | None, timeout: float
 ) -> Iterator[Item]:
     """Decode pictures ahead of the model; what can't be decoded is an error instead."""
-    if decoder is None:
+    if workers == 0:
         yield from todo
         return
-    ahead: dict[int, Item] = {}
 
-    def sources() -> Iterator[Any]:
-        for position, item in enumerate(todo):
-            ahead[position] = item
-            yield item.doc
+    def doc_of(item: Item) -> Any:
+        return item.doc
 
-    def ledger(position: int) -> int:
-        return store.attempted(ahead[position].key)
+    def ledger(item: Item) -> int:
+        return store.attempted(item.key)
 
-    decoded = decode(sources(), form=form_of(model), ledger=ledger, **decoder)
-    while True:
-        with collected_warnings() as found:
-            position, doc = next(decoded, (None, None))
-        if position is None:
-            return
-        yield ahead.pop(position)._replace(doc=doc, warnings=tuple(found))
+    with Decoder(form_of(model), workers=workers, timeout=timeout) as decoder:
+        decoded = decoder.decode_items(todo, doc_of, ledger)
+        while True:
+            with collected_warnings() as found:
+                item, doc = next(decoded, (None, None))
+            if item is None:
+                return
+            yield item._replace(doc=doc, warnings=tuple(found))
 
 
 def _explain_all(
@@ -263,16 +260,11 @@ def _explain_all(
 def _explained(
     model: keras.Model, batch: Sequence[Item], options: Options, largest: Counter[Shapes]
 ) -> Iterator[Explanation]:
-    good = [item for item in batch if not isinstance(item.doc, DecodingError)]
-    rows = Rows([item.doc for item in good], [item.path or str(item.key) for item in good])
-    own = [item.targets for item in good]
+    rows = Rows([item.doc for item in batch], [item.path or str(item.key) for item in batch])
+    own = [item.targets for item in batch]
     of_each = None if all(each is None for each in own) else own
     explanations = explain_documents(model, rows, options, largest, of_each)
-    for item in batch:
-        if isinstance(item.doc, DecodingError):
-            yield Explanation(model.name, error=str(item.doc), source=item.path)
-            continue
-        explanation = next(explanations)
+    for item, explanation in zip(batch, explanations):
         explanation.source = item.path
         explanation.warnings[:0] = item.warnings
         yield explanation
