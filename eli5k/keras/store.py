@@ -147,20 +147,35 @@ class Store:
             self._done.add(hashes_of(table["key"].unique()))
         return part
 
-    def attempted(self, key: Any) -> None:
-        """Note, before a document is tried, that its worker may die of it."""
+    def attempted(self, key: Any) -> int:
+        """Note that a document is tried by a worker that may die of it, or has died of it.
+
+        Returns
+        -------
+        int
+            How often that was noted, with those of earlier runs.
+        """
+        count = self.attempts(key) + 1
         if self._ledger is None:
             folder = self.folder / ATTEMPTS
             folder.mkdir(exist_ok=True)
             self._ledger = folder / f"{os.getpid()}-{secrets.token_hex(4)}.txt"
         with self._ledger.open("a", encoding="utf-8") as file:
             file.write(json.dumps(str(key)) + "\n")
+        self._noted()[str(key)] = count
+        return count
 
     def attempts(self, key: Any) -> int:
-        """Count how often a document was tried when the store was opened, if it has no row."""
+        """Count how often a document was tried, as far as this process knows.
+
+        Lines that others add meanwhile aren't seen.
+        """
+        return self._noted()[str(key)]
+
+    def _noted(self) -> Counter[str]:
         if self._attempts is None:
             self._attempts = Counter(_noted(self.folder / ATTEMPTS))
-        return 0 if self.done([key])[0] else self._attempts[str(key)]
+        return self._attempts
 
     def parts(self) -> list[Path]:
         """Return the files with rows, in the order in which they were begun."""

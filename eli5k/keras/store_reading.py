@@ -17,9 +17,10 @@ from eli5k import base
 from eli5k.base import Check, Explanation, ExplanationWarning, TargetExplanation
 from eli5k.keras.columns import values_of
 from eli5k.keras.gradcam import heatmap_of
-from eli5k.keras.pictures import open_picture, picture_of
+from eli5k.keras.pictures import picture_of
 from eli5k.keras.store import read_question
 from eli5k.keras.store_rows import CHECK_CURVES, CHECK_NUMBERS, arrow
+from eli5k.pixels import open_picture
 
 # Rows that are in memory together.
 ROWS = 256
@@ -119,7 +120,12 @@ def explanation_of(rows: list[dict[str, Any]], column: Any = None) -> Explanatio
     Explanation
     """
     first = rows[0]
+    picture = _picture(first["source"], first["kind"], column)
     targets = [_target(row) for row in rows if row["error"] is None]
+    if picture is not None:
+        # It may have been decoded at the size of the model.
+        for target in targets:
+            target.size = picture.height, picture.width
     return Explanation(
         first["model"],
         description=first["description"],
@@ -127,7 +133,7 @@ def explanation_of(rows: list[dict[str, Any]], column: Any = None) -> Explanatio
         method=first["method"],
         is_regression=bool(first["is_regression"]),
         targets=targets or None,
-        image=_picture(first["source"], first["kind"], column),
+        image=picture,
         layer=first["layer"],
         output=first["output"],
         source=first["source"],

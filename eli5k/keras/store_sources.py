@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from eli5k.base import ExplanationWarning
 from eli5k.keras.columns import listed, values_of
 from eli5k.keras.files import find_pictures, path_of
 from eli5k.keras.sources import Documents, Sample
@@ -43,12 +44,15 @@ class Item(NamedTuple):
         Where it can be read again: a file, a member of an archive, or a row of a table.
     targets : list or None
         Its own targets.
+    warnings : tuple of ExplanationWarning
+        What was noticed when it was decoded.
     """
 
     key: Any
     doc: Any
     path: str | None = None
     targets: list[Any] | None = None
+    warnings: tuple[ExplanationWarning, ...] = ()
 
 
 # Keys, and a function from the wanted ones (keys,) of bool to their items.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from itertools import islice
 from typing import Any, Literal
@@ -13,15 +13,17 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from eli5k.base import ExplanationWarning
+from eli5k.base import Explanation, ExplanationWarning, collected_warnings
 from eli5k.estimators import check_keras_model
+from eli5k.keras.columns import listed
+from eli5k.keras.decoding import Decoder, form_of
 from eli5k.keras.each import ALL
 from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.sources import Rows
 from eli5k.keras.store import Counts, Store, open_store
 from eli5k.keras.store_keys import HASH, Keys, hashes_of
 from eli5k.keras.store_question import question_of
-from eli5k.keras.store_rows import numbered, table_of
+from eli5k.keras.store_rows import arrow, numbered, table_of
 from eli5k.keras.store_sources import Item, Source, open_source
 from eli5k.keras.stream import Shapes, explain_documents, targets_of_each
 from eli5k.keras.support import not_supported
@@ -39,6 +41,8 @@ def explain_to(
     targets_column: str | None = None,
     batch_size: int = 32,
     rows_per_part: int = 1024,
+    workers: int | None = None,
+    timeout: float = 60.0,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
     progress: bool | None = None,
     **options: Any,
@@ -70,6 +74,11 @@ def explain_to(
         Maximum number of documents that go through the model together.
     rows_per_part : int
         Number of documents in a file: what a kill can cost.
+    workers : int, optional
+        How many processes decode pictures; by default one for each core. 0 decodes them here, which
+        is quicker for small ones, and lets one that hangs or ends its process do that to this one.
+    timeout : float
+        Seconds to decode one picture; then it is an error.
     preprocess, progress
         As in :func:`~eli5k.explain_predictions`.
     **options
@@ -116,7 +125,11 @@ def explain_to(
     common = asked if of_each is None else replace(asked, targets=None)
     more = {"key_type": str(found.kind), "column": column, "key": key}
     store = open_store(out, question_of(model, common, **more))
-    return _explain_all(model, found, store, common, of_each, rows_per_part, progress)
+    todo = _Todo(found, store, of_each)
+    with progress_bar(total=found.total, progress=progress, unit="doc") as bar:
+        items = _decoded(model, todo, store, workers, timeout)
+        _explain_all(model, items, store, common, rows_per_part, found.kind, bar)
+    return todo.verified()
 
 
 def _asked(options: dict[str, Any], preprocess: Any, batch_size: int) -> Options:
@@ -132,61 +145,58 @@ def _asked(options: dict[str, Any], preprocess: Any, batch_size: int) -> Options
     return asked
 
 
-def _explain_all(
-    model: keras.Model,
-    source: Source,
-    store: Store,
-    options: Options,
-    of_each: Sequence[Any] | None,
-    rows_per_part: int,
-    progress: bool | None,
-) -> Counts:
-    named = replace(options, target_names=numbered(options.target_names))
-    largest: Counter[Shapes] = Counter()
-    seen: list[np.ndarray] = []
-    explained = 0
-    with progress_bar(total=source.total, progress=progress, unit="doc") as bar:
-        todo = _todo(source, store, seen, of_each, bar.update)
-        while part := list(islice(todo, rows_per_part)):
-            store.write(_table(model, part, source, named, largest))
-            explained += len(part)
-            bar.update(len(part))
-    keys = np.concatenate([np.empty(0, HASH), *seen])
-    counts = replace(
-        store.verify(keys), explained=explained, repeated=len(keys) - len(np.unique(keys))
-    )
-    if counts.missing or counts.doubled:
-        raise RuntimeError(f"{store.folder}: {counts}. Does something else write there? Run again.")
-    return counts
+class _Todo:
+    """The documents of a source without a row, each key once."""
 
+    def __init__(self, source: Source, store: Store, of_each: Sequence[Any] | None) -> None:
+        self._source, self._store, self._of_each = source, store, of_each
+        self._seen: list[np.ndarray] = []
+        self._wanted = 0
 
-def _todo(
-    source: Source,
-    store: Store,
-    seen: list[np.ndarray],
-    of_each: Sequence[Any] | None,
-    pass_over: Callable[[int], Any],
-) -> Iterator[Item]:
-    """Yield the documents without a row, each key once."""
-    position, before = 0, Keys()
-    for keys, read in source.blocks():
-        hashes = hashes_of(keys)
-        wanted = ~store.done(keys)
-        if not source.is_cheap:
-            # Only as they come are the keys of a stream known.
-            wanted &= _is_first(hashes) & ~before.have(hashes)
-            before.add(hashes)
-        seen.append(hashes)
-        pass_over(int((~wanted).sum()))
-        numbers = position + np.flatnonzero(wanted)
-        position += len(keys)
-        if of_each is not None and position > len(of_each):
+    def __iter__(self) -> Iterator[Item]:
+        position, before = 0, Keys()
+        for keys, read in self._source.blocks():
+            hashes = hashes_of(keys)
+            wanted = ~self._store.done(keys)
+            if not self._source.is_cheap:
+                # Only as they come are the keys of a stream known.
+                wanted &= _is_first(hashes) & ~before.have(hashes)
+                before.add(hashes)
+            self._seen.append(hashes)
+            numbers = position + np.flatnonzero(wanted)
+            position += len(keys)
+            self._wanted += len(numbers)
+            self._check_length(position)
+            for number, item in zip(numbers.tolist(), read(wanted)):
+                yield item if self._of_each is None else self._with_targets(item, number)
+
+    def _with_targets(self, item: Item, number: int) -> Item:
+        assert self._of_each is not None
+        return item._replace(targets=listed(self._of_each[number]))
+
+    def _check_length(self, position: int) -> None:
+        if self._of_each is not None and position > len(self._of_each):
             raise ValueError(
-                f"targets must have one entry for each document. Received {len(of_each):,} "
-                "entries, and more documents."
+                "targets must have one entry for each document. Received "
+                f"{len(self._of_each):,} entries, and more documents."
             )
-        for number, item in zip(numbers.tolist(), read(wanted)):
-            yield item if of_each is None else item._replace(targets=of_each[number])
+
+    def verified(self) -> Counts:
+        """Count what the store holds in the end.
+
+        Raises
+        ------
+        RuntimeError
+            If a document has no row, or one too many.
+        """
+        keys = np.concatenate([np.empty(0, HASH), *self._seen])
+        repeated = len(keys) - len(np.unique(keys))
+        counts = replace(self._store.verify(keys), explained=self._wanted, repeated=repeated)
+        if counts.missing or counts.doubled:
+            raise RuntimeError(
+                f"{self._store.folder}: {counts}. Does something else write there? Run again."
+            )
+        return counts
 
 
 def _is_first(hashes: np.ndarray) -> np.ndarray:
@@ -196,18 +206,65 @@ def _is_first(hashes: np.ndarray) -> np.ndarray:
     return is_first
 
 
-def _table(
+def _decoded(
+    model: keras.Model, todo: Iterable[Item], store: Store, workers: int | None, timeout: float
+) -> Iterator[Item]:
+    """Decode pictures ahead of the model; what can't be decoded is an error instead."""
+    if workers == 0:
+        yield from todo
+        return
+
+    def doc_of(item: Item) -> Any:
+        return item.doc
+
+    def ledger(item: Item) -> int:
+        return store.attempted(item.key)
+
+    with Decoder(form_of(model), workers=workers, timeout=timeout) as decoder:
+        decoded = decoder.decode_items(todo, doc_of, ledger)
+        while True:
+            with collected_warnings() as found:
+                item, doc = next(decoded, (None, None))
+            if item is None:
+                return
+            yield item._replace(doc=doc, warnings=tuple(found))
+
+
+def _explain_all(
     model: keras.Model,
-    part: Sequence[Item],
-    source: Source,
+    items: Iterator[Item],
+    store: Store,
     options: Options,
-    largest: Counter[Shapes],
-) -> Any:
-    rows = Rows([item.doc for item in part], [item.path or str(item.key) for item in part])
-    own = [item.targets for item in part]
+    rows_per_part: int,
+    kind: Any,
+    bar: Any,
+) -> None:
+    named = replace(options, target_names=numbered(options.target_names))
+    largest: Counter[Shapes] = Counter()
+    tables: list[Any] = []
+    waiting = 0
+    # They are in the rows: a line for each of a million would help nobody.
+    with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
+        while batch := list(islice(items, min(options.batch_size, rows_per_part - waiting))):
+            explanations = _explained(model, batch, named, largest)
+            tables.append(table_of([item.key for item in batch], kind, explanations))
+            waiting += len(batch)
+            bar.update(len(batch))
+            if waiting >= rows_per_part:
+                store.write(arrow().concat_tables(tables))
+                tables, waiting = [], 0
+    if tables:
+        store.write(arrow().concat_tables(tables))
+
+
+def _explained(
+    model: keras.Model, batch: Sequence[Item], options: Options, largest: Counter[Shapes]
+) -> Iterator[Explanation]:
+    rows = Rows([item.doc for item in batch], [item.path or str(item.key) for item in batch])
+    own = [item.targets for item in batch]
     of_each = None if all(each is None for each in own) else own
-    with warnings.catch_warnings():
-        # They are in the rows: a line for each of a million would help nobody.
-        warnings.simplefilter("ignore", ExplanationWarning)
-        explanations = explain_documents(model, rows, options, largest, of_each)
-        return table_of([item.key for item in part], source.kind, explanations)
+    explanations = explain_documents(model, rows, options, largest, of_each)
+    for item, explanation in zip(batch, explanations):
+        explanation.source = item.path
+        explanation.warnings[:0] = item.warnings
+        yield explanation

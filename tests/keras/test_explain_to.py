@@ -124,7 +124,8 @@ class TestRows:
         truth = [closed_form(net_layers(), scale(each)[np.newaxis], 1) for each in PIXELS]
         for name, (source, more, keys) in sources.items():
             out = tmp_path / name
-            explain_to(model, source, out, targets=[1], preprocess=scale, rows_per_part=3, **more)
+            asked = {"targets": [1], "preprocess": scale, "rows_per_part": 3, **more}
+            explain_to(model, source, out, workers=int(name == "folder"), **asked)
             rows = {row["key"]: row for row in table_in(out).to_pylist()}
             assert list(rows) == keys, name
             for key, own in zip(keys, truth):
@@ -146,18 +147,20 @@ class TestRows:
             "array": (DOCS, {"targets": np.array([2, 0, 1, 1, 2])}),
         }
         for name, (source, more) in of_each.items():
-            explain_to(model, source, tmp_path / name, rows_per_part=2, **more)
+            explain_to(model, source, tmp_path / name, rows_per_part=2, workers=0, **more)
             assert table_in(tmp_path / name)["target"].to_pylist() == [2, 0, 1, 1, 2], name
 
     def test_what_fails_is_a_row_with_its_error(self, model, photos, tmp_path):
         (photos / "broken.png").write_bytes(b"no picture")
-        counts = explain_to(model, photos, tmp_path / "out", preprocess=scale)
+        counts = explain_to(model, photos, tmp_path / "out", preprocess=scale, workers=1)
         assert (counts.documents, counts.rows, counts.errors) == (6, 6, 1)
         [row] = [row for row in table_in(tmp_path / "out").to_pylist() if row["error"]]
         assert row["key"].endswith("broken.png")
         assert "not a picture" in row["error"]
         # It is done: the next run doesn't try it again.
-        assert explain_to(model, photos, tmp_path / "out", preprocess=scale).explained == 0
+        assert (
+            explain_to(model, photos, tmp_path / "out", preprocess=scale, workers=1).explained == 0
+        )
 
 
 class TestReadingBack:
@@ -197,7 +200,7 @@ class TestReadingBack:
             list(read_explanations(tmp_path, [7]))
 
     def test_pictures_that_are_gone(self, model, photos, tmp_path):
-        explain_to(model, photos, tmp_path / "out", preprocess=scale)
+        explain_to(model, photos, tmp_path / "out", preprocess=scale, workers=1)
         (photos / "0.png").unlink()
         images = [expl.image for expl in read_explanations(tmp_path / "out")]
         assert [image is None for image in images] == [True] + [False] * 4
@@ -206,11 +209,11 @@ class TestReadingBack:
 class TestGoingOn:
     def test_only_what_is_missing_is_explained(self, model, photos, tmp_path):
         out = tmp_path / "out"
-        explain_to(model, photos, out, rows_per_part=2, preprocess=scale)
+        explain_to(model, photos, out, rows_per_part=2, preprocess=scale, workers=1)
         list(out.glob("part-*"))[1].unlink()
         (out / ".part-half.parquet").write_bytes(b"PAR1")
         Image.fromarray(PIXELS[0]).save(photos / "new.png")
-        counts = explain_to(model, photos, out, rows_per_part=2, preprocess=scale)
+        counts = explain_to(model, photos, out, rows_per_part=2, preprocess=scale, workers=1)
         assert (counts.documents, counts.rows, counts.explained) == (6, 6, 3)
         assert not list(out.glob(".part-*"))
 
@@ -245,7 +248,7 @@ class TestGoingOn:
         with pytest.raises(ValueError, match=r"one document for each key.*1 .*0\.png"):
             explain_to(model, [*paths, paths[0]], tmp_path / "list")
         twins = iter([*paths[:2], paths[0], *paths[2:]])
-        counts = explain_to(model, twins, tmp_path / "stream", preprocess=scale)
+        counts = explain_to(model, twins, tmp_path / "stream", preprocess=scale, workers=1)
         assert (counts.documents, counts.rows, counts.repeated) == (5, 5, 1)
 
     def test_what_two_workers_wrote_is_kept_once(self, model, tmp_path):
@@ -302,16 +305,16 @@ class TestQuestion:
 
 
 class TestLedger:
-    def test_attempts_are_counted_until_there_is_a_row(self, model, tmp_path):
+    def test_attempts_are_counted_over_all_runs(self, model, tmp_path):
         explain_to(model, DOCS, tmp_path)
-        for _ in range(2):
+        for count in (1, 2):
             store = open_store(tmp_path, read_question(tmp_path))
-            store.attempted(3)
-            store.attempted("bomb.png")
+            assert store.attempted("bomb.png") == count
+        assert store.attempted(3) == 1
         with next((tmp_path / "attempts").iterdir()).open("a") as file:
             file.write('"cut')
         store = open_store(tmp_path, read_question(tmp_path))
-        assert [store.attempts(key) for key in ("bomb.png", 3, "new.png")] == [2, 0, 0]
+        assert [store.attempts(key) for key in ("bomb.png", 3, "new.png")] == [2, 1, 0]
 
 
 WORKER = """

@@ -98,14 +98,14 @@ def explain_on_ray(
     for name, value in (("workers", count), ("rows_per_part", rows_per_part)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number from 1 on. Received: {value!r}")
-    source, model = _absolute(source), _absolute(model)
-    net = keras.saving.load_model(model, compile=False)
+    source, place = _absolute(source), _absolute(model)
+    net = keras.saving.load_model(place, compile=False)
     check_keras_model(net, source)
     asked = _asked(options, preprocess, batch_size)
     refusal = not_supported(net, asked.method)
     if refusal is not None:
         raise ValueError(str(refusal.error))
-    columns = {"column": column, "key": key, "targets": targets_column}
+    columns: dict[str, Any] = {"column": column, "key": key, "targets": targets_column}
     found = open_source(net, source, **columns)
     if targets_of_each(asked.targets, found.total) is not None:
         raise ValueError("targets must be the same for all documents: pass targets_column=.")
@@ -119,7 +119,7 @@ def explain_on_ray(
         else _pictures(found, store, seen, rows_per_part)
     )
     task = Task(
-        model=model,
+        model=place,
         options=asked,
         columns=columns,
         kind=found.kind,

@@ -1,7 +1,7 @@
 """What a worker does: explain its share of the documents, and write it into the store.
 
-It needs no engine. A worker may die at any moment; the engine gives its work to another one, and the
-ledger tells that one what the first died of.
+It needs no engine. A worker may die at any moment; the engine gives its work to another one, and
+the ledger tells that one what the first died of.
 """
 
 from __future__ import annotations
