@@ -1,6 +1,7 @@
 """show_prediction: what goes to the explanation, what to the format, and what comes back."""
 
 import base64
+import dataclasses
 import inspect
 import io
 import pickle
@@ -20,6 +21,7 @@ from eli5k.base import Explanation, ExplanationWarning, TargetExplanation
 from eli5k.explain import explain_prediction
 from eli5k.formatters import fields
 from eli5k.ipython import FORMAT_KWARGS
+from eli5k.options import Options
 from tests.formatters.test_sheet import find
 
 PICTURE = Image.new("RGB", (300, 200), "navy")
@@ -163,6 +165,16 @@ def test_help_and_completion_show_every_keyword():
     assert names["method"].default == "grad-cam"
     assert names["alpha_limit"].default == 0.65
     assert "top_targets" in pydoc.render_doc(show_prediction)
+
+
+def test_the_other_functions_show_every_keyword_too():
+    of_options = {each.name: each.default for each in dataclasses.fields(Options)}
+    for function in (explain_prediction, eli5k.explain_predictions, eli5k.explain_prediction_keras):
+        shown = inspect.signature(function).parameters
+        assert {name: shown[name].default for name in of_options} == of_options
+    shown = inspect.signature(compare).parameters
+    assert of_options.keys() - shown.keys() == {"method", "layer"}
+    assert "top_targets" in pydoc.render_doc(explain_prediction)
 
 
 def test_dir_lists_what_is_public():
