@@ -16,13 +16,17 @@ DOC = np.random.default_rng(0).random((16, 16, 1))
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    layers = [keras.Input((16, 16, 1)), keras.layers.Conv2D(4, 3, activation="relu", name="early")]
-    layers += [
-        keras.layers.MaxPooling2D(),
-        keras.layers.Conv2D(4, 3, activation="relu", name="late"),
-    ]
-    layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
-    return keras.Sequential(layers)
+    positive = {"kernel_initializer": keras.initializers.RandomUniform(0, 1)}
+    return keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            keras.layers.Conv2D(4, 3, activation="relu", name="early", **positive),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Conv2D(4, 3, activation="relu", name="late", **positive),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3, **positive),
+        ]
+    )
 
 
 @pytest.fixture
