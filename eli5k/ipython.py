@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from eli5k.estimators import is_keras_model
 from eli5k.explain import IMAGE, explain_prediction
 from eli5k.formatters import Explanations, fields, format_as_html, format_as_image
 from eli5k.formatters.drawing import is_drawable
+from eli5k.formatters.gallery import gallery_of_list
 from eli5k.options import optional_keywords, shows_options
 
 if TYPE_CHECKING:
@@ -175,3 +177,24 @@ def _suggest_format_kwarg(error: TypeError, explain_kwargs: dict[str, Any]) -> N
         near = difflib.get_close_matches(keyword, FORMAT_KWARGS, n=1)
         if near and f"unexpected keyword argument {keyword!r}" in str(error):
             error.add_note(f"Did you mean {near[0]!r}, a keyword of the picture or the HTML?")
+
+
+def show_lists() -> None:
+    """Let a notebook show a list of explanations that is a cell's last line as a gallery.
+
+    Any other list is shown as before; nothing happens if another library shows lists already, or
+    outside IPython.
+
+    Examples
+    --------
+    >>> show_lists()
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None:
+        return
+    formatter = shell.display_formatter.formatters["image/png"]
+    if list not in formatter.type_printers:
+        formatter.for_type(list, gallery_of_list)
+
+
+show_lists()

@@ -77,7 +77,7 @@ def test_a_model_that_cannot_be_explained_says_so_for_each_method(model):
 
 
 def test_each_output_is_compared(model):
-    two = keras.Model(model.inputs, {"a": model.outputs[0], "b": -model.outputs[0]})
+    two = keras.Model(model.inputs, {"a": model.outputs[0], "b": 2 * model.outputs[0]})
     found = eli5k.compare(two, DOC, ["grad-cam", "layer-cam"], output="all", preprocess=False)
     assert [each.method for each in found] == ["Grad-CAM", "LayerCAM"]
     assert [[other.method for other in each.others] for each in found] == [
