@@ -70,7 +70,7 @@ def plot(expl: Explanation, ax: Any = None, *, caption: bool = True, **look: Any
             f"ax must have one axis for each of the {len(panels)} panels. Received: {len(axes)}"
         )
     for each, panel in zip(axes, panels):
-        _draw(each, panel, footer if caption else [])
+        _draw(each, panel, footer, caption)
     if ax is not None and not np.ndim(np.asarray(ax, object)):
         return ax
     return axes[0] if len(axes) == 1 else np.array(axes, object)
@@ -89,13 +89,13 @@ def _new_axes(panels: Sequence[Panel], columns: int | None) -> list[Axes]:
     return list(grid.flat[: len(panels)])
 
 
-def _draw(ax: Axes, panel: Panel, footer: Sequence[str]) -> None:
+def _draw(ax: Axes, panel: Panel, footer: Sequence[str], caption: bool) -> None:
     width, height = panel.image.size
     picture = np.asarray(panel.draw(fit(panel.image)))
     ax.imshow(picture, extent=(0, width, height, 0))
     ax.set_axis_off()
     lines = [", ".join(words) for words in (*panel.caption, footer) if words]
-    if lines:
+    if lines and caption:
         ax.set_title("\n".join(lines), fontsize=LETTERS)
     if panel.bar:
         from matplotlib.cm import ScalarMappable

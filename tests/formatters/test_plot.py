@@ -67,8 +67,8 @@ def test_small_and_large_pictures_keep_their_coordinates():
 
 
 def test_what_is_no_photograph_is_plotted_too():
-    beat = Explanation("net", kind="signal", document=np.sin(np.arange(90.0)))
+    beat = Explanation("net", kind="signal", layer="conv", document=np.sin(np.arange(90.0)))
     beat.targets = [TargetExplanation("beat", heatmap=np.eye(1, 9)[0], size=(90,))]
     axis = Figure().subplots()
-    assert eli5k.plot(beat, ax=axis).get_title() == "y=beat"
+    assert eli5k.plot(beat, ax=axis).get_title() == "y=beat\nlayer conv"
     assert len(axis.images) == 1

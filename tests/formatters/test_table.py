@@ -8,7 +8,7 @@ from eli5k.base import BlankMapWarning, Check, Explanation, TargetExplanation
 
 @pytest.fixture(autouse=True)
 def screen(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("LINES", "24")
 
 
@@ -45,7 +45,7 @@ def test_a_thousand_targets_and_warnings_fit_on_the_screen():
 
 def test_long_names_are_cut_at_the_edge_of_the_screen():
     expl = Explanation("net", error="x" * 500, targets=[target("a\nb" * 200)])
-    assert max(map(len, str(expl).splitlines())) == 80
+    assert max(map(len, str(expl).splitlines())) == 100
 
 
 def test_an_error_and_other_outputs_are_told():
