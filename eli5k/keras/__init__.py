@@ -9,6 +9,7 @@ except ImportError as error:
     ) from error
 
 from eli5k.keras.attribution import attribute, run
+from eli5k.keras.callback import ExplainCallback
 from eli5k.keras.distributed import ExplainBatch
 from eli5k.keras.explain_prediction import explain_prediction_keras
 from eli5k.keras.gradcam import gradcam, gradcam_backend
@@ -18,6 +19,7 @@ from eli5k.keras.stream import explain_predictions
 
 __all__ = [
     "ExplainBatch",
+    "ExplainCallback",
     "Similarity",
     "attribute",
     "audit",
