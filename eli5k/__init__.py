@@ -40,8 +40,10 @@ if TYPE_CHECKING:
         audit,
         explain_prediction_keras,
         explain_predictions,
+        explain_to,
         rank_layers,
         rank_methods,
+        read_explanations,
     )
 
 __version__ = "0.1.0"
@@ -62,6 +64,7 @@ __all__ = [
     "explain_prediction",
     "explain_prediction_keras",
     "explain_predictions",
+    "explain_to",
     "format_as_dict",
     "format_as_html",
     "format_as_image",
@@ -73,6 +76,7 @@ __all__ = [
     "plot",
     "rank_layers",
     "rank_methods",
+    "read_explanations",
     "save",
     "show_prediction",
 ]
@@ -81,8 +85,10 @@ OF_KERAS = (
     "audit",
     "explain_prediction_keras",
     "explain_predictions",
+    "explain_to",
     "rank_layers",
     "rank_methods",
+    "read_explanations",
 )
 
 
