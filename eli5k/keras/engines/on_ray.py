@@ -17,8 +17,8 @@ from eli5k.keras.engines.work import Task, Work, Worker, suspects
 from eli5k.keras.store import Counts, Store, open_store
 from eli5k.keras.store_keys import HASH, hashes_of
 from eli5k.keras.store_question import question_of
-from eli5k.keras.store_sources import ARCHIVES, TABLES, Source, _files, open_source
-from eli5k.keras.store_writing import _asked
+from eli5k.keras.store_sources import ARCHIVES, TABLES, Source, files_of, open_source
+from eli5k.keras.store_writing import asked_options
 from eli5k.keras.stream import targets_of_each
 from eli5k.keras.support import not_supported
 from eli5k.progress import progress_bar
@@ -101,7 +101,7 @@ def explain_on_ray(
     source, place = _absolute(source), _absolute(model)
     net = keras.saving.load_model(place, compile=False)
     check_keras_model(net, source)
-    asked = _asked(options, preprocess, batch_size)
+    asked = asked_options(options, preprocess, batch_size)
     refusal = not_supported(net, asked.method)
     if refusal is not None:
         raise ValueError(str(refusal.error))
@@ -111,7 +111,7 @@ def explain_on_ray(
         raise ValueError("targets must be the same for all documents: pass targets_column=.")
     more = {"key_type": str(found.kind), "column": column, "key": key}
     store = open_store(_absolute(out), question_of(net, asked, **more))
-    files = _files(source, TABLES) or _files(source, ARCHIVES)
+    files = files_of(source, TABLES) or files_of(source, ARCHIVES)
     seen: list[np.ndarray] = []
     works = list(
         _shares(net, files, columns, store, seen, 4 * count)

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from eli5k.base import Explanation, ExplanationWarning
+from eli5k.base import Explanation, ExplanationWarning, collected_warnings
 from eli5k.keras.decoding import Decoder, form_of
-from eli5k.keras.sources import Rows
 from eli5k.keras.store import ATTEMPTS, Store
 from eli5k.keras.store_rows import arrow, numbered, table_of
 from eli5k.keras.store_sources import Item, open_source
-from eli5k.keras.stream import Shapes, explain_documents
+from eli5k.keras.store_writing import explain_items
+from eli5k.keras.stream import Shapes
 from eli5k.options import Options
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Task:
 
 
 class Worker:
-    """Explain one share after another.
+    """Explain one share after another; a context manager.
 
     Parameters
     ----------
@@ -106,6 +106,12 @@ class Worker:
         self._largest: Counter[Shapes] = Counter()
         names = numbered(task.options.target_names)
         self._options = Options(**(vars(task.options) | {"target_names": names, "progress": False}))
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._decoder.close()
 
     def do(self, work: Work) -> int:
         """Explain what has no row yet, in parts.
@@ -163,19 +169,16 @@ class Worker:
         return arrow().concat_tables(tables)
 
     def _explained(self, part: list[Item]) -> pyarrow.Table:
-        docs = [doc for _, doc in self._decoder.decode_items(part, lambda item: item.doc)]
-        own = [item.targets for item in part]
-        with warnings.catch_warnings():
-            # They are in the rows.
-            warnings.simplefilter("ignore", ExplanationWarning)
-            explanations = explain_documents(
-                self._model,
-                Rows(docs, [item.path or str(item.key) for item in part]),
-                self._options,
-                self._largest,
-                None if all(each is None for each in own) else own,
-            )
-            return table_of([item.key for item in part], self.task.kind, explanations)
+        items = []
+        decoded = self._decoder.decode_items(part, lambda item: item.doc)
+        for _ in part:
+            with collected_warnings() as found:
+                item, doc = next(decoded)
+            items.append(item._replace(doc=doc, warnings=tuple(found)))
+        # They are in the rows.
+        with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
+            explanations = explain_items(self._model, items, self._options, self._largest)
+            return table_of([item.key for item in items], self.task.kind, explanations)
 
 
 class Ledger:
