@@ -5,7 +5,10 @@ import importlib.util
 collect_ignore = [
     file
     for engine, files in (
-        ("ray", ("test_ray.py", "drive_ray.py")),
+        (
+            "ray",
+            ("test_ray.py", "drive_ray.py", "test_explain_on_ray.py", "drive_explain_on_ray.py"),
+        ),
         ("dask", ("test_dask.py",)),
         ("tensorboard", ("test_tensorboard.py",)),
     )
