@@ -66,9 +66,7 @@ def interfaces(processes):
     found = set()
     for process in processes:
         try:
-            found |= {
-                each.laddr.ip for each in process.net_connections() if each.status == "LISTEN"
-            }
+            sockets = process.net_connections("inet")
         except psutil.NoSuchProcess:
             continue
         found |= {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
