@@ -2,7 +2,7 @@
 
 python benchmarks/schedule.py
 
-A worker takes a part, explains its documents and writes them. Now and then a worker is lost, with the
+A worker takes a part, explains its documents and writes them. Now and then one is lost, with the
 part that it was at; another one starts, and does that part again, one document at a time.
 """
 

@@ -16,7 +16,7 @@ if __name__ == "__main__":
 
     def scaled(pixels):
         """Note which picture came, and who was at work."""
-        number = int(pixels[0, 0, 0]) * 256 + int(pixels[0, 0, 1])
+        number = int(pixels.flat[0]) * 256 + int(pixels.flat[1])
         with (place / "tried" / str(os.getpid())).open("a") as file:
             file.write(f"{number}\n")
         if number == DEADLY:
