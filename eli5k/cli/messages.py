@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,10 +13,7 @@ from typing import TextIO
 from eli5k.base import ExplanationWarning
 from eli5k.cli.errors import UserError
 from eli5k.cli.words import in_shell_words
-
-# Control characters, invisible marks such as those of direction, parts of broken characters, and
-# the ends of lines and paragraphs.
-NOT_SHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+from eli5k.printable import printable
 
 
 def say(*lines: str) -> None:
@@ -42,34 +38,11 @@ def complain(line: str) -> None:
     _write(f"eli5k: {in_shell_words(line)}", sys.stderr)
 
 
-def printable(text: str, encoding: str | None = "utf-8") -> str:
-    r"""Escape what would act on a terminal, or can't be printed: names may hold anything.
-
-    Parameters
-    ----------
-    text : str
-        One line.
-    encoding : str or None
-        What the stream takes.
-
-    Examples
-    --------
-    >>> printable("cat \x1b[31m"), printable("Käse", "ascii")
-    ('cat \\x1b[31m', 'K\\xe4se')
-    """
-    escaped = "".join(
-        each.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(each) in NOT_SHOWN
-        else each
-        for each in text
-    )
-    encoding = encoding or "utf-8"
-    return escaped.encode(encoding, "backslashreplace").decode(encoding)
-
-
 def _write(line: str, stream: TextIO) -> None:
+    encoding = stream.encoding or "utf-8"
+    shown = printable(line).encode(encoding, "backslashreplace").decode(encoding)
     with _bars_hidden(stream):
-        print(printable(line, stream.encoding), file=stream)
+        print(shown, file=stream)
 
 
 def _bars_hidden(stream: TextIO) -> AbstractContextManager[None]:

@@ -38,6 +38,7 @@ _RULES = (
     (r"leave (\w+)=None", lambda match: f"leave {FLAGS.get(match[1], match[1])} out"),
     (r"preprocess=False", lambda _: "--preprocess none"),
     (r"caption=False", lambda _: "--no-caption"),
+    (r"the signed map is in \.attribution", lambda _: "--style signed draws it"),
     # A function in a module has a name in the shell; any other must be put into a module.
     (r"preprocess=((?:\w+\.)*\w+)\.(\w+)", lambda match: f"--preprocess {match[1]}:{match[2]}"),
     (r"preprocess=(?=lambda)", lambda _: "--preprocess MODULE:FUNCTION, the function being "),

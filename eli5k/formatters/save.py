@@ -20,9 +20,10 @@ from eli5k.formatters.panels import Look
 MAKER = "eli5k"
 _MARK = Image.Exif()
 _MARK[ExifTags.Base.Software] = MAKER
-# What Pillow is told about a format. JPEG and PDF have no transparency.
+# What Pillow is told about a format. JPEG and PDF have no transparency. To compress a PNG of a
+# photograph as much as can be takes six times as long as this, for 4 % of its size.
 PICTURES: dict[str, dict[str, Any]] = {
-    ".png": {"format": "PNG", "optimize": True, "exif": _MARK},
+    ".png": {"format": "PNG", "compress_level": 4, "exif": _MARK},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0, "exif": _MARK},
     ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0, "exif": _MARK},
     ".webp": {"format": "WEBP", "lossless": True, "exif": _MARK},
