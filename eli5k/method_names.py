@@ -66,18 +66,24 @@ def find_name(written: str) -> str:
     >>> find_name("GradCAM"), find_name("Grad CAM"), find_name("ig")
     ('grad-cam', 'grad-cam', 'integrated-gradients')
     """
-    names = {_bare(alias): name for alias, name in ALIASES.items()} | {
-        _bare(name): name for name in NAMES
+    names = {bare(alias): name for alias, name in ALIASES.items()} | {
+        bare(name): name for name in NAMES
     }
-    if _bare(written) in names:
-        return names[_bare(written)]
-    near = [names[each] for each in difflib.get_close_matches(_bare(written), names, n=1)]
+    if bare(written) in names:
+        return names[bare(written)]
+    near = [names[each] for each in difflib.get_close_matches(bare(written), names, n=1)]
     raise ValueError(
         f"method must be one of {', '.join(NAMES)}. Received: {written!r}"
         + (f". Did you mean {near[0]!r}?" if near else "")
     )
 
 
-def _bare(name: str) -> str:
-    """Reduce a name to what all ways of writing it have in common."""
+def bare(name: str) -> str:
+    """Reduce a name to what all ways of writing it have in common.
+
+    Examples
+    --------
+    >>> bare("Grad-CAM++")
+    'gradcam++'
+    """
     return re.sub(r"[^a-z0-9+]", "", name.lower())

@@ -205,7 +205,6 @@ def _captions(
 
     The words of a line stand together if they do so in each caption.
     """
-
     # A font can't set what is no letter, and a name may hold anything.
     captions = [[list(map(printable, words)) for words in caption] for caption in captions]
 

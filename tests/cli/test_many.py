@@ -187,7 +187,7 @@ class TestComparison:
         layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
         keras.Sequential([*layers, keras.layers.Dense(2)]).save(file)
         assert run("explain", file, "red.png", "--method", "cam", "--method", "gradient") == 2
-        assert_one_line(capsys, "global average pooling")
+        assert_one_line(capsys, "cam needs a score that is one dense layer")
 
 
 def test_methods_lists_each_with_what_it_does_and_costs(capsys):

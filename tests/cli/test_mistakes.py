@@ -21,7 +21,10 @@ class TestBadArguments:
             (["--layer", "99"], "--layer index"),
             (["--targets", "3"], "--targets must be in [0, 3)"),
             (["--output", "9"], "--output must be"),
-            (["--region", "0", "0", "9", "9"], "--region is for outputs with the axes"),
+            (
+                ["--region", "0", "0", "9", "9"],
+                "--region is for an output with a score for each pixel",
+            ),
             (["--preprocess", "json:__name__"], "expected a function, got str"),
         ],
     )
