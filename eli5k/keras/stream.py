@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -22,13 +22,14 @@ from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.inputs import Document, read_document
 from eli5k.keras.sources import Documents, Rows
 from eli5k.keras.support import not_supported
-from eli5k.options import Options
+from eli5k.options import Options, shows_options, split_options
 from eli5k.progress import progress_bar
 
 # Shape of each input of a document.
 Shapes = tuple[tuple[int, ...], ...]
 
 
+@shows_options(closed=True)
 def explain_predictions(
     model: keras.Model,
     docs: Any,
@@ -90,9 +91,8 @@ def explain_predictions(
     [2, 2, 2, 2, 2]
     """
     check_keras_model(model, docs)
-    known = {field.name for field in fields(Options)}
-    asked = {key: kwargs.pop(key) for key in known & kwargs.keys()}
-    check_keywords(kwargs)
+    asked, others = split_options(kwargs)
+    check_keywords(others)
     options = Options(**asked, preprocess=preprocess, batch_size=batch_size, progress=progress)
     documents = Documents(model, docs)
     of_each = targets_of_each(options.targets, documents.known_count)
