@@ -96,6 +96,7 @@ def schema(key: pyarrow.DataType) -> pyarrow.Schema:
         "output": text,
         "input": text,
         "kind": text,
+        "is_regression": pa.bool_(),
         "source": text,
         "error": text,
     }
@@ -152,6 +153,7 @@ def _rows(explanation: Explanation) -> Iterable[dict[str, Any]]:
         "output": explanation.output,
         "input": explanation.input,
         "kind": explanation.kind,
+        "is_regression": explanation.is_regression,
         "source": explanation.source,
     }
     targets = explanation.targets or ()
