@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import eli5k
-from eli5k.cli import audit, demo, explain, layers, methods
+from eli5k.cli import audit, demo, explain, layers, methods, report
 from eli5k.cli.arguments import Parser
 from eli5k.cli.backend import choose_backend
 from eli5k.cli.errors import FAILURE, UserError
@@ -64,7 +64,7 @@ def build_parser() -> Parser:
     parser = Parser("eli5k", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=eli5k.__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (demo, explain, layers, methods, audit):
+    for command in (demo, explain, layers, methods, audit, report):
         command.add_to(commands)
     for each in commands.choices.values():
         each.set_defaults(parser=each)
