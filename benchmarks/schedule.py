@@ -95,8 +95,8 @@ def best_rows(plan: Plan) -> int:
 def main() -> None:
     million = Plan(documents=1_000_000, workers=8, rows_per_part=256, each=0.03)
     ten = replace(million, documents=10_000_000, workers=64, between_losses=24 * HOUR)
-    # A billion: a thousand folders of a million each, one after the other on 1,000 cores.
-    folder = replace(million, workers=1000, between_losses=6 * HOUR)
+    # A billion: a hundred folders of ten million each, one after the other on 1,000 cores.
+    folder = replace(ten, workers=1000, rows_per_part=2048, between_losses=6 * HOUR)
     print("documents  workers  rows  a loss every  simulated  formula  again  losses")
     for plan in (
         million,

@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from eli5k.keras.store import ATTEMPTS
 from tests.close import assert_close
 from tests.engines.drive_explain_on_ray import DEADLY
 from tests.zoo import SHAPE, closed_form, functional, net_layers, noise
@@ -118,4 +119,4 @@ def test_killed_workers_and_a_killed_driver_leave_one_row_for_each_picture(place
     assert seen[DEADLY] <= 4
     assert again <= 7 * PART
     # Nothing is left but the store.
-    assert not list((parts / "attempts").glob("*.part"))
+    assert not list((parts / ATTEMPTS).glob("*.part"))
