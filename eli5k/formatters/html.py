@@ -9,11 +9,12 @@ from typing import Literal
 
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import fields
+from eli5k.formatters.cards import has_drawing
 from eli5k.formatters.drawing import TEXT
 from eli5k.formatters.heatmap import colourise, drawable_heatmap, overlay
 from eli5k.formatters.image import draw_picture, image_to_data_uri
 from eli5k.formatters.orientation import turned
-from eli5k.formatters.page import has_drawing, viewer_over
+from eli5k.formatters.page import viewer_over
 from eli5k.formatters.panels import Look
 from eli5k.formatters.place import place_in
 from eli5k.formatters.sheet import SHORTEST, fit
