@@ -164,11 +164,13 @@ def _fill(waiting: list[_Item], ahead: list[_Item], items: Iterator[_Item], size
     """
     waiting += ahead
     ahead.clear()
+    kind = next((each.kind for each in waiting if isinstance(each.content, Document)), None)
     for item in items:
-        kinds = {other.kind for other in waiting if isinstance(other.content, Document)}
-        if isinstance(item.content, Document) and not kinds <= {item.kind}:
-            ahead.append(item)
-            return True
+        if isinstance(item.content, Document):
+            if kind not in (None, item.kind):
+                ahead.append(item)
+                return True
+            kind = item.kind
         waiting.append(item)
         if len(waiting) >= size:
             return True
@@ -179,7 +181,11 @@ def _read_all(
     model: keras.Model, documents: Documents | Rows, options: Options, of_each: Sequence[Any] | None
 ) -> Iterator[_Item]:
     number = -1
+    refusal = not_supported(model, options.method)
     for number, sample in enumerate(documents):
+        if refusal is not None:
+            yield _Item(replace(refusal, source=sample.path), None)
+            continue
         if of_each is None:
             yield _Item(_read(model, sample.doc, sample.path, number, options), None)
             continue
@@ -203,9 +209,6 @@ def _read_all(
 def _read(
     model: keras.Model, doc: Any, path: str | None, number: int, options: Options
 ) -> Document | Explanation:
-    refusal = not_supported(model, options.method)
-    if refusal is not None:
-        return replace(refusal, source=path)
     if isinstance(doc, DecodingError):
         return Explanation(model.name, error=str(doc), source=path)
     try:
