@@ -50,6 +50,7 @@ def format_as_html(
     interactive: bool = False,
     origin: Literal["upper", "lower"] = "upper",
     transpose: bool = False,
+    cuts: bool = False,
 ) -> str:
     """Format an explanation as a fragment of HTML.
 
@@ -69,7 +70,7 @@ def format_as_html(
     interactive : bool
         Put the viewer of :func:`~eli5k.format_as_page` over the pictures. It needs no kernel and no
         network. The pictures stay for notebooks that run no scripts.
-    origin, transpose
+    origin, transpose, cuts
         As in :func:`~eli5k.format_as_image`.
     force_weights, preserve_density, highlight_spaces, show_feature_values
         Accepted for compatibility with eli5; they mean nothing for an image.
@@ -113,7 +114,7 @@ def format_as_html(
             parts += dict.fromkeys(found)
         elif section == "targets":
             figures = [
-                _figure(target, each) for each in each_input for target in each.targets or ()
+                _figure(target, each, cuts) for each in each_input for target in each.targets or ()
             ]
             parts += _targets(figures, horizontal_layout)
     parts.append("</div>\n")
@@ -145,7 +146,7 @@ def _targets(figures: Sequence[str], horizontal_layout: bool) -> list[str]:
     return [f'<div class="eli5k-targets" style="{direction};">', *figures, "</div>"]
 
 
-def _figure(target: TargetExplanation, explanation: Explanation) -> str:
+def _figure(target: TargetExplanation, explanation: Explanation, cuts: bool) -> str:
     header = f"<b>{escape(label(target))}</b>"
     if numbers(target):
         header += f" <span>({', '.join(numbers(target))})</span>"
@@ -156,14 +157,14 @@ def _figure(target: TargetExplanation, explanation: Explanation) -> str:
         where += f"; layer {explanation.layer}"
     if explanation.output:
         where += f"; output {explanation.output}"
-    picture, width = _picture(target, explanation)
+    picture, width = _picture(target, explanation, cuts)
     lines = [where, *filter(None, [". ".join(check_of(target))])]
     told = "".join(f"<small>{escape(line)}</small>" for line in lines)
     caption = f"<figcaption>{header}{told}</figcaption>"
     return f"<figure{width}>{picture}{caption}</figure>"
 
 
-def _picture(target: TargetExplanation, explanation: Explanation) -> tuple[str, str]:
+def _picture(target: TargetExplanation, explanation: Explanation, cuts: bool) -> tuple[str, str]:
     """Return a target's overlay and its width in the figure.
 
     Both are missing if there is no picture.
@@ -175,7 +176,7 @@ def _picture(target: TargetExplanation, explanation: Explanation) -> tuple[str, 
             if explanation.kind == TEXT:
                 return _words(target, explanation), ""
             one = replace(explanation, targets=[target], others=[])
-            picture = draw_picture([one], Look())
+            picture = draw_picture([one], Look(cuts=cuts))
         else:
             coloured = colourise(drawable_heatmap(target))
             picture = overlay(coloured, fit(explanation.image), frame=explanation.frame)
