@@ -28,7 +28,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "--out",
         metavar="FILE",
         help="page (.html) or picture (.png, .jpg, .webp, .pdf) of the most doubtful explanations "
-        "(default: report.html in the folder)",
+        "(default: a page beside the folder, with its name)",
     )
     parser.add_argument(
         "--most",
@@ -59,7 +59,8 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def _save(folder: Path, summary: Summary, out: str | None) -> Path:
-    path = folder / "report.html" if out is None else Path(out)
+    # Beside the folder: whatever reads Parquet takes all files in it for parts.
+    path = folder.resolve().with_name(f"{folder.resolve().name}.html") if out is None else Path(out)
     explanations = list(eli5k.read_explanations(folder, summary.doubtful))
     if path.suffix.lower() not in (".html", ".htm"):
         shown = [each for each in explanations if each.image is not None]

@@ -249,7 +249,8 @@ class Rows:
 
     Parameters
     ----------
-    docs : sequence
+    docs : iterable
+        A sequence, if it has no names.
     names : sequence of str or None
         What warnings call each; by default its path.
 
@@ -263,10 +264,10 @@ class Rows:
     ['a.jpg', 'b.jpg']
     """
 
-    def __init__(self, docs: Sequence[Any], names: Sequence[str] | None = None) -> None:
+    def __init__(self, docs: Iterable[Any], names: Sequence[str | None] | None = None) -> None:
         self._docs = docs
-        self._names: Sequence[str | None] = names or [path_of(doc) for doc in docs]
-        self.total = len(docs)
+        self._names = [path_of(doc) for doc in docs] if names is None else names
+        self.total = len(self._names)
 
     def __iter__(self) -> Iterator[Sample]:
         return map(Sample, self._docs, self._names)

@@ -210,7 +210,7 @@ class TestGoingOn:
     def test_only_what_is_missing_is_explained(self, model, photos, tmp_path):
         out = tmp_path / "out"
         explain_to(model, photos, out, rows_per_part=2, preprocess=scale, workers=1)
-        list(out.glob("part-*"))[1].unlink()
+        sorted(out.glob("part-*"))[1].unlink()
         (out / ".part-half.parquet").write_bytes(b"PAR1")
         Image.fromarray(PIXELS[0]).save(photos / "new.png")
         counts = explain_to(model, photos, out, rows_per_part=2, preprocess=scale, workers=1)
@@ -238,7 +238,7 @@ class TestGoingOn:
 
     def test_other_files_are_no_store(self, model, tmp_path):
         (tmp_path / "notes.txt").write_text("mine")
-        with pytest.raises(ValueError, match=r"holds 'notes\.txt' and no eli5k\.json"):
+        with pytest.raises(ValueError, match=r"holds 'notes\.txt' and no _eli5k\.json"):
             explain_to(model, DOCS, tmp_path)
         with pytest.raises(FileNotFoundError, match="no folder of explanations"):
             read_explanations(tmp_path)
@@ -311,7 +311,7 @@ class TestLedger:
             store = open_store(tmp_path, read_question(tmp_path))
             assert store.attempted("bomb.png") == count
         assert store.attempted(3) == 1
-        with next((tmp_path / "attempts").iterdir()).open("a") as file:
+        with next((tmp_path / "_attempts").iterdir()).open("a") as file:
             file.write('"cut')
         store = open_store(tmp_path, read_question(tmp_path))
         assert [store.attempts(key) for key in ("bomb.png", 3, "new.png")] == [2, 1, 0]
