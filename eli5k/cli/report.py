@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import eli5k
 from eli5k.cli.backend import import_library
 from eli5k.cli.errors import UserError, reason_of
+from eli5k.cli.messages import say
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -50,9 +51,9 @@ def report(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.results)
     try:
         summary = summarise(folder, arguments.most)
-        print(summary)
+        say(*str(summary).splitlines())
         if summary.doubtful:
-            print(f"page: {_save(folder, summary, arguments.out)}")
+            say(f"page: {_save(folder, summary, arguments.out)}")
     except (OSError, ValueError, ImportError) as error:
         raise UserError(reason_of(error)) from error
     return 0
