@@ -98,7 +98,8 @@ def explain_on_ray(
     for name, value in (("workers", count), ("rows_per_part", rows_per_part)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number from 1 on. Received: {value!r}")
-    source, place = _absolute(source), _absolute(model)
+    _check_source(source)
+    place = _absolute(model)
     net = keras.saving.load_model(place, compile=False)
     check_keras_model(net, source)
     asked = asked_options(options, preprocess, batch_size)
@@ -142,16 +143,18 @@ def explain_on_ray(
     return counts
 
 
-def _absolute(places: Any) -> Any:
-    """Return paths as workers, who are elsewhere, must be told them."""
-    if isinstance(places, list | tuple):
-        return [_absolute(place) for place in places]
-    if not isinstance(places, str | os.PathLike):
-        raise TypeError(
-            "source must be paths that each worker can read. Use eli5k.explain_to for what is in "
-            f"memory. Received: {type(places).__name__}"
-        )
-    path = os.fspath(places)
+def _check_source(source: Any) -> None:
+    places = source if isinstance(source, list | tuple) else [source]
+    for place in places:
+        if not isinstance(place, str | os.PathLike):
+            raise TypeError(
+                "source must be paths that each worker can read. Use eli5k.explain_to for what is "
+                f"in memory. Received: {type(place).__name__}"
+            )
+
+
+def _absolute(place: str | os.PathLike[str]) -> str:
+    path = os.fspath(place)
     return path if "://" in path else os.path.abspath(path)
 
 
@@ -203,7 +206,7 @@ def _run(ray: Any, works: list[Work], task: Task, store: Store, demand: Demand) 
     waiting = ray.data.from_items(rows, override_num_blocks=len(rows))
     done = waiting.map_batches(
         _RayWorker,
-        fn_constructor_args=(task, store),
+        fn_constructor_args=(task, store, os.getcwd()),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(demand.workers, len(rows))),
         num_cpus=1,
@@ -215,6 +218,12 @@ def _run(ray: Any, works: list[Work], task: Task, store: Store, demand: Demand) 
 
 class _RayWorker(Worker):
     """A worker, as Ray Data calls it: with a batch of one row."""
+
+    def __init__(self, task: Task, store: Store, folder: str) -> None:
+        # Paths stay as they were written, since they are keys.
+        if os.path.isdir(folder):
+            os.chdir(folder)
+        super().__init__(task, store)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         [work] = batch["work"]
