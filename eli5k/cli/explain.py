@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import eli5k
 from eli5k.cli.backend import import_library
 from eli5k.cli.destination import FORMATS, naming
+from eli5k.cli.engine import RAY, add_engine, check_engine, explain_on_engine
 from eli5k.cli.errors import FAILURE, UserError, raised_by_others, reason_of
 from eli5k.cli.look import add_look
 from eli5k.cli.messages import complain, say
@@ -47,6 +48,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     add_look(parser)
     _add_output(parser)
     add_how_many(parser)
+    add_engine(parser)
     parser.set_defaults(command=explain)
 
 
@@ -66,10 +68,13 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def explain(arguments: argparse.Namespace) -> int:
     """Explain each picture; a broken one does not keep the others from being explained."""
     plan = make_plan(arguments)
+    check_engine(arguments, plan.results)
     import_library()
-    model = load_model(arguments)
     options = with_function(plan.question.options, arguments.preprocess)
     plan = replace(plan, question=replace(plan.question, options=options))
+    if plan.results is not None and arguments.engine == RAY:
+        return explain_on_engine(arguments, plan.results, plan.question)
+    model = load_model(arguments)
     if plan.results is not None:
         return explain_into(model, plan.results, plan.question)
     done, written = _explain_files(model, plan)
