@@ -23,10 +23,11 @@ from PIL import Image, ImageFile
 
 from eli5k.base import ExplanationWarning, warn
 from eli5k.decoder import Answer, Form, Settings, plugins
-from eli5k.keras.files import ARRAY, path_of, plain
+from eli5k.keras.files import path_of, plain
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
 from eli5k.keras.model.structure import has_channels_first
 from eli5k.keras.preprocessing import preprocessor_of
+from eli5k.picture_files import ARRAY
 from eli5k.pixels import MODES
 
 # How often a picture may end the process that decodes it.

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import keras
 
-from eli5k.keras.files import find_pictures, is_picture, is_text, path_of, plain, texts_of
+from eli5k.keras.files import is_picture, is_text, path_of, plain, texts_of
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
 from eli5k.keras.model.shared import shared_inputs
+from eli5k.picture_files import find_pictures
 
 # Shape of an input: (batch, ...).
 Shape = tuple[int | None, ...]
