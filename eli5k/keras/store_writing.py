@@ -114,7 +114,7 @@ def explain_to(
     if isinstance(model, str | os.PathLike):
         model = keras.saving.load_model(model, compile=False)
     check_keras_model(model, source)
-    asked = _asked(options, preprocess, batch_size)
+    asked = asked_options(options, preprocess, batch_size)
     refusal = not_supported(model, asked.method)
     if refusal is not None:
         raise ValueError(str(refusal.error))
@@ -133,7 +133,8 @@ def explain_to(
     return todo.verified()
 
 
-def _asked(options: dict[str, Any], preprocess: Any, batch_size: int) -> Options:
+def asked_options(options: dict[str, Any], preprocess: Any, batch_size: int) -> Options:
+    """Check the keywords that a store can answer."""
     known = {field.name for field in fields(Options)}
     check_keywords(options.keys() - known)
     made = {name: value for name, value in options.items() if name in known}
@@ -255,7 +256,7 @@ def _explain_all(
     # They are in the rows: a line for each of a million would help nobody.
     with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
         while batch := list(islice(items, min(options.batch_size, rows_per_part - waiting))):
-            explanations = _explained(model, batch, named, largest)
+            explanations = explain_items(model, batch, named, largest)
             tables.append(table_of([item.key for item in batch], kind, explanations))
             waiting += len(batch)
             bar.update(len(batch))
@@ -266,9 +267,10 @@ def _explain_all(
         store.write(arrow().concat_tables(tables))
 
 
-def _explained(
+def explain_items(
     model: keras.Model, batch: Sequence[Item], options: Options, largest: Counter[Shapes]
 ) -> Iterator[Explanation]:
+    """Explain items, with the warnings from decoding them."""
     rows = Rows([item.doc for item in batch], [item.path or str(item.key) for item in batch])
     own = [item.targets for item in batch]
     of_each = None if all(each is None for each in own) else own
