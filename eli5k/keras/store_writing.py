@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import fields, replace
 from itertools import islice
 from typing import Any, Literal
@@ -125,10 +126,10 @@ def explain_to(
     common = asked if of_each is None else replace(asked, targets=None)
     more = {"key_type": str(found.kind), "column": column, "key": key}
     store = open_store(out, question_of(model, common, **more))
-    todo = _Todo(found, store, of_each)
     with progress_bar(total=found.total, progress=progress, unit="doc") as bar:
-        items = _decoded(model, todo, store, workers, timeout)
-        _explain_all(model, items, store, common, rows_per_part, found.kind, bar)
+        todo = _Todo(found, store, of_each, bar.update)
+        with closing(_decoded(model, todo, store, workers, timeout)) as items:
+            _explain_all(model, items, store, common, rows_per_part, found.kind, bar)
     return todo.verified()
 
 
@@ -149,8 +150,15 @@ def asked_options(options: dict[str, Any], preprocess: Any, batch_size: int) -> 
 class _Todo:
     """The documents of a source without a row, each key once."""
 
-    def __init__(self, source: Source, store: Store, of_each: Sequence[Any] | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        store: Store,
+        of_each: Sequence[Any] | None,
+        pass_over: Callable[[int], Any],
+    ) -> None:
         self._source, self._store, self._of_each = source, store, of_each
+        self._pass_over = pass_over
         self._seen: list[np.ndarray] = []
         self._wanted = 0
 
@@ -166,6 +174,7 @@ class _Todo:
             self._seen.append(hashes)
             numbers = position + np.flatnonzero(wanted)
             position += len(keys)
+            self._pass_over(len(keys) - len(numbers))
             self._wanted += len(numbers)
             self._check_length(position)
             for number, item in zip(numbers.tolist(), read(wanted)):
@@ -209,7 +218,7 @@ def _is_first(hashes: np.ndarray) -> np.ndarray:
 
 def _decoded(
     model: keras.Model, todo: Iterable[Item], store: Store, workers: int | None, timeout: float
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Decode pictures ahead of the model; what can't be decoded is an error instead."""
     if workers == 0:
         yield from todo
