@@ -29,6 +29,7 @@ from eli5k.keras.evidence.targets import TargetNames
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document
 from eli5k.keras.methods import Method, find_method
+from eli5k.keras.metrics.best import BEST, best_method
 from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
 from eli5k.keras.model.interface import image_inputs
 from eli5k.keras.model.shared import is_alike
@@ -85,7 +86,29 @@ def explain_batch(
             for each, own in zip(documents[:n_valid], of_each)
         )
         return [explanation for [explanation] in one_by_one]
+    options = with_best(model, documents, options, n_valid, of_each)
     return _explain_together(model, documents, options, n_valid, of_each)
+
+
+def with_best(
+    model: keras.Model,
+    documents: Sequence[Document],
+    options: Options,
+    n_valid: int | None,
+    targets: Sequence[Any],
+) -> Options:
+    """Replace ``method="best"`` by the method that is best on documents of one shape.
+
+    Parameters
+    ----------
+    model, documents, options, n_valid, targets
+        As in :func:`explain_batch`.
+    """
+    if options.method != BEST:
+        return options
+    run = ask(model, _stack([document.inputs for document in documents]), options)
+    run, _ = aimed(run, documents, names_of(run), targets)
+    return replace(options, method=best_method(replace(run, n_valid=n_valid)))
 
 
 def _explain_together(
@@ -164,7 +187,8 @@ def _common(
     inputs = {index: name for name, index in images.items()}
     return {
         "estimator": run.model.name,
-        "description": description_of(method, answer.layer, run, hidden, names),
+        "description": description_of(method, answer.layer, run, hidden, names)
+        + (f" {why}" if (why := getattr(method.explain, "why", "")) else ""),
         "error": "",
         "method": method.title,
         "is_regression": is_regression(run),
