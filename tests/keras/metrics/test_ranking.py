@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 from eli5k.keras import metrics
 from eli5k.keras.evidence.probes import Layer, Probe
@@ -105,3 +108,16 @@ def test_a_ranking_prints_as_a_table():
         "grad-cam       0.85      100 %   12  █████████████████",
         "x             -0.50        0 %  1500",
     ]
+
+
+def test_a_ranking_is_drawn_as_bars():
+    ranks = [("a", 0.9, 1), ("b", 0.45, 0.5), ("c", -0.2, 0), ("d", float("nan"), 0)]
+    ranking = Ranking([Rank(name, value, share, 0.1, 4) for name, value, share in ranks])
+    picture = np.asarray(Image.open(io.BytesIO(ranking._repr_png_())).convert("RGB"))
+    bars = (picture == [0x21, 0x66, 0xAC]).all(axis=-1)
+    lengths = bars.sum(axis=1)
+    changes = np.flatnonzero(np.diff(np.r_[0, lengths > 0, 0]))
+    rows = [lengths[a:b].max() for a, b in changes.reshape(-1, 2)]
+    assert len(rows) == 3
+    np.testing.assert_allclose(np.array(rows) / rows[0], [1, 0.5, 0.2 / 0.9], atol=0.02)
+    assert Ranking()._repr_png_()[1:4] == b"PNG"
