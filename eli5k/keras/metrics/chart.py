@@ -48,5 +48,6 @@ def draw_ranking(ranks: Sequence[tuple[str, float, float]]) -> bytes:
         each.spines[["top", "right", "left"]].set_visible(False)
         each.tick_params(axis="y", length=0)
     written = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(written)
+    FigureCanvasAgg(figure)
+    figure.savefig(written, format="png")
     return written.getvalue()

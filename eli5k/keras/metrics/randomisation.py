@@ -134,7 +134,7 @@ def _digest(asked: Run) -> str:
     variables = asked.model.variables
     values = [*map(keras.ops.convert_to_numpy, variables), *keras.tree.flatten(asked.inputs)]
     for value in [*values, () if asked.classes is None else asked.classes]:
-        found.update(np.ascontiguousarray(value))
+        found.update(np.asarray(value).tobytes())
     return found.hexdigest()
 
 
