@@ -29,6 +29,7 @@ from eli5k.formatters import (
     format_as_text,
     format_html_styles,
     hot_regions,
+    plot,
     save,
 )
 from eli5k.ipython import compare, show_prediction
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
         audit,
         explain_prediction_keras,
         explain_predictions,
+        explain_to,
         rank_layers,
         rank_methods,
+        read_explanations,
     )
 
 __version__ = "0.1.0"
@@ -61,6 +64,7 @@ __all__ = [
     "explain_prediction",
     "explain_prediction_keras",
     "explain_predictions",
+    "explain_to",
     "format_as_dict",
     "format_as_html",
     "format_as_image",
@@ -69,8 +73,10 @@ __all__ = [
     "format_html_styles",
     "hot_regions",
     "keras",
+    "plot",
     "rank_layers",
     "rank_methods",
+    "read_explanations",
     "save",
     "show_prediction",
 ]
@@ -79,8 +85,10 @@ OF_KERAS = (
     "audit",
     "explain_prediction_keras",
     "explain_predictions",
+    "explain_to",
     "rank_layers",
     "rank_methods",
+    "read_explanations",
 )
 
 

@@ -9,20 +9,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from eli5k.base import Explanation
 from eli5k.formatters.image import draw_picture
 from eli5k.formatters.page import format_as_page
 from eli5k.formatters.panels import Look
 
-# What Pillow is told about a format. JPEG and PDF have no transparency.
+# By what a program can tell later that eli5k made a file.
+MAKER = "eli5k"
+_MARK = Image.Exif()
+_MARK[ExifTags.Base.Software] = MAKER
+# What Pillow is told about a format. JPEG and PDF have no transparency. To compress a PNG of a
+# photograph as much as can be takes six times as long as this, for 4 % of its size.
 PICTURES: dict[str, dict[str, Any]] = {
-    ".png": {"format": "PNG", "optimize": True},
-    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".webp": {"format": "WEBP", "lossless": True},
-    ".pdf": {"format": "PDF", "resolution": 150.0},
+    ".png": {"format": "PNG", "compress_level": 4, "exif": _MARK},
+    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0, "exif": _MARK},
+    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0, "exif": _MARK},
+    ".webp": {"format": "WEBP", "lossless": True, "exif": _MARK},
+    ".pdf": {"format": "PDF", "resolution": 150.0, "producer": MAKER},
 }
 OPAQUE = ("JPEG", "PDF")
 PAGES = (".html", ".htm")

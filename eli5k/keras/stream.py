@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -15,21 +15,24 @@ from eli5k.estimators import check_keras_model
 from eli5k.keras.aims import names_of
 from eli5k.keras.attribution import ask
 from eli5k.keras.batches import BAD_DOCUMENT
+from eli5k.keras.decoding import DecodingError
 from eli5k.keras.each import ALL
 from eli5k.keras.evidence.targets import choose_targets
-from eli5k.keras.explain_batch import explain_batch, with_best
+from eli5k.keras.explain_batch import best_on, explain_batch
 from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.inputs import Document, read_document
+from eli5k.keras.metrics.best import BEST
 from eli5k.keras.model.shared import is_alike
 from eli5k.keras.sources import Documents, Rows
 from eli5k.keras.support import not_supported
-from eli5k.options import Options
+from eli5k.options import Options, shows_options, split_options
 from eli5k.progress import progress_bar
 
 # Shape of each input of a document.
 Shapes = tuple[tuple[int, ...], ...]
 
 
+@shows_options(closed=True)
 def explain_predictions(
     model: keras.Model,
     docs: Any,
@@ -91,9 +94,8 @@ def explain_predictions(
     [2, 2, 2, 2, 2]
     """
     check_keras_model(model, docs)
-    known = {field.name for field in fields(Options)}
-    asked = {key: kwargs.pop(key) for key in known & kwargs.keys()}
-    check_keywords(kwargs)
+    asked, others = split_options(kwargs)
+    check_keywords(others)
     options = Options(**asked, preprocess=preprocess, batch_size=batch_size, progress=progress)
     documents = Documents(model, docs)
     of_each = targets_of_each(options.targets, documents.known_count)
@@ -166,11 +168,13 @@ def _fill(waiting: list[_Item], ahead: list[_Item], items: Iterator[_Item], size
     """
     waiting += ahead
     ahead.clear()
+    kind = next((each.kind for each in waiting if isinstance(each.content, Document)), None)
     for item in items:
-        kinds = {other.kind for other in waiting if isinstance(other.content, Document)}
-        if isinstance(item.content, Document) and not kinds <= {item.kind}:
-            ahead.append(item)
-            return True
+        if isinstance(item.content, Document):
+            if kind not in (None, item.kind):
+                ahead.append(item)
+                return True
+            kind = item.kind
         waiting.append(item)
         if len(waiting) >= size:
             return True
@@ -181,7 +185,11 @@ def _read_all(
     model: keras.Model, documents: Documents | Rows, options: Options, of_each: Sequence[Any] | None
 ) -> Iterator[_Item]:
     number = -1
+    refusal = not_supported(model, options.method)
     for number, sample in enumerate(documents):
+        if refusal is not None:
+            yield _Item(replace(refusal, source=sample.path), None)
+            continue
         if of_each is None:
             yield _Item(_read(model, sample.doc, sample.path, number, options), None)
             continue
@@ -205,9 +213,8 @@ def _read_all(
 def _read(
     model: keras.Model, doc: Any, path: str | None, number: int, options: Options
 ) -> Document | Explanation:
-    refusal = not_supported(model, options.method)
-    if refusal is not None:
-        return replace(refusal, source=path)
+    if isinstance(doc, DecodingError):
+        return Explanation(model.name, error=str(doc), source=path)
     try:
         with warnings_name(path or f"document {number}"):
             document = read_document(model, doc, preprocess=options.preprocess)
@@ -306,13 +313,14 @@ def _explain(
 def _with_best(model: keras.Model, waiting: list[_Item], options: Options) -> Options:
     """Rank methods on the first documents, if asked to: all others are explained alike."""
     items = [(each.content, each.targets) for each in waiting if isinstance(each.content, Document)]
-    if not items or ALL in (options.input, options.output):
+    if options.method != BEST or not items or ALL in (options.input, options.output):
         return options
     documents = [document for document, _ in items]
     targets = [options.targets if own is None else own for _, own in items]
     # What documents share is the same for all that go through the model together.
     count = len(items) if is_alike(model, [each.inputs for each in documents]) else 1
-    return with_best(model, documents[:count], options, None, targets[:count])
+    best = best_on(model, documents[:count], options, targets[:count])
+    return replace(options, method=best)
 
 
 def _shapes(document: Document) -> Shapes:
