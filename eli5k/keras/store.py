@@ -229,6 +229,7 @@ class Store:
                 table = parquet.read_table(part, partitioning=None)
                 _write_part(table.filter(pa.array(~again)), part)
                 dropped += int(again.sum())
+        self._done = seen
         return dropped
 
     def _tables(self, columns: list[str]) -> Iterator[Any]:
