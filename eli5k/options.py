@@ -28,7 +28,7 @@ class Options:
     Attributes
     ----------
     method : str or callable
-        Name of a method, or an object with parameters.
+        Name of a method, "best", or an object with parameters.
     layer : str, int, keras.Layer, list of these or None
         Layer to explain; None leaves the choice to eli5k.
     targets : list, tuple or array, int, str, callable or None

@@ -16,11 +16,14 @@ from eli5k.keras.aims import names_of
 from eli5k.keras.attribution import ask
 from eli5k.keras.batches import BAD_DOCUMENT
 from eli5k.keras.decoding import DecodingError
+from eli5k.keras.each import ALL
 from eli5k.keras.evidence.targets import choose_targets
-from eli5k.keras.explain_batch import explain_batch
+from eli5k.keras.explain_batch import best_on, explain_batch
 from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.inputs import Document, read_document
+from eli5k.keras.metrics.best import BEST
 from eli5k.keras.model.room import rows_at_once
+from eli5k.keras.model.shared import is_alike
 from eli5k.keras.sources import Documents, Rows
 from eli5k.keras.support import not_supported
 from eli5k.options import Options, shows_options, split_options
@@ -154,6 +157,7 @@ def explain_documents(
                 more = _fill(waiting, ahead, items, options.batch_size)
             finally:
                 # Also if the documents' source failed: what came before it is not lost.
+                options = _with_best(model, waiting, options)
                 explanations = _explain(model, waiting, options, largest)
                 bar.total = documents.total
                 bar.update(len(explanations))
@@ -307,6 +311,19 @@ def _explain(
     return [
         next(explained) if isinstance(item.content, Document) else item.content for item in waiting
     ]
+
+
+def _with_best(model: keras.Model, waiting: list[_Item], options: Options) -> Options:
+    """Rank methods on the first documents, if asked to: all others are explained alike."""
+    items = [(each.content, each.targets) for each in waiting if isinstance(each.content, Document)]
+    if options.method != BEST or not items or ALL in (options.input, options.output):
+        return options
+    documents = [document for document, _ in items]
+    targets = [options.targets if own is None else own for _, own in items]
+    # What documents share is the same for all that go through the model together.
+    count = len(items) if is_alike(model, [each.inputs for each in documents]) else 1
+    best = best_on(model, documents[:count], options, targets[:count])
+    return replace(options, method=best)
 
 
 def _shapes(document: Document) -> Shapes:
