@@ -28,6 +28,7 @@ extensions = [
     "myst_nb",
     "mathml",
     "methods_table",
+    "accessible",
 ]
 exclude_patterns = ["_build", "benchmarks/*", "eli5-*.rst", "requirements.txt"]
 templates_path = ["_templates"]
@@ -42,6 +43,12 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_attributes_as_param_list = True
+
+# Links to other sites are not followed: the documentation is built without a network. What is
+# checked are the links to pages, headings and names of its own, of which a wrong one is a warning.
+nitpicky = True
+nitpick_ignore_regex = [(r"py:.*", r"(?!eli5k).*")]
+linkcheck_ignore = [r"https?://.*"]
 
 html_theme = "furo"
 html_title = f"eli5k {release}"
