@@ -12,9 +12,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import eli5k  # noqa: E402
 
 # Sphinx reads no page from outside of its folder.
-shutil.copyfile(
-    FOLDER.parent / "notebooks" / "keras-image-classifiers.ipynb", FOLDER / "tutorial.ipynb"
-)
+for notebook, page in (("tutorial", "tutorial"), ("keras-image-classifiers", "eli5-tutorial")):
+    shutil.copyfile(FOLDER.parent / "notebooks" / f"{notebook}.ipynb", FOLDER / f"{page}.ipynb")
 
 project = "eli5k"
 author = "eli5k maintainers"
@@ -30,7 +29,9 @@ extensions = [
     "methods_table",
     "accessible",
 ]
-exclude_patterns = ["_build", "benchmarks/*", "eli5-*.rst", "requirements.txt"]
+exclude_patterns = ["_build", "benchmarks/*", "requirements.txt"]
+# These are included in pages.
+exclude_patterns += ["eli5-facts.rst", "eli5-applications.rst"]
 templates_path = ["_templates"]
 python_use_unqualified_type_names = True
 

@@ -36,8 +36,7 @@ def main() -> None:
         with paper_of_the_page(), folder as path, contextlib.chdir(path):
             run(page)
             with Image.open(f"{page}.png") as picture:
-                width = picture.width * 2 // 3
-                save(reduced(picture.convert("RGBA"), width), IMAGES / "outputs" / page)
+                save(reduced(picture.convert("RGBA"), 800), IMAGES / "outputs" / page)
 
 
 if __name__ == "__main__":

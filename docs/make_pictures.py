@@ -1,7 +1,7 @@
-"""Make the pictures of the documentation and the outputs of the tutorial.
+"""Make the pictures of the documentation and the outputs of the tutorials.
 
     python docs/make_pictures.py                # docs/images/
-    python docs/make_pictures.py --notebook     # and the outputs in notebooks/*.ipynb
+    python docs/make_pictures.py --notebooks    # and the outputs in notebooks/*.ipynb
 
 Run it again after a change of what explanations look like, and commit what changed.
 """
@@ -17,6 +17,7 @@ import tempfile
 import textwrap
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -30,7 +31,7 @@ from eli5k.keras.methods import METHODS
 
 FOLDER = Path(__file__).parent
 IMAGES = FOLDER / "images"
-NOTEBOOK = FOLDER.parent / "notebooks" / "keras-image-classifiers.ipynb"
+NOTEBOOKS = sorted(FOLDER.parent.glob("notebooks/*.ipynb"))
 WIDTH = 640  # pixels of a photograph
 CAT, CUP = "Egyptian cat", "espresso"
 ASKED = {"preprocess": preprocess, "target_names": NAMES}
@@ -80,7 +81,9 @@ def save(picture: Image.Image, file: Path, quality: int = 82) -> None:
 
 
 def reduced(picture: Image.Image, width: int) -> Image.Image:
-    """A sheet at the width at which it is read."""
+    """A sheet at the width at which it is read, if it is wider."""
+    if picture.width <= width:
+        return picture
     size = (width, picture.height * width // picture.width)
     # Without this what is transparent would darken the letters.
     return picture.convert("RGBa").resize(size, Image.Resampling.LANCZOS).convert("RGBA")
@@ -108,16 +111,24 @@ def strip_of_methods(model: keras.Model) -> None:
 
 
 def verdicts(model: keras.Model) -> None:
-    """The README's third picture: a map that the check supports, and one that it contradicts."""
-    expls = [
-        eli5k.explain_prediction(
-            model, PHOTOS["both"], targets=[CUP], method=name, check=True, logits=True, **ASKED
-        )
-        for name in ("grad-cam", "eigen-cam")
+    """The README's third picture: a map that the check supports, and one that it contradicts.
+
+    The second is the map of the cup, passed off as that of the cat.
+    """
+    asked = {"check": True, "logits": True, **ASKED}
+    right = eli5k.explain_prediction(model, PHOTOS["both"], targets=[CAT], **asked)
+    wrong = eli5k.explain_prediction(model, PHOTOS["both"], targets=[CUP], **asked)
+    pixels = keras.utils.load_img(PHOTOS["both"], target_size=(224, 224))
+    doc = preprocess(keras.utils.img_to_array(pixels))[None]
+    _, maps = eli5k.keras.attribute(model, doc, NAMES.index(CUP), logits=True)
+    [check] = eli5k.keras.check_maps(model, doc, maps, NAMES.index(CAT))
+    [of_cat], [of_cup] = right.targets, wrong.targets
+    wrong.targets = [
+        replace(of_cup, target=CAT, score=of_cat.score, proba=of_cat.proba, check=check)
     ]
-    for expl in expls:
-        print(expl.method, expl.targets[0].check.verdict, expl.targets[0].check.sentence)
-    save(reduced(_saved(expls), 1000), IMAGES / "verdicts")
+    for expl in (right, wrong):
+        print(expl.targets[0].check.verdict, expl.targets[0].check.sentence)
+    save(reduced(_saved([right, wrong]), 1000), IMAGES / "verdicts")
 
 
 def _saved(expls: Iterable[eli5k.Explanation]) -> Image.Image:
@@ -210,13 +221,14 @@ def top_targets(model: keras.Model) -> None:
 
 
 def ranks() -> None:
-    """The pictures that the code of the page on signals and volumes saves."""
-    page = (FOLDER / "signals-and-volumes.rst").read_text("utf-8")
-    code = re.findall(r"^\.\. code-block:: python\n((?:\n| +.*\n)+)", page, re.MULTILINE)
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        exec("".join(map(textwrap.dedent, code)), {"__name__": "__main__"})
-        for file in sorted(Path(folder).glob("*.png")):
-            save(Image.open(file), IMAGES / "ranks" / file.name, quality=95)
+    """The pictures that the code of the pages on signals and volumes saves."""
+    for name in ("signals-and-volumes", "medical-volumes"):
+        page = (FOLDER / f"{name}.rst").read_text("utf-8")
+        code = re.findall(r"^\.\. code-block:: python\n((?:\n| +.*\n)+)", page, re.MULTILINE)
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            exec("".join(map(textwrap.dedent, code)), {"__name__": "__main__"})
+            for file in sorted(Path(folder).glob("*.png")):
+                save(Image.open(file), IMAGES / "ranks" / file.name, quality=95)
 
 
 def method_file(name: str) -> Path:
@@ -250,12 +262,14 @@ def method_pictures(names: Iterable[str]) -> None:
         save(side_by_side(pictures), method_file(name))
 
 
-def execute_notebook() -> None:
+def execute_notebook(file: Path) -> None:
     import nbformat
     from nbclient import NotebookClient
 
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=300, record_timing=False).execute()
+    notebook = nbformat.read(file, as_version=4)
+    with tempfile.TemporaryDirectory() as folder:
+        place = {"metadata": {"path": folder}}
+        NotebookClient(notebook, timeout=300, record_timing=False, resources=place).execute()
     for cell in notebook.cells:
         if "outputs" in cell:
             # A backend may have logged there what it found out about this machine.
@@ -267,8 +281,8 @@ def execute_notebook() -> None:
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    nbformat.write(notebook, NOTEBOOK)
-    print(NOTEBOOK.relative_to(FOLDER.parent))
+    nbformat.write(notebook, file)
+    print(file.relative_to(FOLDER.parent))
 
 
 def _of_few_colours(picture: Image.Image) -> Image.Image:
@@ -296,7 +310,7 @@ def _tidy(output: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--notebook", action="store_true", help="execute the tutorial too")
+    parser.add_argument("--notebooks", action="store_true", help="execute the tutorials too")
     arguments = parser.parse_args()
     model = load_model()
     with paper_of_the_page():
@@ -306,8 +320,9 @@ def main() -> None:
             draw(model)
         ranks()
     method_pictures(METHODS)
-    if arguments.notebook:
-        execute_notebook()
+    if arguments.notebooks:
+        for file in NOTEBOOKS:
+            execute_notebook(file)
 
 
 if __name__ == "__main__":

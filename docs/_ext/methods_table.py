@@ -1,4 +1,4 @@
-"""The directive ``methods-table``: the methods of a family from the registry, each with its picture.
+"""The directive ``methods-table``: the methods of a family, each with its picture.
 
 A picture that is not yet in ``images/methods`` is made during the build.
 """
@@ -42,7 +42,7 @@ def entry(name: str, method: Method) -> list[str]:
         f"      .. rubric:: {method.title}",
         f"         :name: method-{slug(name)}",
         "",
-        f"      ``method=\"{name}\"``",
+        f'      ``method="{name}"``',
         "",
         f"      {method.what} {method.when}",
         "",
