@@ -128,7 +128,8 @@ def verdicts(model: keras.Model) -> None:
     ]
     for expl in (right, wrong):
         print(expl.targets[0].check.verdict, expl.targets[0].check.sentence)
-    save(reduced(_saved([right, wrong]), 1000), IMAGES / "verdicts")
+    both = side_by_side([_saved([right]), _saved([wrong])])
+    save(reduced(both, 1000), IMAGES / "verdicts")
 
 
 def _saved(expls: Iterable[eli5k.Explanation]) -> Image.Image:
