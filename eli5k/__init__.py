@@ -39,8 +39,10 @@ if TYPE_CHECKING:
         audit,
         explain_prediction_keras,
         explain_predictions,
+        explain_to,
         rank_layers,
         rank_methods,
+        read_explanations,
     )
 
 __version__ = "0.1.0"
@@ -61,6 +63,7 @@ __all__ = [
     "explain_prediction",
     "explain_prediction_keras",
     "explain_predictions",
+    "explain_to",
     "format_as_dict",
     "format_as_html",
     "format_as_image",
@@ -71,6 +74,7 @@ __all__ = [
     "keras",
     "rank_layers",
     "rank_methods",
+    "read_explanations",
     "save",
     "show_prediction",
 ]
@@ -79,8 +83,10 @@ OF_KERAS = (
     "audit",
     "explain_prediction_keras",
     "explain_predictions",
+    "explain_to",
     "rank_layers",
     "rank_methods",
+    "read_explanations",
 )
 
 

@@ -106,7 +106,7 @@ def open_image(file: Path) -> Image.Image:
     """
     from PIL import Image, UnidentifiedImageError
 
-    from eli5k.keras.pictures import open_picture
+    from eli5k.pixels import open_picture
 
     try:
         with warnings_as_lines(file):

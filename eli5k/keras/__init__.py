@@ -9,25 +9,31 @@ except ImportError as error:
     ) from error
 
 from eli5k.keras.attribution import attribute, run
+from eli5k.keras.callback import ExplainCallback
 from eli5k.keras.distributed import ExplainBatch
 from eli5k.keras.explain_prediction import explain_prediction_keras
 from eli5k.keras.gradcam import gradcam, gradcam_backend
 from eli5k.keras.metrics import audit, check_maps, rank_layers, rank_methods
 from eli5k.keras.similarity import Similarity, similar_to
+from eli5k.keras.store_reading import read_explanations
+from eli5k.keras.store_writing import explain_to
 from eli5k.keras.stream import explain_predictions
 
 __all__ = [
     "ExplainBatch",
+    "ExplainCallback",
     "Similarity",
     "attribute",
     "audit",
     "check_maps",
     "explain_prediction_keras",
     "explain_predictions",
+    "explain_to",
     "gradcam",
     "gradcam_backend",
     "rank_layers",
     "rank_methods",
+    "read_explanations",
     "run",
     "similar_to",
 ]

@@ -5,26 +5,23 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
-from eli5k.base import Explanation, TargetExplanation
-from eli5k.keras.evidence.targets import TargetNames
+from eli5k.keras.columns import listed, values_of
 from eli5k.keras.files import path_of
 from eli5k.keras.sources import Rows
+from eli5k.keras.store_rows import numbered, table_of
 from eli5k.keras.stream import Shapes, explain_documents
 from eli5k.options import Options
 
 if TYPE_CHECKING:
     import pyarrow
 
-# Of the columns; a change of their meaning raises it.
-SCHEMA_VERSION = "1"
 _loading = threading.Lock()
 
 
@@ -92,7 +89,7 @@ class ExplainBatch:
                 f"input={asked.input!r}, output={asked.output!r}"
             )
         self.model = os.fspath(model)
-        self.options = replace(asked, progress=False, target_names=_numbered(asked.target_names))
+        self.options = replace(asked, progress=False, target_names=numbered(asked.target_names))
         self.column, self.key, self.targets = column, key, targets
         # The largest batch so far: a smaller one is filled up, not compiled again.
         self._largest: Counter[Shapes] = Counter()
@@ -107,84 +104,23 @@ class ExplainBatch:
         Returns
         -------
         pyarrow.Table
-            A row for each document and target, as :func:`schema` says. A document that can't be
-            explained has one row, with ``error`` set.
+            A row for each document and target, as :func:`~eli5k.keras.store_rows.schema` says. A
+            document that can't be explained has one row, with ``error`` set.
         """
         docs = self._documents(batch)
-        keys = list(map(path_of, docs)) if self.key is None else _values(batch[self.key])
+        keys = list(map(path_of, docs)) if self.key is None else values_of(batch[self.key])
         rows = Rows(docs, None if self.key is None else list(map(str, keys)))
-        own = None if self.targets is None else list(map(_listed, _values(batch[self.targets])))
+        own = None if self.targets is None else list(map(listed, values_of(batch[self.targets])))
         explanations = explain_documents(
             _loaded(self.model), rows, self.options, self._largest, own
         )
         kind = getattr(batch[self.key], "type", None) if self.key is not None else None
-        return _table(keys, kind, explanations)
+        return table_of(keys, kind, explanations)
 
     def _documents(self, batch: Any) -> list[Any]:
         if isinstance(self.column, str):
-            return _values(batch[self.column])
-        return [list(row) for row in zip(*(_values(batch[name]) for name in self.column))]
-
-
-def schema(key: pyarrow.DataType) -> pyarrow.Schema:
-    """Return the columns of a table of explanations.
-
-    Parameters
-    ----------
-    key : pyarrow.DataType
-
-    Returns
-    -------
-    pyarrow.Schema
-        ``target`` is the class, ``name`` its name. ``map`` is the raw, signed map on its own grid,
-        divided by ``map_scale``, as float16 in C order; ``frame`` is where it lies in the picture,
-        as in :class:`~eli5k.Explanation`.
-
-    Examples
-    --------
-    >>> import pyarrow
-    >>> schema(pyarrow.string()).names[:4]
-    ['key', 'target', 'name', 'score']
-    """
-    arrow = _arrow()
-    columns = {
-        "key": key,
-        "target": arrow.int32(),
-        "name": arrow.string(),
-        "score": arrow.float32(),
-        "probability": arrow.float32(),
-        "layer": arrow.string(),
-        "method": arrow.string(),
-        "map": arrow.binary(),
-        "map_shape": arrow.list_(arrow.int32()),
-        "map_scale": arrow.float32(),
-        "frame": arrow.list_(arrow.float32()),
-        "error": arrow.string(),
-    }
-    return arrow.schema(columns, metadata={"eli5k.schema": SCHEMA_VERSION})
-
-
-class _Numbered(str):
-    """The name of a class, which knows the class: two classes may share a name."""
-
-    number: int
-
-    def __new__(cls, name: str, number: int) -> _Numbered:
-        made = super().__new__(cls, name)
-        made.number = number
-        return made
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Numbered, (str(self), self.number)
-
-
-def _numbered(names: Any) -> Any:
-    if names is None:
-        return None
-    by_class = TargetNames(names, None).by_class
-    numbered = {number: _Numbered(name, number) for number, name in by_class.items()}
-    # A list must have as many as there are classes; everything else names those that it names.
-    return list(numbered.values()) if isinstance(names, list | tuple | np.ndarray) else numbered
+            return values_of(batch[self.column])
+        return [list(row) for row in zip(*(values_of(batch[name]) for name in self.column))]
 
 
 def _loaded(path: str) -> keras.Model:
@@ -197,77 +133,3 @@ def _loaded(path: str) -> keras.Model:
 @lru_cache(maxsize=4)
 def _load(path: str) -> keras.Model:
     return keras.saving.load_model(path, compile=False)
-
-
-def _values(column: Any) -> list[Any]:
-    """Return the rows of a column of any kind: paths, bytes, numbers or arrays."""
-    if hasattr(column, "combine_chunks"):
-        column = column.combine_chunks()
-    if hasattr(column, "to_numpy_ndarray"):
-        return list(column.to_numpy_ndarray())
-    rows = column.to_pylist() if hasattr(column, "to_pylist") else list(column)
-    return [_value(row) for row in rows]
-
-
-def _value(row: Any) -> Any:
-    if isinstance(row, dict) and set(row) == {"bytes", "path"}:
-        # How a table of Hugging Face holds a picture.
-        return row["path"] if row["bytes"] is None else row["bytes"]
-    return np.asarray(row) if isinstance(row, list) else row
-
-
-def _listed(targets: Any) -> list[Any] | None:
-    if targets is None:
-        return None
-    return list(targets) if isinstance(targets, np.ndarray | list | tuple) else [targets]
-
-
-def _table(
-    keys: Sequence[Any], kind: pyarrow.DataType | None, explanations: Iterable[Explanation]
-) -> pyarrow.Table:
-    arrow = _arrow()
-    column = arrow.array(keys, kind)
-    if arrow.types.is_null(column.type):
-        column = column.cast(arrow.string())
-    numbers, rows = [], []
-    for number, explanation in enumerate(explanations):
-        own = [_row(explanation, target) for target in explanation.targets or ()]
-        rows += own or [{"error": explanation.error}]
-        numbers += [number] * max(len(own), 1)
-    columns = schema(column.type)
-    made = {
-        field.name: arrow.array([row.get(field.name) for row in rows], field.type)
-        for field in columns
-        if field.name != "key"
-    }
-    made["key"] = column.take(arrow.array(numbers, arrow.int64()))
-    return arrow.table([made[name] for name in columns.names], schema=columns)
-
-
-def _row(explanation: Explanation, target: TargetExplanation) -> dict[str, Any]:
-    values = np.asarray(target.attribution, "float32")
-    scale = float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
-    called = target.target
-    is_class = isinstance(called, int)
-    return {
-        "target": called if is_class else getattr(called, "number", None),
-        "name": None if is_class else str(called),
-        "score": target.score,
-        "probability": target.proba,
-        "layer": explanation.layer,
-        "method": explanation.method,
-        "map": (values / scale).astype("float16").tobytes(),
-        "map_shape": values.shape,
-        "map_scale": scale,
-        "frame": explanation.frame,
-    }
-
-
-def _arrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise ImportError(
-            "A table of explanations needs pyarrow: pip install 'eli5k[scale]'."
-        ) from error
-    return pyarrow

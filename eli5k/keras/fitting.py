@@ -13,9 +13,7 @@ from PIL import Image
 
 from eli5k.keras.files import is_picture
 from eli5k.keras.model.interface import IMAGE_RANK
-
-# Modes of pictures with so many channels.
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+from eli5k.pixels import MODES, fitted_picture
 
 
 class RankError(ValueError):
@@ -180,16 +178,12 @@ def fit_picture(
         channels, height, width = shape[1:]
     else:
         height, width, channels = shape[1:]
-    mode = ("L" if picture.mode == "L" else "RGB") if channels is None else MODES.get(channels)
-    if mode is None:
+    if channels is not None and channels not in MODES:
         raise ValueError(
             f"{name} is a picture, but the model takes {channels} channels. Pass an array as doc, "
             "and the picture to show as image=."
         )
-    pixels = picture.convert(mode)
-    size = (width or picture.width, height or picture.height)
-    if pixels.size != size:
-        pixels = pixels.resize(size, Image.Resampling.BILINEAR)
+    pixels = fitted_picture(picture, channels, height, width)
     array = np.asarray(pixels, "float32")
     if len(shape) == IMAGE_RANK:
         array = array[..., np.newaxis] if array.ndim == 2 else array

@@ -17,7 +17,7 @@ from eli5k.keras.model.interface import IMAGE_RANK, built_specs, input_specs
 from eli5k.keras.model.shared import as_rows, shared_inputs
 from eli5k.keras.model.structure import has_channels_first
 from eli5k.keras.model.survey import Survey
-from eli5k.keras.pictures import open_picture, picture_of
+from eli5k.keras.pictures import picture_of
 from eli5k.keras.preprocessing import (
     Frame,
     apply_preprocessor,
@@ -25,6 +25,7 @@ from eli5k.keras.preprocessing import (
     preprocessed,
     preprocessor_of,
 )
+from eli5k.pixels import open_picture
 
 
 @dataclass(frozen=True)

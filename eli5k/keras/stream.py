@@ -15,6 +15,7 @@ from eli5k.estimators import check_keras_model
 from eli5k.keras.aims import names_of
 from eli5k.keras.attribution import ask
 from eli5k.keras.batches import BAD_DOCUMENT
+from eli5k.keras.decoding import DecodingError
 from eli5k.keras.evidence.targets import choose_targets
 from eli5k.keras.explain_batch import explain_batch
 from eli5k.keras.explain_prediction import check_keywords
@@ -205,6 +206,8 @@ def _read(
     refusal = not_supported(model, options.method)
     if refusal is not None:
         return replace(refusal, source=path)
+    if isinstance(doc, DecodingError):
+        return Explanation(model.name, error=str(doc), source=path)
     try:
         with warnings_name(path or f"document {number}"):
             document = read_document(model, doc, preprocess=options.preprocess)

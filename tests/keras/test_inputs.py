@@ -18,7 +18,8 @@ from eli5k import ExplanationWarning, explain_prediction
 from eli5k.keras.inputs import check_batch, read_document
 from eli5k.keras.model.interface import may_have_grid
 from eli5k.keras.model.survey import survey
-from eli5k.keras.pictures import open_picture, picture_of
+from eli5k.keras.pictures import picture_of
+from eli5k.pixels import open_picture
 from tests.close import assert_close
 from tests.zoo import (
     SHAPE,

@@ -62,11 +62,10 @@ def walk(model: keras.Layer, prefix: str = "") -> Iterator[tuple[str, keras.Oper
             yield from walk(layer, prefix=path + "/")
 
 
-def _operations_of(model: keras.Layer) -> list[keras.Operation]:
-    """List the operations of a functional model that are no layers."""
-    if not isinstance(model, Functional):
-        return []
-    return [part for part in model.operations if not isinstance(part, keras.Layer)]
+def _operations_of(model: keras.Layer) -> Iterator[keras.Operation]:
+    """Yield the operations of a functional model that are no layers."""
+    if isinstance(model, Functional):
+        yield from (part for part in model.operations if not isinstance(part, keras.Layer))
 
 
 def layer_at(model: keras.Model, path: str) -> keras.Operation:

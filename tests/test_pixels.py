@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from eli5k.base import ExplanationWarning
-from eli5k.keras.pictures import open_picture
+from eli5k.pixels import open_picture
 from tests.damage import damaged_files, formats, written
 
 # What Pillow says of metadata that it skips, and of what it decoded all the same.

@@ -1,0 +1,270 @@
+"""Explain any number of documents into a folder, and go on after a kill."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from itertools import islice
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from eli5k.base import Explanation, ExplanationWarning, collected_warnings
+from eli5k.estimators import check_keras_model
+from eli5k.keras.columns import listed
+from eli5k.keras.decoding import Decoder, form_of
+from eli5k.keras.each import ALL
+from eli5k.keras.explain_prediction import check_keywords
+from eli5k.keras.sources import Rows
+from eli5k.keras.store import Counts, Store, open_store
+from eli5k.keras.store_keys import HASH, Keys, hashes_of
+from eli5k.keras.store_question import question_of
+from eli5k.keras.store_rows import arrow, numbered, table_of
+from eli5k.keras.store_sources import Item, Source, open_source
+from eli5k.keras.stream import Shapes, explain_documents, targets_of_each
+from eli5k.keras.support import not_supported
+from eli5k.options import Options
+from eli5k.progress import progress_bar
+
+
+def explain_to(
+    model: keras.Model | str | os.PathLike[str],
+    source: Any,
+    out: str | os.PathLike[str],
+    *,
+    column: str | Sequence[str] = "image",
+    key: str | None = None,
+    targets_column: str | None = None,
+    batch_size: int = 32,
+    rows_per_part: int = 1024,
+    workers: int | None = None,
+    timeout: float = 60.0,
+    preprocess: Callable[..., Any] | Literal[False] | None = None,
+    progress: bool | None = None,
+    **options: Any,
+) -> Counts:
+    """Explain any number of documents into a folder of Parquet files.
+
+    Kill it at any moment: the same call goes on, explains at most one part again, and ends with
+    exactly one row for each document and target.
+
+    Parameters
+    ----------
+    model : keras.Model or path
+    source : path, list, or anything that yields documents
+        A folder of pictures, a pattern such as ``"photos/**/*.jpg"``, or a list of paths, which are
+        their keys; Parquet files or a folder of them; WebDataset shards (``.tar``), or a pattern of
+        them; or what :func:`~eli5k.explain_predictions` takes, whose keys are paths if it has them,
+        and positions if not: it must come in the same order each time.
+    out : path
+        A new folder, or the one of the same question to the same model.
+    column : str or list of str
+        The column of the documents in Parquet files: paths, contents of files, or arrays. Several
+        for a model of several inputs, in its order.
+    key : str, optional
+        The column that tells the rows apart. By default it is the path of the document, or its file
+        and row.
+    targets_column : str, optional
+        A column with the targets of each row; in an archive the ending of files, such as ``"cls"``.
+    batch_size : int
+        Maximum number of documents that go through the model together.
+    rows_per_part : int
+        Number of documents in a file: what a kill can cost.
+    workers : int, optional
+        How many processes decode pictures; by default one for each core. 0 decodes them here, which
+        is quicker for small ones, and lets one that hangs or ends its process do that to this one.
+    timeout : float
+        Seconds to decode one picture; then it is an error.
+    preprocess, progress
+        As in :func:`~eli5k.explain_predictions`.
+    **options
+        Other arguments of :func:`~eli5k.explain_prediction_keras`, such as ``targets``,
+        ``top_targets``, ``layer`` and ``check``.
+
+    Returns
+    -------
+    Counts
+        What the folder was found to hold at the end; printed, a sentence.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the source has no document.
+    TypeError, ValueError
+        As :func:`~eli5k.explain_predictions`; also if ``out`` holds answers to another question or
+        of another model, if two documents have one key, or a column is missing.
+    RuntimeError
+        If a document has no row in the end, because something else deleted files.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3, kernel_initializer="ones")]
+    >>> layers += [keras.layers.Flatten(), keras.layers.Dense(3, kernel_initializer="ones")]
+    >>> model = keras.Sequential(layers)
+    >>> with tempfile.TemporaryDirectory() as out:
+    ...     print(explain_to(model, np.ones((5, 8, 8, 1)), out, top_targets=2))
+    5 documents (5 of them new), 10 rows (0 of them errors): each document and target once
+    """
+    if isinstance(model, str | os.PathLike):
+        model = keras.saving.load_model(model, compile=False)
+    check_keras_model(model, source)
+    asked = _asked(options, preprocess, batch_size)
+    refusal = not_supported(model, asked.method)
+    if refusal is not None:
+        raise ValueError(str(refusal.error))
+    if targets_column is not None and (asked.targets, asked.top_targets) != (None, None):
+        raise ValueError("Pass either targets, top_targets or targets_column. Received two.")
+    found = open_source(model, source, column=column, key=key, targets=targets_column)
+    of_each = targets_of_each(asked.targets, found.total)
+    # Targets of each document belong to it, as its pixels do, not to the question.
+    common = asked if of_each is None else replace(asked, targets=None)
+    more = {"key_type": str(found.kind), "column": column, "key": key}
+    store = open_store(out, question_of(model, common, **more))
+    todo = _Todo(found, store, of_each)
+    with progress_bar(total=found.total, progress=progress, unit="doc") as bar:
+        items = _decoded(model, todo, store, workers, timeout)
+        _explain_all(model, items, store, common, rows_per_part, found.kind, bar)
+    return todo.verified()
+
+
+def _asked(options: dict[str, Any], preprocess: Any, batch_size: int) -> Options:
+    known = {field.name for field in fields(Options)}
+    check_keywords(options.keys() - known)
+    made = {name: value for name, value in options.items() if name in known}
+    asked = Options(**made, preprocess=preprocess, batch_size=batch_size, progress=False)
+    if ALL in (asked.input, asked.output):
+        raise ValueError(
+            "explain_to explains one input and one output. Call it once for each, with folders of "
+            f"their own. Received: input={asked.input!r}, output={asked.output!r}"
+        )
+    return asked
+
+
+class _Todo:
+    """The documents of a source without a row, each key once."""
+
+    def __init__(self, source: Source, store: Store, of_each: Sequence[Any] | None) -> None:
+        self._source, self._store, self._of_each = source, store, of_each
+        self._seen: list[np.ndarray] = []
+        self._wanted = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        position, before = 0, Keys()
+        for keys, read in self._source.blocks():
+            hashes = hashes_of(keys)
+            wanted = ~self._store.done(keys)
+            if not self._source.is_cheap:
+                # Only as they come are the keys of a stream known.
+                wanted &= _is_first(hashes) & ~before.have(hashes)
+                before.add(hashes)
+            self._seen.append(hashes)
+            numbers = position + np.flatnonzero(wanted)
+            position += len(keys)
+            self._wanted += len(numbers)
+            self._check_length(position)
+            for number, item in zip(numbers.tolist(), read(wanted)):
+                yield item if self._of_each is None else self._with_targets(item, number)
+
+    def _with_targets(self, item: Item, number: int) -> Item:
+        assert self._of_each is not None
+        return item._replace(targets=listed(self._of_each[number]))
+
+    def _check_length(self, position: int) -> None:
+        if self._of_each is not None and position > len(self._of_each):
+            raise ValueError(
+                "targets must have one entry for each document. Received "
+                f"{len(self._of_each):,} entries, and more documents."
+            )
+
+    def verified(self) -> Counts:
+        """Count what the store holds in the end.
+
+        Raises
+        ------
+        RuntimeError
+            If a document has no row, or one too many.
+        """
+        keys = np.concatenate([np.empty(0, HASH), *self._seen])
+        repeated = len(keys) - len(np.unique(keys))
+        counts = replace(self._store.verify(keys), explained=self._wanted, repeated=repeated)
+        if counts.missing or counts.doubled:
+            raise RuntimeError(
+                f"{self._store.folder}: {counts}. Does something else write there? Run again."
+            )
+        return counts
+
+
+def _is_first(hashes: np.ndarray) -> np.ndarray:
+    _, places = np.unique(hashes, return_index=True)
+    is_first = np.zeros(len(hashes), bool)
+    is_first[places] = True
+    return is_first
+
+
+def _decoded(
+    model: keras.Model, todo: Iterable[Item], store: Store, workers: int | None, timeout: float
+) -> Iterator[Item]:
+    """Decode pictures ahead of the model; what can't be decoded is an error instead."""
+    if workers == 0:
+        yield from todo
+        return
+
+    def doc_of(item: Item) -> Any:
+        return item.doc
+
+    def ledger(item: Item) -> int:
+        return store.attempted(item.key)
+
+    with Decoder(form_of(model), workers=workers, timeout=timeout) as decoder:
+        decoded = decoder.decode_items(todo, doc_of, ledger)
+        while True:
+            with collected_warnings() as found:
+                item, doc = next(decoded, (None, None))
+            if item is None:
+                return
+            yield item._replace(doc=doc, warnings=tuple(found))
+
+
+def _explain_all(
+    model: keras.Model,
+    items: Iterator[Item],
+    store: Store,
+    options: Options,
+    rows_per_part: int,
+    kind: Any,
+    bar: Any,
+) -> None:
+    named = replace(options, target_names=numbered(options.target_names))
+    largest: Counter[Shapes] = Counter()
+    tables: list[Any] = []
+    waiting = 0
+    # They are in the rows: a line for each of a million would help nobody.
+    with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
+        while batch := list(islice(items, min(options.batch_size, rows_per_part - waiting))):
+            explanations = _explained(model, batch, named, largest)
+            tables.append(table_of([item.key for item in batch], kind, explanations))
+            waiting += len(batch)
+            bar.update(len(batch))
+            if waiting >= rows_per_part:
+                store.write(arrow().concat_tables(tables))
+                tables, waiting = [], 0
+    if tables:
+        store.write(arrow().concat_tables(tables))
+
+
+def _explained(
+    model: keras.Model, batch: Sequence[Item], options: Options, largest: Counter[Shapes]
+) -> Iterator[Explanation]:
+    rows = Rows([item.doc for item in batch], [item.path or str(item.key) for item in batch])
+    own = [item.targets for item in batch]
+    of_each = None if all(each is None for each in own) else own
+    explanations = explain_documents(model, rows, options, largest, of_each)
+    for item, explanation in zip(batch, explanations):
+        explanation.source = item.path
+        explanation.warnings[:0] = item.warnings
+        yield explanation
