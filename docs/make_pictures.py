@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
-from PIL import Image, ImageEnhance
+from PIL import Image
 
 import eli5k
 from eli5k import cli
@@ -239,25 +239,21 @@ def method_file(name: str) -> Path:
 def method_pictures(names: Iterable[str]) -> None:
     """The cat and the cup under each method."""
     model = load_model()
-    # Single pixels are seen better on a dark picture without colours.
-    background = ImageEnhance.Brightness(panel("both", WIDTH // 2).convert("L")).enhance(0.5)
     for name in names:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", eli5k.ExplanationWarning)
             expl = eli5k.explain_prediction(
                 model,
                 PHOTOS["both"],
-                image=background,
+                image=panel("both", 480),
                 targets=[CAT, CUP],
                 logits=True,
                 method=name,
                 **ASKED,
             )
+        # Single pixels are seen better on a dark picture without colours.
         pictures = [
-            eli5k.format_as_image(
-                eli5k.Explanation("efficientnet-lite0", targets=[target], image=expl.image),
-                alpha_limit=1.0,
-            )
+            eli5k.format_as_image(replace(expl, targets=[target]), style="dim")
             for target in expl.targets or ()
         ]
         save(side_by_side(pictures), method_file(name))
