@@ -29,6 +29,7 @@ from eli5k.formatters import (
     format_as_text,
     format_html_styles,
     hot_regions,
+    plot,
     save,
 )
 from eli5k.ipython import compare, show_prediction
@@ -72,6 +73,7 @@ __all__ = [
     "format_html_styles",
     "hot_regions",
     "keras",
+    "plot",
     "rank_layers",
     "rank_methods",
     "read_explanations",

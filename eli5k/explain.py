@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from functools import singledispatch
 from typing import Any
 
 from eli5k.base import Explanation, ExplanationWarning, warn
 from eli5k.estimators import is_keras_model, no_keras_model
+from eli5k.options import shows_options
+
+IMAGE = inspect.Parameter("image", inspect.Parameter.KEYWORD_ONLY, default=None)
 
 
+@shows_options(IMAGE)
 @singledispatch
 def explain_prediction(estimator: Any, doc: Any, *args: Any, **kwargs: Any) -> Explanation:
     """Explain what a model predicts for one document.
@@ -24,7 +29,7 @@ def explain_prediction(estimator: Any, doc: Any, *args: Any, **kwargs: Any) -> E
     doc : object
         What the model predicts on.
     *args, **kwargs
-        Passed to the handler.
+        Passed to the handler. The keywords in the signature are those for a Keras model.
 
     Returns
     -------

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import inspect
 import io
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from eli5k.base import Explanation, ExplanationWarning
-from eli5k.explain import explain_prediction
+from eli5k.estimators import is_keras_model
+from eli5k.explain import IMAGE, explain_prediction
 from eli5k.formatters import Explanations, fields, format_as_html, format_as_image
 from eli5k.formatters.drawing import is_drawable
-from eli5k.options import Options
+from eli5k.formatters.gallery import gallery_of_list
+from eli5k.options import optional_keywords, shows_options
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-def _options_of(formatter: Callable[..., Any]) -> frozenset[str]:
-    parameters = inspect.signature(formatter).parameters.values()
-    return frozenset(each.name for each in parameters if each.default is not each.empty)
-
-
-IMAGE_KWARGS = _options_of(format_as_image)
-HTML_KWARGS = _options_of(format_as_html)
+OF_FORMATS = optional_keywords(format_as_html) + optional_keywords(format_as_image)
+IMAGE_KWARGS = frozenset(each.name for each in optional_keywords(format_as_image))
+HTML_KWARGS = frozenset(each.name for each in optional_keywords(format_as_html))
 FORMAT_KWARGS = IMAGE_KWARGS | HTML_KWARGS
 
 
+@shows_options(IMAGE, *OF_FORMATS)
 def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
     """Explain what a model predicts for one document, and show it.
 
@@ -98,6 +96,7 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
     return HTML(format_as_html(expl, **{"show": fields.WEIGHTS, **options}))
 
 
+@shows_options(IMAGE, without=("method", "layer"))
 def compare(
     estimator: Any,
     doc: Any,
@@ -114,8 +113,8 @@ def compare(
     doc : object
         What the model predicts on.
     methods, layers : sequence
-        What :func:`~eli5k.explain_prediction` takes as ``method`` and as ``layer``. A method that
-        looks at the input is asked once.
+        What :func:`~eli5k.explain_prediction` takes as ``method`` and as ``layer``. Methods that
+        look at the same evidence share the run; one that looks at the input is asked once.
     **kwargs
         Other keywords of :func:`~eli5k.explain_prediction`, such as ``targets``.
 
@@ -140,6 +139,11 @@ def compare(
     for name, values in (("methods", methods), ("layers", layers)):
         if isinstance(values, str) or not len(values):
             raise ValueError(f"{name} must be a list of at least one. Received: {values!r}")
+    if is_keras_model(estimator):
+        # Imported only now: it takes seconds, and whoever has a Keras model has imported Keras.
+        from eli5k.keras.comparison import explain_by_methods
+
+        return Explanations(explain_by_methods(estimator, doc, methods, layers, **kwargs))
     found = Explanations()
     for method in methods:
         for layer in layers:
@@ -147,31 +151,6 @@ def compare(
             if found[-1].layer is None:
                 break
     return found
-
-
-def _signature() -> inspect.Signature:
-    """Return the signature with every keyword, for ``help`` and completion."""
-    own = inspect.signature(show_prediction).parameters
-    keywords = {each.name: each.default for each in dataclasses.fields(Options)}
-    keywords["image"] = None
-    for formatter in (format_as_html, format_as_image):
-        parameters = inspect.signature(formatter).parameters.values()
-        keywords |= {each.name: each.default for each in parameters if each.name in FORMAT_KWARGS}
-    return inspect.Signature(
-        [
-            own["estimator"],
-            own["doc"],
-            *(
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-                for name, default in keywords.items()
-            ),
-            own["kwargs"],
-        ]
-    )
-
-
-# Handlers of other models take other keywords, so the function itself takes all.
-show_prediction.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
 def _shown_captioned(
@@ -198,3 +177,24 @@ def _suggest_format_kwarg(error: TypeError, explain_kwargs: dict[str, Any]) -> N
         near = difflib.get_close_matches(keyword, FORMAT_KWARGS, n=1)
         if near and f"unexpected keyword argument {keyword!r}" in str(error):
             error.add_note(f"Did you mean {near[0]!r}, a keyword of the picture or the HTML?")
+
+
+def show_lists() -> None:
+    """Let a notebook show a list of explanations that is a cell's last line as a gallery.
+
+    Any other list is shown as before; nothing happens if another library shows lists already, or
+    outside IPython.
+
+    Examples
+    --------
+    >>> show_lists()
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None:
+        return
+    formatter = shell.display_formatter.formatters["image/png"]
+    if list not in formatter.type_printers:
+        formatter.for_type(list, gallery_of_list)
+
+
+show_lists()

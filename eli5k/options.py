@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar
 
 # A name, or an object with parameters.
 MethodLike = str | Callable[..., Any]
 # Words by index, ``{index: word}``, ``{word: index}``, or a function from index to word.
 TokenNames = Sequence[str] | Mapping[int, str] | Mapping[str, int] | Callable[[int], str] | None
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,79 @@ class Options:
                     "a callable, False or None" if name == "preprocess" else "a callable or None"
                 )
                 raise TypeError(f"{name} must be {other}. Received: {value!r}")
+
+
+def shows_options(
+    *others: inspect.Parameter, without: Iterable[str] = (), closed: bool = False
+) -> Callable[[F], F]:
+    """Let ``help`` and completion show every keyword that a function passes on.
+
+    Parameters
+    ----------
+    *others : inspect.Parameter
+        Keywords besides those of :class:`Options`.
+    without : iterable of str
+        Keywords that the function doesn't take.
+    closed : bool
+        Whether it takes no others: handlers of other models may take any.
+
+    Returns
+    -------
+    callable
+        A decorator. The function stays as it is, and takes the keywords by ``**kwargs``.
+
+    Examples
+    --------
+    >>> @shows_options(closed=True)
+    ... def explain(model, doc, **kwargs):
+    ...     return kwargs
+    >>> inspect.signature(explain).parameters["batch_size"].default
+    32
+    """
+
+    def decorate(function: F) -> F:
+        own = inspect.signature(function, eval_str=False)
+        *first, last = own.parameters.values()
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        passed = [
+            inspect.Parameter(each.name, keyword, default=each.default, annotation=each.type)
+            for each in fields(Options)
+        ]
+        known = {each.name for each in first} | set(without)
+        shown = {each.name: each for each in (*passed, *others) if each.name not in known}
+        parameters = [*first, *shown.values(), *([] if closed else [last])]
+        function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def split_options(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the keywords that :class:`Options` takes, and the others.
+
+    Examples
+    --------
+    >>> split_options({"layer": 3, "image": "cat.jpg"})
+    ({'layer': 3}, {'image': 'cat.jpg'})
+    """
+    known = {each.name for each in fields(Options)}
+    of_options = {name: value for name, value in keywords.items() if name in known}
+    return of_options, {name: keywords[name] for name in keywords if name not in known}
+
+
+def optional_keywords(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a function that have a default, as keywords.
+
+    Examples
+    --------
+    >>> [each.name for each in optional_keywords(lambda model, *, layer=None: model)]
+    ['layer']
+    """
+    return [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in inspect.signature(function).parameters.values()
+        if each.default is not each.empty
+    ]
 
 
 def _check_threshold(value: Any) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from tqdm import tqdm
+from tqdm import TqdmWarning, tqdm
 
 # Seconds until a bar appears unless it is asked for: one that flashes by is noise.
 DELAY = 3
@@ -23,7 +25,7 @@ def progress_bar(
     rows : sequence, optional
         Items of the loop. A single one gets no bar.
     progress : bool or None
-        Whether to show a bar; None shows it on a terminal if the loop takes long.
+        Whether to show a bar; None shows it on a terminal or in a notebook if the loop takes long.
     **options
         Other arguments of ``tqdm``.
 
@@ -32,9 +34,22 @@ def progress_bar(
     >>> sum(progress_bar([1, 2, 3], progress=False))
     6
     """
+    bar = _bar_of_here()
     disable = None if progress is None else not progress
+    if disable is None and bar is not tqdm:
+        # tqdm would take a notebook for a file, which gets no bar.
+        disable = False
     if rows is not None and len(rows) < 2:
         disable = True
-    return tqdm(
-        rows, disable=disable, delay=DELAY if progress is None else 0, leave=None, **options
-    )
+    return bar(rows, disable=disable, delay=DELAY if progress is None else 0, leave=None, **options)
+
+
+@functools.cache
+def _bar_of_here() -> type[tqdm]:
+    """Return the bar of a notebook, if this is one that shows widgets; else that of a terminal."""
+    with warnings.catch_warnings():
+        # A notebook without ipywidgets gets the bar of a terminal, and no lecture.
+        warnings.simplefilter("ignore", TqdmWarning)
+        from tqdm import auto
+    shows_widgets = any(base.__module__ == "tqdm.notebook" for base in auto.tqdm.__mro__)
+    return auto.tqdm if shows_widgets else tqdm

@@ -1,6 +1,7 @@
 """show_prediction: what goes to the explanation, what to the format, and what comes back."""
 
 import base64
+import dataclasses
 import inspect
 import io
 import pickle
@@ -19,8 +20,9 @@ from eli5k import compare, format_as_html, format_as_image, show_prediction
 from eli5k.base import Explanation, ExplanationWarning, TargetExplanation
 from eli5k.explain import explain_prediction
 from eli5k.formatters import fields
-from eli5k.ipython import FORMAT_KWARGS
-from tests.formatters.test_sheet import find
+from eli5k.ipython import FORMAT_KWARGS, show_lists
+from eli5k.options import Options
+from tests.formatters.test_sheet import find, written  # noqa: F401
 
 PICTURE = Image.new("RGB", (300, 200), "navy")
 
@@ -149,6 +151,38 @@ def test_a_notebook_shows_a_comparison_as_a_grid():
         assert (left > width, top > 200) == (bool(column), bool(row))
 
 
+def test_a_plain_list_of_explanations_is_a_gallery(monkeypatch):
+    shell = InteractiveShell.instance()
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    show_lists()
+    expl = Model().explanation()
+    shown = shown_by_jupyter([expl, expl, expl])
+    expected = shown_by_jupyter(eli5k.Explanations([expl, expl, expl]))
+    np.testing.assert_array_equal(np.asarray(shown), np.asarray(expected))
+    for other in ([], [1, 2], [expl, 1]):
+        data, _ = shell.display_formatter.format(other)
+        assert set(data) == {"text/plain"}
+
+
+def test_a_list_that_another_library_shows_stays_as_it_shows_it(monkeypatch):
+    shell = InteractiveShell.instance()
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    formatter = shell.display_formatter.formatters["image/png"]
+    before = formatter.type_printers.copy()
+    formatter.for_type(list, lambda values: b"theirs")
+    show_lists()
+    assert formatter([1]) == b"theirs"
+    formatter.type_printers = before
+
+
+def test_a_gallery_of_very_many_says_how_many_more_there_are(written):  # noqa: F811
+    expl = Model(image=Image.new("L", (30, 30))).explanation()
+    sheet = shown_by_jupyter(eli5k.Explanations([expl] * 50))
+    assert max(sheet.size) < 3000
+    assert [text for text, _ in written].count("y=cat") == 48
+    assert "2 more: eli5k.save" in written[-1][0]
+
+
 def test_methods_and_layers_are_lists():
     with pytest.raises(ValueError, match="methods must be a list of at least one"):
         compare(Asked(), "doc", methods="cam")
@@ -163,6 +197,16 @@ def test_help_and_completion_show_every_keyword():
     assert names["method"].default == "grad-cam"
     assert names["alpha_limit"].default == 0.65
     assert "top_targets" in pydoc.render_doc(show_prediction)
+
+
+def test_the_other_functions_show_every_keyword_too():
+    of_options = {each.name: each.default for each in dataclasses.fields(Options)}
+    for function in (explain_prediction, eli5k.explain_predictions, eli5k.explain_prediction_keras):
+        shown = inspect.signature(function).parameters
+        assert {name: shown[name].default for name in of_options} == of_options
+    shown = inspect.signature(compare).parameters
+    assert of_options.keys() - shown.keys() == {"method", "layer"}
+    assert "top_targets" in pydoc.render_doc(explain_prediction)
 
 
 def test_dir_lists_what_is_public():

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import eli5k
-from eli5k.cli import audit, demo, explain, layers
+from eli5k.cli import audit, demo, explain, layers, report
 from eli5k.cli.backend import choose_backend
 from eli5k.cli.errors import FAILURE, UserError
 from eli5k.cli.messages import complain
@@ -67,6 +67,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("eli5k", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=eli5k.__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (demo, explain, layers, audit):
+    for command in (demo, explain, layers, audit, report):
         command.add_to(commands)
     return parser

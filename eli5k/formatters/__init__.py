@@ -8,7 +8,9 @@ from eli5k.formatters.hot_regions import HotRegion, hot_regions
 from eli5k.formatters.html import format_as_html, format_html_styles
 from eli5k.formatters.image import format_as_image
 from eli5k.formatters.page import format_as_page
+from eli5k.formatters.plot import plot
 from eli5k.formatters.save import save
+from eli5k.formatters.table import format_as_table
 from eli5k.formatters.text import format_as_text
 
 __all__ = [
@@ -22,8 +24,10 @@ __all__ = [
     "format_as_text",
     "format_html_styles",
     "hot_regions",
+    "plot",
     "save",
 ]
 
 # As in eli5: an explanation that is a cell's last line shows itself.
 Explanation._repr_html_ = format_as_html  # type: ignore[attr-defined]
+Explanation.__str__ = format_as_table  # type: ignore[method-assign, assignment]

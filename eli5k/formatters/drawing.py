@@ -59,7 +59,7 @@ def draw_document(expl: Explanation, style: str | None, heat: Heat) -> Image.Ima
     --------
     >>> beat = Explanation("net", kind="signal", document=np.sin(np.arange(90.0)))
     >>> draw_document(beat, "overlay", Heat(np.ones(9))).size
-    (640, 262)
+    (640, 272)
     """
     lay = _alone if style is None else find_style(style)
     if expl.kind == TEXT:

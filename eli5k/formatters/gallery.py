@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from eli5k.base import Explanation
 from eli5k.formatters.drawing import is_drawable
 from eli5k.formatters.image import draw_picture
 from eli5k.formatters.panels import Look
+
+# More pictures than these make no sheet that anybody reads.
+MOST = 48
 
 
 class Explanations(list[Explanation]):
@@ -25,9 +29,51 @@ class Explanations(list[Explanation]):
     """
 
     def _repr_png_(self) -> bytes | None:
-        drawn = [expl for expl in self if is_drawable(expl)]
-        if not drawn:
-            return None
-        file = io.BytesIO()
-        draw_picture(drawn, Look(caption=True)).save(file, "PNG")
-        return file.getvalue()
+        return gallery(self)
+
+
+def gallery(explanations: Sequence[Explanation]) -> bytes | None:
+    """Draw explanations in one sheet, captioned.
+
+    Parameters
+    ----------
+    explanations : sequence of Explanation
+        Only the first are drawn if there are very many.
+
+    Returns
+    -------
+    bytes or None
+        A file in PNG format; None if there is nothing to draw.
+
+    Examples
+    --------
+    >>> gallery([Explanation("net", error="not supported")]) is None
+    True
+    """
+    drawn = [expl for expl in explanations if is_drawable(expl)]
+    if not drawn:
+        return None
+    file = io.BytesIO()
+    draw_picture(drawn[:MOST], Look(caption=True), len(drawn) - MOST).save(file, "PNG")
+    return file.getvalue()
+
+
+def gallery_of_list(values: list[object]) -> bytes | None:
+    """Draw a plain list, if it is one of explanations.
+
+    Parameters
+    ----------
+    values : list
+
+    Returns
+    -------
+    bytes or None
+        None for any other list, which a notebook then shows as it always does.
+
+    Examples
+    --------
+    >>> gallery_of_list([1, 2]) is None
+    True
+    """
+    explanations = [value for value in values if isinstance(value, Explanation)]
+    return gallery(explanations) if values and len(explanations) == len(values) else None

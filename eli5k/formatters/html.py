@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
+from typing import Literal
 
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import fields
 from eli5k.formatters.drawing import TEXT
 from eli5k.formatters.heatmap import colourise, drawable_heatmap, overlay
 from eli5k.formatters.image import draw_picture, image_to_data_uri
+from eli5k.formatters.orientation import turned
 from eli5k.formatters.page import has_drawing, viewer_over
 from eli5k.formatters.panels import Look
 from eli5k.formatters.place import place_in
@@ -45,6 +47,8 @@ def format_as_html(
     show_feature_values: bool = False,
     *,
     interactive: bool = False,
+    origin: Literal["upper", "lower"] = "upper",
+    transpose: bool = False,
 ) -> str:
     """Format an explanation as a fragment of HTML.
 
@@ -64,6 +68,8 @@ def format_as_html(
     interactive : bool
         Put the viewer of :func:`~eli5k.format_as_page` over the pictures. It needs no kernel and no
         network. The pictures stay for notebooks that run no scripts.
+    origin, transpose
+        As in :func:`~eli5k.format_as_image`.
     force_weights, preserve_density, highlight_spaces, show_feature_values
         Accepted for compatibility with eli5; they mean nothing for an image.
 
@@ -88,6 +94,7 @@ def format_as_html(
     <p>Explained as: CAM</p>
     </div>
     """
+    explanation = turned(explanation, origin, transpose)
     # Without these classes Jupyter would take a dollar in a name for mathematics.
     parts = ['<div class="eli5k mathjax_ignore tex2jax_ignore">']
     each_input = [explanation, *explanation.others]

@@ -118,13 +118,15 @@ def format_as_image(
     return draw_picture([expl], look)
 
 
-def draw_picture(explanations: Sequence[Explanation], look: Look) -> Image.Image:
+def draw_picture(explanations: Sequence[Explanation], look: Look, left_out: int = 0) -> Image.Image:
     """Draw the panels of explanations in one picture.
 
     Parameters
     ----------
     explanations : sequence of Explanation
     look : Look
+    left_out : int
+        How many more there are, which a sheet then says.
 
     Returns
     -------
@@ -148,6 +150,8 @@ def draw_picture(explanations: Sequence[Explanation], look: Look) -> Image.Image
         return picture_of(explanations[0]).convert("RGBA")
     if len(panels) == 1 and not look.caption and not look.colorbar:
         return panels[0].draw(panels[0].image)
+    if left_out > 0:
+        footer = [*footer, f"{left_out} more: eli5k.save(..., 'why.html') shows all"]
     return draw_sheet(panels, footer, columns)
 
 

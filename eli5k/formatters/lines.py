@@ -13,9 +13,9 @@ from eli5k.formatters.styles import Heat, Style
 from eli5k.maps import bounds_of
 
 # Pixels: a picture, its margins (left, top, right, bottom), the height of one line or of each of
-# several, and that of frequencies below the lines; letters in points.
-WIDTH, DPI, LETTERS = 640, 100, 11
-MARGINS = (70, 10, 28, 52)
+# several, and that of frequencies below the lines; letters in points, read on a phone too.
+WIDTH, DPI, LETTERS = 640, 100, 14
+MARGINS = (88, 10, 28, 62)
 ALONE, TALLEST, LOWEST, FREQUENCIES = 200, 56, 13, 120
 # How much of its row a line takes, and how many rows have a number each.
 AMPLITUDE, NUMBERED = 0.84, 16
@@ -47,7 +47,7 @@ def draw_lines(values: np.ndarray, style: Style, heat: Heat | None = None) -> Im
     >>> from eli5k.formatters.styles import find_style
     >>> beat = np.sin(np.arange(100) / 5)
     >>> draw_lines(beat, find_style("overlay"), Heat(np.eye(1, 100)[0])).size
-    (640, 262)
+    (640, 272)
     """
     values = np.asarray(values, np.float64)
     rows = values[:, np.newaxis] if values.ndim == 1 else values

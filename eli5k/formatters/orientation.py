@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from eli5k.base import Explanation
+from eli5k.base import Explanation, TargetExplanation
 
 ORIGINS = ("upper", "lower")
 
@@ -44,7 +44,8 @@ def turned(expl: Explanation, origin: str = "upper", transpose: bool = False) ->
     """
     if origin not in ORIGINS:
         raise ValueError(f"origin must be 'upper' or 'lower'. Received: {origin!r}")
-    if expl.kind is not None or expl.image is None:
+    is_turned = transpose or origin != "upper"
+    if expl.kind is not None or expl.image is None or not is_turned:
         return expl
     image = expl.image
 
@@ -61,10 +62,26 @@ def turned(expl: Explanation, origin: str = "upper", transpose: bool = False) ->
     if origin == "lower":
         image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
         top, bottom = 1 - bottom, 1 - top
-    targets = [
-        replace(each, heatmap=turn(each.heatmap), attribution=turn(each.attribution))
-        for each in expl.targets or ()
-    ]
+
+    def turned_target(target: TargetExplanation) -> TargetExplanation:
+        check = target.check and replace(target.check, worth=turn(target.check.worth))
+        box = target.box
+        if box is not None and transpose:
+            box = (box[1], box[0], box[3], box[2])
+        if box is not None and origin == "lower":
+            box = (box[0], 1 - box[3], box[2], 1 - box[1])
+        return replace(
+            target,
+            heatmap=turn(target.heatmap),
+            attribution=turn(target.attribution),
+            region=turn(target.region),
+            size=target.size and (target.size[::-1] if transpose else target.size),
+            frame=(left, top, right, bottom),
+            box=box,
+            check=check,
+        )
+
+    targets = None if expl.targets is None else list(map(turned_target, expl.targets))
     return replace(
         expl,
         image=image,

@@ -12,7 +12,7 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,7 @@ from eli5k.formatters.frame import check_frame
 from eli5k.formatters.heatmap import drawable_heatmap, find_colormap
 from eli5k.formatters.hot_regions import hot_boxes
 from eli5k.formatters.image import draw_picture, image_to_data_uri
+from eli5k.formatters.orientation import turned
 from eli5k.formatters.outline import outlined
 from eli5k.formatters.panels import Look
 from eli5k.formatters.place import place_in
@@ -42,6 +43,8 @@ def format_as_page(
     title: str | None = None,
     colormap: str | Callable[[np.ndarray], np.ndarray] = "viridis",
     alpha_limit: float | None = 0.65,
+    origin: Literal["upper", "lower"] = "upper",
+    transpose: bool = False,
 ) -> str:
     """Format explanations as a page on which a reader can look further.
 
@@ -59,6 +62,8 @@ def format_as_page(
         What the page begins with, as in :func:`~eli5k.format_as_image`.
     alpha_limit : float or None
         Maximum opacity that the page begins with, in [0, 1]; None for no limit.
+    origin, transpose
+        How pictures are turned, as in :func:`~eli5k.format_as_image`.
 
     Returns
     -------
@@ -81,7 +86,7 @@ def format_as_page(
     found = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     if not found:
         raise ValueError("explanations must have at least one explanation. Received: none")
-    cards = _by_picture(found)
+    cards = _by_picture([turned(expl, origin, transpose) for expl in found])
     title = title or _title(cards)
     style, script = _file("viewer.css"), _script() + "start(document);\n"
     text = Template(_file("page.html")).substitute(

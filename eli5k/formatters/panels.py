@@ -24,7 +24,16 @@ from eli5k.formatters.heatmap import colourise, drawable_heatmap
 from eli5k.formatters.lines import row_behind
 from eli5k.formatters.orientation import turned
 from eli5k.formatters.outline import outlined
-from eli5k.formatters.scaling import BLANK, Scaled, as_it_is, is_fine, scale, scale_alike
+from eli5k.formatters.scaling import (
+    BLANK,
+    BY_PERCENTILE,
+    Scaled,
+    as_it_is,
+    highest_signed,
+    is_fine,
+    scale,
+    scale_alike,
+)
 from eli5k.formatters.sheet import Bar, Panel
 from eli5k.formatters.styles import AGAINST, FOR, Heat, find_style
 
@@ -120,16 +129,16 @@ def panels_of(explanations: Sequence[Explanation], look: Look) -> Layout:
     several_outputs = len({part.output for part, _ in pairs}) > 1
     panels: list[Panel] = []
     shown: list[int] = []
-    for (part, target), map_ in zip(pairs, scaled):
+    for (part, target), map_, most in zip(pairs, scaled, _highest(pairs, look)):
         if look.style == "side" and id(part) not in shown:
             shown.append(id(part))
             panels.append(_original(part, look))
-        panel = _panel(part, target, map_, look, shared)
+        panel = _panel(part, target, map_, most, look, shared)
         if several_outputs and not look.caption:
             panel = replace(panel, caption=[[f"output {part.output}"], *panel.caption])
         panels.append(panel)
     if look.caption and len(pairs) > 1:
-        note = "all maps on one scale" if look.same_scale else "each map scaled by its own maximum"
+        note = "all maps on one scale" if look.same_scale else "each map on its own scale"
         return Layout(panels, [*shared, note], columns)
     return Layout(panels, shared, columns)
 
@@ -204,6 +213,18 @@ def _scaled(pairs: Sequence[tuple[Explanation, TargetExplanation]], look: Look) 
     return [as_it_is(target, part.kind) for part, target in pairs]
 
 
+def _highest(
+    pairs: Sequence[tuple[Explanation, TargetExplanation]], look: Look
+) -> list[float | None]:
+    """Return the magnitude at which each signed map has its full colours."""
+    if look.style != "signed":
+        return [None] * len(pairs)
+    found = [highest_signed(expl, target) for expl, target in pairs]
+    if look.same_scale:
+        found = [max((each for each in found if each is not None), default=None)] * len(pairs)
+    return found
+
+
 def _shared(parts: Sequence[Explanation]) -> list[str]:
     """Return what is the same for several panels, and told once below them."""
     if len(parts) < 2:
@@ -215,7 +236,12 @@ def _shared(parts: Sequence[Explanation]) -> list[str]:
 
 
 def _panel(
-    expl: Explanation, target: TargetExplanation, scaled: Scaled, look: Look, shared: Sequence[str]
+    expl: Explanation,
+    target: TargetExplanation,
+    scaled: Scaled,
+    highest: float | None,
+    look: Look,
+    shared: Sequence[str],
 ) -> Panel:
     name = look.style_of(expl, target)
     heat = Heat(
@@ -225,14 +251,17 @@ def _panel(
         look.colormap,
         look.alpha_limit,
         look.resampling_filter,
+        highest,
     )
     caption = short_caption(expl, target)
     if look.caption:
         note = scaled.note if not look.same_scale or scaled.note == BLANK else ""
+        if name == "signed" and note != BLANK:
+            note = BY_PERCENTILE if is_fine(expl, target) and not look.same_scale else ""
         caption = long_caption(expl, target, note, shared)
     elif not scaled.heatmap.any():
         caption.append([BLANK])
-    bar = _bar(expl, target, scaled, look) if look.colorbar else None
+    bar = _bar(look, name, scaled, highest) if look.colorbar else None
     if look.lines and can_be_lines(expl):
         heat = replace(heat, of_rows=True)
     elif expl.image is not None or not is_drawable(expl):
@@ -257,11 +286,9 @@ def _original(expl: Explanation, look: Look) -> Panel:
     return Panel(picture_of(expl), lambda picture: picture.convert("RGBA"), caption)
 
 
-def _bar(expl: Explanation, target: TargetExplanation, scaled: Scaled, look: Look) -> Bar:
+def _bar(look: Look, style: str, scaled: Scaled, highest: float | None) -> Bar:
     """Return the colours from low to high, with the raw values that they stand for."""
-    style = look.style_of(expl, target)
-    if style == "signed" and target.attribution is not None:
-        highest = float(np.abs(np.nan_to_num(target.attribution, posinf=0.0, neginf=0.0)).max())
+    if style == "signed" and highest is not None:
         ramp = np.linspace(-1, 1, 256)[np.newaxis]
         colours = np.empty((1, 256, 4))
         colours[..., :3] = np.where(ramp[..., np.newaxis] > 0, FOR, AGAINST) / np.array(255)

@@ -13,6 +13,7 @@ from eli5k.formatters.heatmap import drawable_heatmap
 # A map that never falls below this part of its maximum hardly varies.
 FLAT = 0.5
 PERCENTILE = 99
+BY_PERCENTILE = f"scaled by its {PERCENTILE}th percentile"
 BLANK = "no evidence: the map is blank"
 # A map with so many rows and columns shows pixels and not the cells of a layer.
 FINE = 64
@@ -140,7 +141,7 @@ def scale(expl: Explanation, target: TargetExplanation) -> Scaled:
     if expl.method == "Grad-CAM" or not (low or is_sparse):
         return same
     top = percentile if is_sparse else high
-    note = f"scaled by its {PERCENTILE}th percentile"
+    note = BY_PERCENTILE
     if low:
         note = f"shown from {low / high:.2g} to {top / high:.2g} of its maximum"
     shown = np.clip((heatmap - low) / (top - low), 0, 1)
@@ -150,6 +151,33 @@ def scale(expl: Explanation, target: TargetExplanation) -> Scaled:
 def _positive(attribution: np.ndarray) -> np.ndarray:
     raw = np.asarray(attribution, np.float64)
     return np.maximum(np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0), 0)
+
+
+def highest_signed(expl: Explanation, target: TargetExplanation) -> float | None:
+    """Return the magnitude at which a signed map has its full colours.
+
+    Parameters
+    ----------
+    expl : Explanation
+    target : TargetExplanation
+
+    Returns
+    -------
+    float or None
+        The 99th percentile of a map of pixels, the maximum of any other; None without a raw map.
+
+    Examples
+    --------
+    >>> raw = np.array([[-3.0, 1.0]])
+    >>> target = TargetExplanation("cat", heatmap=np.ones((1, 2)), attribution=raw)
+    >>> highest_signed(Explanation("net", layer="conv"), target)
+    3.0
+    """
+    if target.attribution is None:
+        return None
+    strength = np.abs(np.nan_to_num(np.asarray(target.attribution, np.float64), posinf=0, neginf=0))
+    percentile = float(np.percentile(strength, PERCENTILE)) if is_fine(expl, target) else 0.0
+    return percentile or float(strength.max())
 
 
 def scale_alike(targets: Sequence[TargetExplanation]) -> list[Scaled]:

@@ -131,7 +131,9 @@ def _slices_of(heat: Heat, bounds: Bounds | None, axis: int, depth: int) -> Call
 
     heatmap, attribution = along(heat.heatmap), along(heat.attribution)
     assert heatmap is not None
-    highest = None if attribution is None else float(np.abs(attribution).max())
+    highest = heat.highest
+    if highest is None and attribution is not None:
+        highest = float(np.abs(attribution).max())
 
     def of_slice(number: int) -> Heat:
         own = None if attribution is None else attribution[..., number]

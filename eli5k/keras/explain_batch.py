@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -29,13 +29,14 @@ from eli5k.keras.evidence.targets import TargetNames
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document
 from eli5k.keras.methods import Method, find_method
+from eli5k.keras.methods.together import answers_of, sharing
 from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
 from eli5k.keras.model.interface import image_inputs
 from eli5k.keras.model.shared import is_alike
 from eli5k.keras.scaling import warnings_of_scale
 from eli5k.keras.shown import as_shown, size_of
 from eli5k.keras.sides import is_regression, with_sides
-from eli5k.options import Options
+from eli5k.options import MethodLike, Options
 
 COPY = (
     "The probability is explained; to explain the logits, pass a copy of the model that ends there."
@@ -48,6 +49,7 @@ def explain_batch(
     options: Options,
     n_valid: int | None = None,
     targets: Sequence[Any] | None = None,
+    methods: Sequence[MethodLike] | None = None,
 ) -> list[Explanation]:
     """Explain documents of one shape, in one run if possible.
 
@@ -60,11 +62,14 @@ def explain_batch(
         How many are explained, if not all: the rest only fills the batch up.
     targets : sequence or None
         The targets of each document, if they differ: as many for each.
+    methods : sequence or None
+        Several methods instead of that of the options. Those that look at the same evidence share
+        the run.
 
     Returns
     -------
     list of Explanation
-        One for each of the ``n_valid`` documents.
+        One for each of the ``n_valid`` documents, method by method.
 
     Raises
     ------
@@ -76,16 +81,27 @@ def explain_batch(
             model,
             documents,
             options,
-            lambda each: explain_batch(model, documents, each, n_valid, targets),
+            lambda each: explain_batch(model, documents, each, n_valid, targets, methods),
         )
+    asked = [options.method] if methods is None else methods
     of_each = [options.targets] * len(documents) if targets is None else targets
     if not is_alike(model, [document.inputs for document in documents]):
-        one_by_one = (
-            explain_batch(model, [each], options, targets=[own])
+        one_by_one = [
+            explain_batch(model, [each], options, targets=[own], methods=asked)
             for each, own in zip(documents[:n_valid], of_each)
-        )
-        return [explanation for [explanation] in one_by_one]
-    return _explain_together(model, documents, options, n_valid, of_each)
+        ]
+        return [explanation for of_method in zip(*one_by_one) for explanation in of_method]
+    return _explain_together(model, documents, options, n_valid, of_each, asked)
+
+
+class _Asked(NamedTuple):
+    """What is asked about documents, whatever the method."""
+
+    run: Run
+    aims: Any
+    names: TargetNames
+    labels: np.ndarray | None
+    documents: Sequence[Document]
 
 
 def _explain_together(
@@ -94,6 +110,7 @@ def _explain_together(
     options: Options,
     n_valid: int | None,
     targets: Sequence[Any],
+    methods: Sequence[MethodLike],
 ) -> list[Explanation]:
     run = ask(model, _stack([document.inputs for document in documents]), options)
     names = names_of(run)
@@ -101,26 +118,44 @@ def _explain_together(
     run = replace(run, n_valid=n_valid)
     labels = None if options.threshold is None else count_labels(run, options.threshold)
     run = run if labels is None else with_room_for(run, labels)
-    with collected_warnings() as about_all:
-        answer = explain_samples(run, options.method)
-        hidden = hidden_logits(run, answer.scores)
-        if hidden and options.logits:
-            warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
+    asked = _Asked(run, aims, names, labels, documents[:n_valid])
+    explained: dict[int, list[Explanation]] = {}
+    for numbers, shared in sharing(methods):
+        with collected_warnings() as about_all:
+            answer = explain_samples(run, shared)
+            hidden = hidden_logits(run, answer.scores)
+            if hidden and options.logits:
+                warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
+        for number, own in zip(numbers, answers_of(shared, answer)):
+            method = find_method(methods[number])
+            explained[number] = _explanations(asked, own, method, hidden, about_all)
+    return [each for number in range(len(methods)) for each in explained[number]]
+
+
+def _explanations(
+    asked: _Asked,
+    answer: Attribution,
+    method: Method,
+    hidden: str | None,
+    about_all: Sequence[ExplanationWarning],
+) -> list[Explanation]:
+    """Make an explanation of each document from what a method answered."""
+    run, aims, names, labels, documents = asked
     called = _called(answer, run.target, names)
     if labels is not None:
         answer = first_targets(answer, max(1, labels.max()))
         called = [row[: max(1, count)] for row, count in zip(called, labels)]
-    is_scaled = options.preprocess is not None or documents[0].is_preprocessed
+    is_scaled = run.options.preprocess is not None or documents[0].is_preprocessed
     unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
     about_each = warnings_about(run, answer, called, unscaled)
     about_each = with_sides(about_each, run, answer, names)
     if labels is not None:
-        about_each = with_too_few(about_each, answer.scores, labels, options.threshold)
-    checks = _checked(run, answer) if options.check else []
+        about_each = with_too_few(about_each, answer.scores, labels, run.options.threshold)
+    checks = _checked(run, answer) if run.options.check else []
     about_each = with_contradictions(about_each, checks, called)
-    common = _common(run, answer, find_method(options.method), hidden, names)
+    common = _common(run, answer, method, hidden, names)
     explanations = []
-    for row, document in enumerate(documents[:n_valid]):
+    for row, document in enumerate(documents):
         aim = aims[row] if aims else None
         own = _warned(document, [*(aim.warnings if aim else ()), *about_each[row]])
         shown = as_shown(run, answer, document)

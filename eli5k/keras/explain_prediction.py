@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import keras
 
-from eli5k.base import Explanation
+from eli5k.base import Explanation, ExplanationWarning, warn
 from eli5k.estimators import check_keras_model
 from eli5k.keras.each import ALL
 from eli5k.keras.evidence.run import NoLayerError
@@ -156,30 +156,65 @@ def explain_prediction_keras(
         progress=progress,
         check=check,
     )
-    if image is not None and input == ALL:
-        raise ValueError('image= is the picture of one input. Leave it out with input="all".')
-    check_keras_model(model, doc)
-    # With image=, like eli5, a user says that it is an image model.
-    refusal = None if image is not None else not_supported(model, method)
-    if refusal is not None:
-        return warned(refusal)
-    try:
-        document = read_document(model, doc, image=image, preprocess=preprocess)
-        [explanation] = explain_batch(model, [document], options)
-    except RankError as error:
-        if not hasattr(doc, "shape"):
-            raise
-        return warned(refused(model, str(error)))
-    except NoLayerError as error:
-        is_table = max(len(array.shape) for array in keras.tree.flatten(document.inputs)) < 3
-        if not is_table or layer is not None:
-            raise
-        return warned(refused(model, str(error)))
+    [explanation] = explain_document(model, doc, options, image, [method])
     return explanation
 
 
+def explain_document(
+    model: keras.Model, doc: Any, options: Options, image: Any, methods: Sequence[MethodLike]
+) -> list[Explanation]:
+    """Explain one document by several methods; those of the same evidence share the run.
+
+    Parameters
+    ----------
+    model, doc, image
+        As in :func:`explain_prediction_keras`.
+    options : Options
+        Its method is not looked at.
+    methods : sequence of str or callable
+
+    Returns
+    -------
+    list of Explanation
+        One for each method.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`explain_prediction_keras`.
+    """
+    if image is not None and options.input == ALL:
+        raise ValueError('image= is the picture of one input. Leave it out with input="all".')
+    check_keras_model(model, doc)
+    # With image=, like eli5, a user says that it is an image model.
+    for method in methods if image is None else ():
+        refusal = not_supported(model, method)
+        if refusal is not None:
+            return [warned(refusal)] * len(methods)
+    try:
+        document = read_document(model, doc, image=image, preprocess=options.preprocess)
+        return explain_batch(model, [document], options, methods=methods)
+    except RankError as error:
+        if not hasattr(doc, "shape"):
+            raise
+        return [warned(refused(model, str(error)))] * len(methods)
+    except NoLayerError as error:
+        is_table = max(len(array.shape) for array in keras.tree.flatten(document.inputs)) < 3
+        if not is_table or options.layer is not None:
+            raise
+        return [warned(refused(model, str(error)))] * len(methods)
+
+
 def check_keywords(keywords: Iterable[str]) -> None:
-    """Accept eli5's other keywords; refuse unknown ones with a suggestion."""
+    """Accept eli5's other keywords; refuse unknown ones with a suggestion.
+
+    Examples
+    --------
+    >>> check_keywords(["method_"])
+    Traceback (most recent call last):
+    TypeError: explain_prediction got an unexpected keyword argument 'method_'. Did you mean
+    'method'?
+    """
     parameters = inspect.signature(explain_prediction_keras).parameters
     known = [*list(parameters)[2:-1], *IGNORED_KEYWORDS]
     for keyword in keywords:
@@ -188,4 +223,10 @@ def check_keywords(keywords: Iterable[str]) -> None:
             raise TypeError(
                 f"explain_prediction got an unexpected keyword argument {keyword!r}."
                 + (f" Did you mean {near[0]!r}?" if near else f" It takes: {', '.join(known)}")
+            )
+        if keyword == "top":
+            warn(
+                "top= has no effect: it is about the features of other models. To explain the N "
+                "best classes, pass top_targets=N.",
+                ExplanationWarning,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -22,13 +22,14 @@ from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.inputs import Document, read_document
 from eli5k.keras.sources import Documents, Rows
 from eli5k.keras.support import not_supported
-from eli5k.options import Options
+from eli5k.options import Options, shows_options, split_options
 from eli5k.progress import progress_bar
 
 # Shape of each input of a document.
 Shapes = tuple[tuple[int, ...], ...]
 
 
+@shows_options(closed=True)
 def explain_predictions(
     model: keras.Model,
     docs: Any,
@@ -90,9 +91,8 @@ def explain_predictions(
     [2, 2, 2, 2, 2]
     """
     check_keras_model(model, docs)
-    known = {field.name for field in fields(Options)}
-    asked = {key: kwargs.pop(key) for key in known & kwargs.keys()}
-    check_keywords(kwargs)
+    asked, others = split_options(kwargs)
+    check_keywords(others)
     options = Options(**asked, preprocess=preprocess, batch_size=batch_size, progress=progress)
     documents = Documents(model, docs)
     of_each = targets_of_each(options.targets, documents.known_count)
@@ -164,11 +164,13 @@ def _fill(waiting: list[_Item], ahead: list[_Item], items: Iterator[_Item], size
     """
     waiting += ahead
     ahead.clear()
+    kind = next((each.kind for each in waiting if isinstance(each.content, Document)), None)
     for item in items:
-        kinds = {other.kind for other in waiting if isinstance(other.content, Document)}
-        if isinstance(item.content, Document) and not kinds <= {item.kind}:
-            ahead.append(item)
-            return True
+        if isinstance(item.content, Document):
+            if kind not in (None, item.kind):
+                ahead.append(item)
+                return True
+            kind = item.kind
         waiting.append(item)
         if len(waiting) >= size:
             return True
@@ -179,7 +181,11 @@ def _read_all(
     model: keras.Model, documents: Documents | Rows, options: Options, of_each: Sequence[Any] | None
 ) -> Iterator[_Item]:
     number = -1
+    refusal = not_supported(model, options.method)
     for number, sample in enumerate(documents):
+        if refusal is not None:
+            yield _Item(replace(refusal, source=sample.path), None)
+            continue
         if of_each is None:
             yield _Item(_read(model, sample.doc, sample.path, number, options), None)
             continue
@@ -203,9 +209,6 @@ def _read_all(
 def _read(
     model: keras.Model, doc: Any, path: str | None, number: int, options: Options
 ) -> Document | Explanation:
-    refusal = not_supported(model, options.method)
-    if refusal is not None:
-        return replace(refusal, source=path)
     if isinstance(doc, DecodingError):
         return Explanation(model.name, error=str(doc), source=path)
     try:

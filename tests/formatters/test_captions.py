@@ -47,7 +47,7 @@ def test_what_holds_for_all_panels_is_told_once(written):  # noqa: F811
     numbers = "score 2.5, probability 0.75"
     assert texts(written) == [
         *("y=cat", numbers, "y=dog", numbers),
-        "Grad-CAM, layer conv, each map scaled by its own maximum",
+        "Grad-CAM, layer conv, each map on its own scale",
     ]
 
 

@@ -14,12 +14,14 @@ from PIL import Image
 
 import eli5k
 from eli5k import format_as_dict, format_as_html, format_as_image, format_as_page, format_as_text
-from eli5k.base import Explanation, TargetExplanation
+from eli5k.base import Check, Explanation, TargetExplanation
 from eli5k.formatters import Explanations, hot_regions
 from eli5k.formatters.lines import MARGINS, WIDTH
+from eli5k.formatters.orientation import turned
 from eli5k.formatters.place import place_in
 from eli5k.formatters.strip import GAP, LINE, SIDE, hottest_slices
 from tests.formatters.test_frame import spot
+from tests.formatters.test_html import decode
 
 SIZES = {"signal": (400,), "text": (8,), "volume": (12, 16, 16), "clip": (12, 16, 16)}
 GRIDS = {"signal": (40,), "text": (8,), "volume": (6, 4, 4), "clip": (6, 4, 4)}
@@ -302,6 +304,32 @@ class TestSpectrograms:
         hot = coloured(format_as_image(expl, origin="lower", transpose=True))
         np.testing.assert_array_equal(np.flatnonzero(hot.any(axis=1)), np.arange(10))
         np.testing.assert_array_equal(np.flatnonzero(hot.any(axis=0)), np.arange(15))
+
+    def test_html_and_pages_are_turned_too(self):
+        turn = {"origin": "lower", "transpose": True}
+        html = format_as_html(self.expl(), **turn)
+        shown = decode(re.search(r'src="(data:[^"]+)"', html)[1])
+        assert shown.width / shown.height == 1.5
+        rows, columns = np.nonzero(coloured(shown))
+        assert rows.max() < 0.2 * shown.height
+        assert columns.max() < 0.3 * shown.width
+        assert "hottest top left" in html
+        page = format_as_page(self.expl(), **turn)
+        assert '"rows":10,"columns":15' in page
+        assert "hottest top left" in page
+
+    def test_what_lies_in_the_picture_is_turned_with_it(self):
+        expl = self.expl()
+        check = Check("supported", "Right.", worth=np.array([[0.0, 1.0], [2.0, 3.0]]))
+        region = np.zeros((30, 20), bool)
+        region[2, 19] = True
+        [target] = expl.targets
+        target.check, target.region, target.box = check, region, (0.9, 0.0, 1.0, 0.2)
+        [turned_target] = turned(expl, "lower", transpose=True).targets
+        assert turned_target.check.worth.tolist() == [[1, 3], [0, 2]]
+        assert np.argwhere(turned_target.region).tolist() == [[0, 2]]
+        assert turned_target.box == pytest.approx((0.0, 0.0, 0.2, 0.1))
+        assert check.worth.tolist() == [[0, 1], [2, 3]]
 
     def test_the_explanation_stays_as_it_is(self):
         expl = self.expl()

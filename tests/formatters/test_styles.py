@@ -135,3 +135,25 @@ def test_an_unknown_style_is_an_error_that_lists_them(style):
 def test_the_default_is_the_overlay():
     expl = explain(np.random.default_rng(0).random((5, 5)), layer=None)
     assert format_as_image(expl) == format_as_image(expl, style="overlay")
+
+
+def test_single_pixels_do_not_drown_in_one_that_outshines_them():
+    # 1 % of the pixels are 2, one is 100: those of 2 have the full colour, as the caption says.
+    raw = np.zeros((80, 80))
+    raw[:2, :40], raw[79, 79] = -2, 100
+    expl = explain(np.maximum(raw, 0) / 100, raw, Image.new("RGB", (80, 80), "black"), layer=None)
+    shown = pixels(expl, style="signed", alpha_limit=None, resampling_filter=Image.Resampling.BOX)
+    assert tuple(shown[0, 0, :3]) == AGAINST
+    assert tuple(shown[79, 79, :3]) == FOR
+    coarse = explain(np.ones((1, 2)), np.array([[-2.0, 100]]), Image.new("RGB", SIZE, "black"))
+    assert pixels(coarse, style="signed", alpha_limit=None)[10, 10, 2] < 0.05 * AGAINST[2]
+
+
+def test_signed_maps_on_one_scale_share_the_largest_magnitude():
+    raws = np.array([[[1.0]], [[-4.0]]])
+    expl = explain(np.ones((1, 1)), raws[0], Image.new("RGB", SIZE, "black"))
+    expl.targets.append(TargetExplanation("dog", heatmap=np.zeros((1, 1)), attribution=raws[1]))
+    sheet = pixels(expl, style="signed", alpha_limit=None, same_scale=True)
+    for colour, share in ((FOR, 0.25), (AGAINST, 1)):
+        expected = np.round(share * np.array(colour)).astype(int)
+        assert (abs(sheet[..., :3] - expected).max(axis=-1) <= 1).sum() >= SIZE[0] * SIZE[1]

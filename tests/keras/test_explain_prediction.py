@@ -578,3 +578,10 @@ class TestPrecision:
                     maps(explanation)[0], closed_form(net, DOC, 1), atol=1e-6
                 )
                 assert explanation.image.tobytes() == same_picture.tobytes()
+
+
+def test_eli5s_number_of_features_says_which_keyword_is_meant():
+    model = functional(net_layers())
+    with pytest.warns(eli5k.ExplanationWarning, match=r"pass top_targets=N"):
+        explained = explain_prediction(model, DOC, top=3)
+    assert len(explained.targets) == 1

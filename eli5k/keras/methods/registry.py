@@ -19,8 +19,24 @@ T = TypeVar("T", bound=Callable[..., Any])
 FAMILIES = ("layer", "input", "perturbation", "meta")
 # The best known come first in every list.
 FIRST = ("cam", "grad-cam", "gradient", "score-cam", "smooth-grad")
-# Names of earlier versions.
-ALIASES = {"smooth": "smooth-grad", "full-gradient": "full-grad", "contrast": "finer-cam"}
+# Names of earlier versions, and what people call the methods besides.
+ALIASES = {
+    "smooth": "smooth-grad",
+    "full-gradient": "full-grad",
+    "contrast": "finer-cam",
+    "saliency": "gradient",
+    "vanilla-gradient": "gradient",
+    "grad": "gradient",
+    "input-x-gradient": "gradient-x-input",
+    "gradient-times-input": "gradient-x-input",
+    "ig": "integrated-gradients",
+    "guided-backpropagation": "guided-backprop",
+    "gbp": "guided-backprop",
+    "grad-cam-plus-plus": "grad-cam++",
+    "grad-cam-pp": "grad-cam++",
+    "sliding-window": "occlusion",
+    "test-time-augmentation": "tta",
+}
 
 
 @dataclass(frozen=True)
@@ -181,9 +197,19 @@ def register(
 def _explain(method: Any, family: str, parameters: dict[str, Any]) -> Callable[[Run], Attribution]:
     if isinstance(method, type):
         return method(**parameters)
-    if list(inspect.signature(method).parameters) == ["evidence"]:
+    if _takes_evidence(method):
         return AtInput(method) if family == "input" else AtLayer(method)
     return method
+
+
+def _takes_evidence(method: Callable[..., Any]) -> bool:
+    """Tell whether a function makes maps of evidence alone."""
+    return inspect.isfunction(method) and list(inspect.signature(method).parameters) == ["evidence"]
+
+
+def _bare(name: str) -> str:
+    """Reduce a name to what all ways of writing it have in common."""
+    return re.sub(r"[^a-z0-9+]", "", name.lower())
 
 
 def _described(doc: str) -> tuple[str, str, str]:
@@ -224,21 +250,26 @@ def find_method(method: MethodLike) -> Method:
     Parameters
     ----------
     method : str or callable
-        A key of ``METHODS``, or a function from a :class:`~eli5k.keras.evidence.run.Run` to an
-        :class:`~eli5k.keras.evidence.run.Attribution`.
+        A key of ``METHODS``, however it is written: "GradCAM" and "Grad CAM" are "grad-cam", and
+        "ig" is "integrated-gradients". Or a function from a
+        :class:`~eli5k.keras.evidence.run.Run` to an
+        :class:`~eli5k.keras.evidence.run.Attribution`, or one whose only parameter is called
+        ``evidence``, from the :class:`~eli5k.keras.evidence.probes.Evidence` of the layer to maps.
 
     Raises
     ------
     TypeError
         If ``method`` is a class instead of an object.
     ValueError
-        If there is no such method; the error lists the existing ones.
+        If there is no such method; the error suggests the nearest, and lists all.
 
     Examples
     --------
     >>> from eli5k.keras.methods import IntegratedGradients
     >>> find_method("grad-cam").title, find_method(IntegratedGradients(steps=20)).title
     ('Grad-CAM', 'Integrated gradients')
+    >>> find_method("GradCAM").title, find_method("saliency").title
+    ('Grad-CAM', 'Gradient')
     """
     if isinstance(method, type):
         raise TypeError(
@@ -249,10 +280,15 @@ def find_method(method: MethodLike) -> Method:
         for known in METHODS.values():
             if _likeness(known.explain) == _likeness(method):
                 return replace(known, explain=method)
+        if _takes_evidence(method):
+            return Method(_name(method), "layer", AtLayer(method))
         return Method(_name(method), "", method)
-    if isinstance(method, str) and ALIASES.get(method, method) in METHODS:
-        return METHODS[ALIASES.get(method, method)]
-    near = difflib.get_close_matches(str(method), METHODS, n=1)
+    written = _bare(str(method))
+    for name in (*METHODS, *ALIASES) if isinstance(method, str) else ():
+        if _bare(name) == written:
+            return METHODS[ALIASES.get(name, name)]
+    names = {_bare(name): ALIASES.get(name, name) for name in (*ALIASES, *METHODS)}
+    near = [names[each] for each in difflib.get_close_matches(written, names, n=1)]
     raise ValueError(
         f"method must be one of {', '.join(METHODS)}. Received: {method!r}"
         + (f". Did you mean {near[0]!r}?" if near else "")

@@ -141,7 +141,7 @@ def check_run(
     for sample in range(run.count):
         of_sample = []
         for target in range(len(maps)):
-            check = judge(halves, on_grid[target, sample], sample, target)
+            check = judge(halves, on_grid[target, sample], sample, target, maps[target, sample])
             check.worth = worth[target, sample]
             if not quick:
                 check.runs += 2 * len(SHARES) * (1 + BLOBS)
@@ -179,7 +179,13 @@ def with_contradictions(
     return about_each
 
 
-def judge(halves: Halves, on_grid: np.ndarray, sample: int, target: int) -> Check:
+def judge(
+    halves: Halves,
+    on_grid: np.ndarray,
+    sample: int,
+    target: int,
+    whole: np.ndarray | None = None,
+) -> Check:
     """Judge one map with halves that were measured before.
 
     Parameters
@@ -188,6 +194,8 @@ def judge(halves: Halves, on_grid: np.ndarray, sample: int, target: int) -> Chec
     on_grid : numpy.ndarray
         ``(*cells)``: a signed map, on the cells of the halves.
     sample, target : int
+    whole : numpy.ndarray or None
+        The map before it was brought to these cells: its peak is told.
 
     Returns
     -------
@@ -203,7 +211,7 @@ def judge(halves: Halves, on_grid: np.ndarray, sample: int, target: int) -> Chec
     means = float(important[0].mean()), float(important[1].mean())
     return Check(
         verdict,
-        sentence_on(verdict, found, on_grid, means, (plain, blurred)),
+        sentence_on(verdict, found, on_grid, means, (plain, blurred), whole),
         agreement=found.value,
         p_value=found.p_value,
         p_against=found.p_against,

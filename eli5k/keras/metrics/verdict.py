@@ -60,6 +60,7 @@ def sentence_on(
     on_grid: np.ndarray,
     important: tuple[float, float],
     ends: tuple[float, float],
+    whole: np.ndarray | None = None,
 ) -> str:
     """Say why, in scores and places.
 
@@ -73,6 +74,8 @@ def sentence_on(
         Mean scores of the halves that the map calls important, and of the others.
     ends : tuple of float
         Scores of the picture and of the blurred picture.
+    whole : numpy.ndarray or None
+        The map on its own grid, of which the text tells the peak too.
 
     Examples
     --------
@@ -95,8 +98,8 @@ def sentence_on(
         )
     kept, other = important
     start = (
-        f"The map peaks {place_of(on_grid)}. Keeping the half of the picture that it calls "
-        f"important gives {kept:.3g} on average, the other half {other:.3g}"
+        f"The map peaks {place_of(on_grid if whole is None else whole)}. Keeping the half of the "
+        f"picture that it calls important gives {kept:.3g} on average, the other half {other:.3g}"
     )
     if verdict == CONTRADICTED:
         return (

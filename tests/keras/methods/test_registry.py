@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from dataclasses import replace
 
 import keras
@@ -24,7 +25,7 @@ from eli5k.keras.methods import (
     find_method,
 )
 from eli5k.keras.methods.guided import guided_backprop
-from eli5k.keras.methods.registry import FAMILIES
+from eli5k.keras.methods.registry import ALIASES, FAMILIES
 from tests.close import assert_close
 from tests.zoo import CLASSES, SHAPE, STRUCTURES, functional, net_layers, noise
 
@@ -65,13 +66,53 @@ class TestRegistry:
         assert order == sorted(order)
 
     def test_unknown_name_lists_the_names(self):
-        with pytest.raises(ValueError, match=r"cam, grad-cam, .*'gradcam'.*mean 'grad-cam'"):
-            find_method("gradcam")
+        with pytest.raises(ValueError, match=r"cam, grad-cam, .*'gradcma'.*mean 'grad-cam'"):
+            find_method("gradcma")
         for wrong in (None, ["grad-cam"]):
             with pytest.raises(ValueError, match="method must be one of"):
                 explain_prediction(functional(net_layers()), DOCS[:1], method=wrong)
         with pytest.raises(TypeError, match=r"the class RISE: pass RISE\(\)"):
             explain_prediction(functional(net_layers()), DOCS[:1], method=RISE)
+
+    @pytest.mark.parametrize(
+        ("written", "name"),
+        [
+            ("GradCAM", "grad-cam"),
+            ("GRAD-CAM", "grad-cam"),
+            ("Grad CAM", "grad-cam"),
+            ("gradcam++", "grad-cam++"),
+            ("GradCAM_plus_plus", "grad-cam++"),
+            ("ig", "integrated-gradients"),
+            ("IntegratedGradients", "integrated-gradients"),
+            ("saliency", "gradient"),
+            ("SmoothGrad", "smooth-grad"),
+            ("input x gradient", "gradient-x-input"),
+            ("RISE", "rise"),
+        ],
+    )
+    def test_name_as_people_write_it(self, written, name):
+        assert find_method(written) is METHODS[name]
+
+    @pytest.mark.parametrize(
+        ("typo", "name"), [("salliency", "gradient"), ("scorcam", "score-cam")]
+    )
+    def test_typo_of_any_way_to_write_it_is_suggested(self, typo, name):
+        with pytest.raises(ValueError, match=f"Did you mean '{name}'"):
+            find_method(typo)
+
+    def test_no_two_methods_are_written_alike(self):
+        bare = [re.sub(r"[^a-z0-9+]", "", name.lower()) for name in (*METHODS, *ALIASES)]
+        assert len(bare) == len(set(bare))
+        assert set(ALIASES.values()) <= set(METHODS)
+
+    def test_plain_function_of_the_evidence_is_a_method_of_a_layer(self):
+        def mine(evidence):
+            return evidence.activations[None, ..., 0]
+
+        found = find_method(mine)
+        assert (found.title, found.needs_layer) == ("mine", True)
+        explained = explain_prediction(functional(net_layers()), DOCS[:1], method=mine)
+        assert explained.layer is not None
 
     @pytest.mark.parametrize("name", METHODS)
     def test_object_has_the_line_of_its_name(self, name):

@@ -9,6 +9,7 @@ from keras import layers
 
 import eli5k
 from eli5k.base import Check
+from eli5k.formatters.place import place_of_heat
 from eli5k.keras import run
 from eli5k.keras.evidence.probes import Layer, Probe
 from eli5k.keras.methods.cam import grad_cam
@@ -281,3 +282,14 @@ def test_the_largest_cells_are_as_many_as_the_share():
         found = largest(fields, share)
         assert found.sum(axis=(1, 2)).tolist() == [round(100 * share)] * 3
         assert fields[found == 1].min() > np.sort(fields[found == 0])[0]
+
+
+def test_the_check_and_the_text_name_the_same_place():
+    # The peak is just left of the first third: on cells of another grid it would not be.
+    docs = np.zeros((1, 40, 40, 1), "float32")
+    docs[:, 18:22, 12:14] = 1
+    model = keras.Sequential([keras.Input((40, 40, 1)), layers.GlobalMaxPooling2D()])
+    heat = docs[..., 0]
+    [check] = check_maps(model, docs, heat, targets=0)
+    assert place_of_heat(heat[0]).startswith("hottest left,")
+    assert "peaks at the left." in check.sentence

@@ -1,0 +1,92 @@
+"""compare: the maps are those of single explanations, with as few runs as can be."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import eli5k
+from eli5k.base import Explanation
+from eli5k.keras.evidence import run as run_module
+
+DOC = np.random.default_rng(0).random((16, 16, 1))
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    positive = {"kernel_initializer": keras.initializers.RandomUniform(0, 1)}
+    return keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            keras.layers.Conv2D(4, 3, activation="relu", name="early", **positive),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Conv2D(4, 3, activation="relu", name="late", **positive),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3, **positive),
+        ]
+    )
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Count the questions that run the model back to a point."""
+    points = []
+    ask = run_module.ask_model
+
+    def counted(question, operands=()):
+        if question.probe is not None:
+            points.append(question.probe.point)
+        return ask(question, operands)
+
+    monkeypatch.setattr(run_module, "ask_model", counted)
+    return points
+
+
+def test_the_maps_are_those_of_single_explanations(model):
+    methods, layers = ["grad-cam", "gradient", "layer-cam", "guided-grad-cam"], ["late", "early"]
+    found = eli5k.compare(model, DOC, methods, layers, targets=[2, 0], preprocess=False)
+    expected = [(m, None if m == "gradient" else at) for m in methods for at in layers]
+    expected.remove(("gradient", None))
+    assert len(found) == len(expected)
+    for each, (method, layer) in zip(found, expected):
+        single = eli5k.explain_prediction(
+            model, DOC, method=method, layer=layer, targets=[2, 0], preprocess=False
+        )
+        assert (each.method, each.layer) == (single.method, single.layer)
+        assert each.description == single.description
+        for one, other in zip(each.targets, single.targets):
+            assert (one.target, one.score) == (other.target, pytest.approx(other.score, rel=1e-5))
+            np.testing.assert_allclose(one.attribution, other.attribution, rtol=1e-4, atol=1e-6)
+
+
+def test_methods_of_one_evidence_share_the_run(model, asked):
+    methods = ["grad-cam", "layer-cam", "hires-cam", "gradient", "gradient-x-input"]
+    eli5k.compare(model, DOC, methods, ["late", "early"], preprocess=False)
+    names = [getattr(point, "path", "input") for point in asked]
+    assert names == ["late", "input", "early"]
+
+
+def test_a_model_that_cannot_be_explained_says_so_for_each_method(model):
+    table = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    with pytest.warns(eli5k.ExplanationWarning, match="not supported"):
+        found = eli5k.compare(table, np.ones((1, 5)), ["grad-cam", "layer-cam"])
+    assert [type(each) for each in found] == [Explanation] * 2
+    assert all("grid" in each.error for each in found)
+
+
+def test_each_output_is_compared(model):
+    two = keras.Model(model.inputs, {"a": model.outputs[0], "b": 2 * model.outputs[0]})
+    found = eli5k.compare(two, DOC, ["grad-cam", "layer-cam"], output="all", preprocess=False)
+    assert [each.method for each in found] == ["Grad-CAM", "LayerCAM"]
+    assert [[other.method for other in each.others] for each in found] == [
+        ["Grad-CAM"],
+        ["LayerCAM"],
+    ]
+    assert all(len({each.output, *(o.output for o in each.others)}) == 2 for each in found)
+
+
+def test_a_mistyped_keyword_is_suggested(model):
+    with pytest.raises(TypeError, match="Did you mean 'targets'"):
+        eli5k.compare(model, DOC, ["grad-cam"], target=[1])
