@@ -286,8 +286,8 @@ def _of_few_colours(picture: Image.Image) -> Image.Image:
     """Reduce the colours to 256; rare ones, such as the hottest, must not be lost."""
     if picture.mode == "L":
         return picture
-    picture = picture.convert("RGB")
-    palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
+    picture = reduced(picture, 1000).convert("RGB")
+    palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     return picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
 
 
