@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         rank_methods,
         read_explanations,
     )
+    from eli5k.keras.methods.table import methods
 
 __version__ = "0.1.0"
 
@@ -73,6 +74,7 @@ __all__ = [
     "format_html_styles",
     "hot_regions",
     "keras",
+    "methods",
     "plot",
     "rank_layers",
     "rank_methods",
@@ -96,6 +98,8 @@ def __getattr__(name: str) -> Any:
     # Keras and its backend take seconds to import: they wait until they are needed.
     if name == "keras":
         return importlib.import_module("eli5k.keras")
+    if name == "methods":
+        return importlib.import_module("eli5k.keras.methods.table").methods
     if name in OF_KERAS:
         return getattr(importlib.import_module("eli5k.keras"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -82,19 +82,34 @@ def _is_index(value: Any) -> bool:
 
 
 def _read_file(file: Path) -> dict[int, str]:
-    text = file.read_text(encoding="utf-8-sig")
     try:
-        if not text.lstrip().startswith(("[", "{")):
+        text = file.read_text(encoding="utf-8-sig")
+        is_json = file.suffix.lower() == ".json" or text.lstrip().startswith(("[", "{"))
+        if not is_json:
             return _of_lines([line.strip() for line in text.rstrip().splitlines()])
         names = json.loads(text)
         if isinstance(names, list):
-            return {index: str(name) for index, name in enumerate(names)}
+            return {index: _name(name) for index, name in enumerate(names)}
+        if not isinstance(names, dict):
+            raise TypeError("it holds neither a list nor an object")
         if all(isinstance(index, int) for index in names.values()):
             return _of_mapping(names, str(file))
         # ImageNet's class index is {"0": ["n01440764", "tench"], ...}: the last is the name.
-        return {int(k): str(v[-1] if isinstance(v, list) else v) for k, v in names.items()}
+        return {
+            int(index): _name(name[-1] if isinstance(name, list) and name else name)
+            for index, name in names.items()
+        }
+    except RecursionError:
+        reason = "its JSON is nested too deeply"
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{file}: expected names, one per line or as JSON ({error})") from error
+        reason = str(error)
+    raise ValueError(f"{file}: expected names, one per line or as JSON ({reason})")
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, dict | list) or value is None:
+        raise TypeError(f"a name must be a text, but one is {str(value)[:40]}")
+    return str(value)
 
 
 def _of_lines(lines: Sequence[str]) -> dict[int, str]:

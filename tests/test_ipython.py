@@ -248,6 +248,7 @@ def test_the_keywords_of_the_other_format_are_ignored():
         "colorbar": False,
         "same_scale": False,
         "lines": False,
+        "cuts": False,
         "origin": "upper",
         "transpose": False,
         "interactive": False,

@@ -5,13 +5,13 @@ Imports that take long wait until a command needs them.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 
 import eli5k
-from eli5k.cli import audit, demo, explain, layers, report
+from eli5k.cli import audit, demo, explain, layers, methods, report
+from eli5k.cli.arguments import Parser
 from eli5k.cli.backend import choose_backend
 from eli5k.cli.errors import FAILURE, UserError
 from eli5k.cli.messages import complain
@@ -37,36 +37,61 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["explain", "missing.keras", "cat.png"])
     2
     """
-    arguments = build_parser().parse_args(argv)
-    choose_backend()
     try:
-        status: int = arguments.command(arguments)
-        sys.stdout.flush()
+        return _run(sys.argv[1:] if argv is None else argv)
     except UserError as error:
         complain(str(error))
+        _leave_output()
         return FAILURE
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        _leave_output()
         return FAILURE
-    return status
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Describe the commands and their arguments.
 
     Returns
     -------
-    argparse.ArgumentParser
+    Parser
 
     Examples
     --------
     >>> build_parser().parse_args(["layers", "model.keras"]).model
     'model.keras'
     """
-    parser = argparse.ArgumentParser("eli5k", description=DESCRIPTION)
+    parser = Parser("eli5k", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=eli5k.__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (demo, explain, layers, audit, report):
+    for command in (demo, explain, layers, methods, audit, report):
         command.add_to(commands)
+    for each in commands.choices.values():
+        each.set_defaults(parser=each)
     return parser
+
+
+def _run(words: Sequence[str]) -> int:
+    arguments, rest = build_parser().with_rest(words)
+    if rest and not hasattr(arguments, "images"):
+        raise UserError(f"{rest[0]}: one argument too many. See '{arguments.parser.prog} --help'.")
+    if rest:
+        # Pictures that come after options.
+        arguments.images += rest
+    choose_backend()
+    status: int = arguments.command(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"standard output: {error.strerror}") from error
+    return status
+
+
+def _leave_output() -> None:
+    """Let nothing more go to standard output if it takes nothing: Python flushes it at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -31,6 +31,6 @@ def read_class_names(file: Path) -> list[str] | dict[int, str]:
             [names[i] for i in range(len(names))] if set(names) == {*range(len(names))} else names
         )
     except OSError as error:
-        raise UserError(f"{file}: {error.strerror}") from error
+        raise UserError(f"--names {file}: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(str(error)) from error
+        raise UserError(f"--names {error}") from error

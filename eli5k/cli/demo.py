@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eli5k.cli.backend import import_library
-from eli5k.cli.output_folder import make_output_folder
-from eli5k.cli.picture import explain_picture, report
+from eli5k.cli.destination import find_destination
+from eli5k.cli.messages import say
+from eli5k.cli.picture import Question, best_classes, explain_picture, report
 from eli5k.options import Options
 
 if TYPE_CHECKING:
@@ -41,18 +42,20 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def show_demo(arguments: argparse.Namespace) -> int:
     """Explain three photographs, and print how to explain the first one in Python."""
     started = time.perf_counter()
+    out = find_destination(arguments.out, "png", {"caption": False})
     import_library()
     from eli5k.demo import load_model
 
-    out = make_output_folder(arguments.out)
     model = load_model()
-    print(BEGINNING)
+    say(*BEGINNING.split("\n"))
     for text, photo, options in _questions():
-        print(text)
-        report(photo, explain_picture(model, photo, options), out)
+        say(*text.split("\n"))
+        found = explain_picture(model, photo, Question(options))
+        best = best_classes(model, photo, options)
+        report(photo, found, best, out.save(found, photo.stem))
     seconds = time.perf_counter() - started
-    print(f"That took {seconds:.1f} s. To see the first picture again, run in a notebook:")
-    print(IN_PYTHON)
+    say(f"That took {seconds:.1f} s. To see the first picture again, run in a notebook:")
+    say(*IN_PYTHON.split("\n"))
     return 0
 
 

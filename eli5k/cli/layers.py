@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import eli5k
 from eli5k.cli.backend import import_library
-from eli5k.cli.errors import UserError, reason_of
-from eli5k.cli.model import LOADING, add_model_arguments, load_model
+from eli5k.cli.errors import UserError, raised_by_others, reason_of
+from eli5k.cli.messages import say
+from eli5k.cli.model import LOADING, add_model_arguments, check_model_arguments, load_model
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from eli5k.keras.model.survey import Survey
+
 UNKNOWN_SIDE = 224  # pixels, if a model takes pictures of any size
+NO_GRID = "no grid"
 
 
 def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,37 +37,60 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def print_layers(arguments: argparse.Namespace) -> int:
-    """Print a line for each layer: path, type and output shape; the default is marked."""
+    """Print a line for each layer: path, type and output shape.
+
+    An asterisk marks the default, and words what has no grid to explain.
+    """
+    check_model_arguments(arguments)
     import_library()
-    model = load_model(arguments.model, arguments.unsafe)
+    model = load_model(arguments)
     from eli5k.keras.model.layers import has_grid, is_stretched
     from eli5k.keras.model.structure import layer_at
     from eli5k.keras.model.survey import survey
+    from eli5k.keras.support import not_supported
 
+    refusal = not_supported(model)
+    if refusal is not None:
+        raise UserError(f"{arguments.model}: {refusal.error}")
     blank = _blank_input(model)
-    default = _default_layer(model, blank, arguments.model)
     seen = survey(model, blank)
-    shapes = {
-        call.path: call.shape
-        for call in seen.calls
-        if call.shape and has_grid(call) and not is_stretched(call, seen)
-    }
-    kinds = {path: type(layer_at(model, path)).__name__ for path in shapes}
+    default = _default_layer(model, blank, seen, arguments.model)
+    calls = {call.path: call for call in seen.calls if call.shape}
+    kinds = {path: type(layer_at(model, path)).__name__ for path in calls}
     path_width, kind_width = (max(map(len, column)) for column in (kinds, kinds.values()))
-    for path, shape in shapes.items():
+    for path, call in calls.items():
         mark = "*" if path == default else " "
-        shown = str((None, *shape[1:]))
-        print(f"{mark} {path:{path_width}}  {kinds[path]:{kind_width}}  {shown}")
+        shape = str((None, *(call.shape or ())[1:]))
+        can = has_grid(call) and not is_stretched(call, seen)
+        say(
+            f"{mark} {path:{path_width}}  {kinds[path]:{kind_width}}  {shape}"
+            + ("" if can else f"  {NO_GRID}")
+        )
     return 0
 
 
-def _default_layer(model: keras.Model, blank: Any, file: str) -> str | None:
+def _default_layer(model: keras.Model, blank: Any, seen: Survey, file: str) -> str | None:
+    """Find the layer that is explained unless another is named.
+
+    Shapes tell it, if arithmetic follows where the cells of the first candidate look; otherwise
+    the model has to run.
+    """
+    from eli5k.keras.evidence.choice import is_map
+    from eli5k.keras.model.geometry import view_of
+    from eli5k.keras.model.layers import candidate_calls
+
+    [first, *_] = [*candidate_calls(model, seen), None]
+    is_plain = len(seen.heads) == 1 and len(seen.heads[0].output or ()) == 2
+    if first is not None and first.place is not None and is_plain:
+        view = view_of(model, seen, blank, first)
+        if is_map(view) and not view.is_shared:
+            return first.path
     with warnings.catch_warnings():
         # A blank input explains nothing; it only shows which layer would be taken.
         warnings.simplefilter("ignore", eli5k.ExplanationWarning)
         try:
             explanation = eli5k.explain_prediction(model, blank, targets=[_first_number])
-        except (TypeError, ValueError) as error:
+        except raised_by_others() as error:
             raise UserError(f"{file}: {reason_of(error)}") from error
     if explanation.error:
         raise UserError(f"{file}: {explanation.error}")

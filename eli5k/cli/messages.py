@@ -1,4 +1,4 @@
-"""What goes to standard error: one line a message."""
+"""What a command prints: one line a message, which can't command the terminal."""
 
 from __future__ import annotations
 
@@ -6,15 +6,52 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TextIO
 
 from eli5k.base import ExplanationWarning
+from eli5k.cli.errors import UserError
+from eli5k.cli.words import in_shell_words
+from eli5k.printable import printable
+
+
+def say(*lines: str) -> None:
+    """Print lines on standard output.
+
+    Raises
+    ------
+    UserError
+        If it takes no more, as on a full disk.
+    """
+    try:
+        for line in lines:
+            _write(line, sys.stdout)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"standard output: {error.strerror}") from error
 
 
 def complain(line: str) -> None:
-    """Print a line on standard error, after the program's name."""
-    print(f"eli5k: {line}", file=sys.stderr)
+    """Print a line on standard error, after the program's name, in the words of the shell."""
+    _write(f"eli5k: {in_shell_words(line)}", sys.stderr)
+
+
+def _write(line: str, stream: TextIO) -> None:
+    encoding = stream.encoding or "utf-8"
+    shown = printable(line).encode(encoding, "backslashreplace").decode(encoding)
+    with _bars_hidden(stream):
+        print(shown, file=stream)
+
+
+def _bars_hidden(stream: TextIO) -> AbstractContextManager[None]:
+    """Take a progress bar off the screen meanwhile, if there is one."""
+    tqdm = sys.modules.get("tqdm")
+    if tqdm is None or not getattr(tqdm.tqdm, "_instances", None):
+        return nullcontext()
+    hidden: AbstractContextManager[None] = tqdm.tqdm.external_write_mode(file=stream)
+    return hidden
 
 
 @contextmanager
@@ -24,7 +61,7 @@ def warnings_as_lines(file: Path) -> Iterator[None]:
         warnings.simplefilter("always", ExplanationWarning)
         yield
     for message in dict.fromkeys(str(warning.message) for warning in caught):
-        complain(f"{file}: warning: {message}")
+        complain(f"{file}: warning: {message.removeprefix(f'{file}: ')}")
 
 
 @contextmanager

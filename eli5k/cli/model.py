@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eli5k.cli.errors import UserError, raised_by_others, reason_of
+from eli5k.cli.functions import check_module, look_here_too
 from eli5k.cli.messages import warnings_as_lines
 
 if TYPE_CHECKING:
@@ -17,11 +20,21 @@ LOADING = (
     "--unsafe, Keras refuses the known ways to run such code, e.g. Lambda layers that hold Python "
     "code."
 )
+# How Keras says that a file needs a class, or a function, that it doesn't know.
+_MISSING = re.compile(r"Could not locate (class|function) '([^']+)'|Unknown (layer|\w+): '([^']+)'")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the model file and ``--unsafe`` to a command."""
+    """Add the model file, ``--import`` and ``--unsafe`` to a command."""
     parser.add_argument("model", metavar="MODEL", help="a .keras or .h5 file")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="module with layer classes of your own that the model file needs; may be repeated",
+    )
     parser.add_argument(
         "--unsafe",
         action="store_true",
@@ -29,32 +42,75 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_model(file: str, unsafe: bool) -> keras.Model:
-    """Load a saved model, without the loss and optimizer that it was trained with.
-
-    Parameters
-    ----------
-    file : str
-    unsafe : bool
-        Whether code that the file contains may run.
+def check_model_arguments(arguments: argparse.Namespace) -> None:
+    """Look, without Keras, whether there is a model file, and what it needs.
 
     Raises
     ------
     UserError
-        If there is no such file, or it cannot be loaded.
+        If there is none.
+    """
+    if not Path(arguments.model).exists():
+        raise UserError(f"{arguments.model}: No such file or directory")
+    for module in arguments.modules:
+        check_module("--import", module)
+
+
+def load_model(arguments: argparse.Namespace) -> keras.Model:
+    """Load a saved model, without the loss and optimizer that it was trained with.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        With those of :func:`add_model_arguments`.
+
+    Raises
+    ------
+    UserError
+        If it can't be loaded.
     """
     import keras
 
-    if not Path(file).exists():
-        raise UserError(f"{file}: No such file or directory")
+    file, safe = arguments.model, not arguments.unsafe
+    own = _own_objects(arguments.modules)
     try:
         with warnings_as_lines(Path(file)):
-            model = keras.saving.load_model(file, safe_mode=not unsafe, compile=False)
+            model = keras.saving.load_model(file, custom_objects=own, safe_mode=safe, compile=False)
     except raised_by_others() as error:
-        reason = reason_of(error)
-        refused = "unsafe" in reason and not unsafe
-        hint = " Pass --unsafe if you trust its author." if refused else ""
-        raise UserError(f"{file}: {reason}{hint}") from error
+        raise UserError(f"{file}: {_why_not(error, safe)}") from error
     if not isinstance(model, keras.Model):
         raise UserError(f"{file}: expected a model, got {type(model).__name__}")
     return model
+
+
+def _own_objects(modules: list[str]) -> dict[str, Any]:
+    """Import modules, and return the classes and functions in them, registered or not."""
+    look_here_too()
+    found: dict[str, Any] = {}
+    for name in modules:
+        try:
+            module = importlib.import_module(name)
+        except raised_by_others() as error:
+            raise UserError(f"--import {name}: {reason_of(error)}") from error
+        found |= {
+            key: value
+            for key, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == module.__name__
+        }
+    return found
+
+
+def _why_not(error: Exception, safe: bool) -> str:
+    missing = _MISSING.search(str(error))
+    if missing:
+        kind, name = (missing[1], missing[2]) if missing[1] else ("class", missing[4])
+        return (
+            f"it needs the {kind} {name!r}, which Keras doesn't know. Pass --import MODULE, the "
+            "module of yours that defines it."
+        )
+    reason = reason_of(error)
+    return (
+        f"{reason} Pass --unsafe if you trust its author."
+        if "unsafe" in reason and safe
+        else reason
+    )

@@ -1,15 +1,22 @@
-"""The options that say what is explained, and :class:`eli5k.options.Options` made of them."""
+"""The options that say what is explained, and :class:`eli5k.options.Options` made of them.
+
+What can be known to be wrong without Keras is said before it is imported, which takes long.
+"""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from eli5k.cli.class_names import read_class_names
 from eli5k.cli.errors import UserError
-from eli5k.cli.functions import find_function
+from eli5k.cli.functions import check_function, find_function
+from eli5k.method_names import NAMES, find_name
 from eli5k.options import Options
+
+ALL = "all"
+# What --preprocess takes for a model whose own preprocessing is not wanted.
+NONE = "none"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +49,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_how(parser)
     add(
+        "--input",
+        metavar="NAME",
+        help="input to explain if the model takes several pictures, by name or index, or 'all'",
+    )
+    add(
+        "--region",
+        nargs=4,
+        type=int,
+        metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"),
+        help="for a segmenter or a detector: explain what it says in this box, in pixels",
+    )
+    add(
         "--logits",
         action="store_true",
         default=None,
@@ -58,60 +77,122 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a model is explained, whatever is explained."""
     add = parser.add_argument
     add(
+        "--method",
+        action="append",
+        metavar="NAME",
+        help="how to explain, see 'eli5k methods' (default: grad-cam)",
+    )
+    add(
         "--layer",
         action="append",
-        help="name, path or index, see 'eli5k layers' (default: the last suitable layer); "
-        "repeat for --method fuse",
+        help="name, path or index, see 'eli5k layers' (default: the last suitable layer)",
     )
     add(
         "--preprocess",
         metavar="MODULE:FUNCTION",
         help="function to apply to each image array before the model, e.g. "
-        "keras.applications.mobilenet_v2:preprocess_input",
-    )
-    add(
-        "--method",
-        default="grad-cam",
-        metavar="NAME",
-        help="how to explain (default: %(default)s)",
+        "keras.applications.mobilenet_v2:preprocess_input; 'none' for pictures as they are",
     )
     add(
         "--output",
         metavar="NAME",
-        help="output to explain if the model has several, by name or index (default: the first)",
+        help="output to explain if the model has several, by name or index, or 'all' (default: "
+        "the first)",
     )
 
 
-def read_options(arguments: argparse.Namespace) -> Options:
-    """Translate the shell's options to the library's.
+def read_methods(words: list[str] | None, modules: list[str]) -> list[str]:
+    """Return the names of the methods that were asked for.
+
+    Parameters
+    ----------
+    words : list of str or None
+        As they were written; ``"all"`` is each.
+    modules : list of str
+        What is imported, which may register other methods.
+
+    Raises
+    ------
+    UserError
+        If there is no such method.
+
+    Examples
+    --------
+    >>> read_methods(["GradCAM", "ig"], [])
+    ['grad-cam', 'integrated-gradients']
+    """
+    words = words or ["grad-cam"]
+    if ALL in words:
+        return list(NAMES)
+    try:
+        return list(dict.fromkeys(word if modules else find_name(word) for word in words))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def read_options(
+    arguments: argparse.Namespace, names: list[str] | dict[int, str] | None
+) -> Options:
+    """Translate the shell's options to the library's, but for what needs an import.
+
+    Method and layer are left out: there may be several.
 
     Parameters
     ----------
     arguments : argparse.Namespace
         With those of :func:`add_options`.
+    names : list of str, dict of int to str, or None
+        Of the classes.
 
     Raises
     ------
     UserError
-        If a value cannot be used, as far as no model is needed to know.
+        If a value can't be used, as far as no model is needed to know.
     """
-    names = None if arguments.names is None else read_class_names(Path(arguments.names))
-    layers = [_number_or_name(layer) for layer in arguments.layer or [None]]
+    if arguments.preprocess not in (None, NONE):
+        check_function("--preprocess", arguments.preprocess)
     try:
         return Options(
             targets=_targets(arguments.targets, names),
             top_targets=arguments.top_targets,
             threshold=arguments.threshold,
-            layer=layers[0] if len(layers) == 1 else layers,
             target_names=names,
-            preprocess=find_function(arguments.preprocess),
-            method=arguments.method,
+            preprocess=False if arguments.preprocess == NONE else None,
             logits=arguments.logits,
             check=arguments.check,
-            output=_number_or_name(arguments.output),
+            output=number_or_name(arguments.output),
+            input=number_or_name(arguments.input),
+            region=None if arguments.region is None else tuple(arguments.region),
         )
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def with_function(options: Options, name: str | None) -> Options:
+    """Import the function of ``--preprocess``, which may import Keras.
+
+    Raises
+    ------
+    UserError
+        If that fails.
+    """
+    if name in (None, NONE):
+        return options
+    return replace(options, preprocess=find_function("--preprocess", str(name)))
+
+
+def number_or_name(text: str | None) -> int | str | None:
+    """Return a number, if a word is one.
+
+    Examples
+    --------
+    >>> number_or_name("-3"), number_or_name("conv")
+    (-3, 'conv')
+    """
+    try:
+        return text if text is None else int(text)
+    except ValueError:
+        return text
 
 
 def _targets(words: list[str] | None, names: list[str] | dict[int, str] | None) -> Any:
@@ -119,15 +200,8 @@ def _targets(words: list[str] | None, names: list[str] | dict[int, str] | None) 
         return None
     known = names.values() if isinstance(names, dict) else names or ()
     # A name may look like a number.
-    targets = [word if word in known else _number_or_name(word) for word in words]
+    targets = [word if word in known else number_or_name(word) for word in words]
     unnamed = [target for target in targets if isinstance(target, str)]
     if unnamed and names is None:
         raise UserError(f"To use the class name {unnamed[0]!r}, pass --names.")
     return targets
-
-
-def _number_or_name(text: str | None) -> int | str | None:
-    try:
-        return text if text is None else int(text)
-    except ValueError:
-        return text

@@ -1,18 +1,18 @@
-"""Explain one picture: open it, ask the model, print the answer and save the heatmap."""
+"""Explain one picture: open it, ask the model, and tell the answer."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import eli5k
 from eli5k.cli.errors import PictureError, UserError, raised_by_others, reason_of
-from eli5k.cli.messages import warnings_as_lines
-from eli5k.cli.output_folder import OutputFolder
+from eli5k.cli.messages import complain, say, warnings_as_lines
 from eli5k.options import Options
+from eli5k.picture_files import ARRAY
 
 if TYPE_CHECKING:
     import keras
@@ -21,79 +21,139 @@ if TYPE_CHECKING:
 SHOWN_CLASSES = 5
 
 
-class Answer(NamedTuple):
-    """What is found out about one picture.
+@dataclass(frozen=True)
+class Question:
+    """What is asked about each picture.
 
     Attributes
     ----------
-    explanation : Explanation
-        Of the classes that were asked for.
-    best : Explanation
-        Of the classes of the highest scores.
-    heatmap : PIL.Image.Image
+    options : Options
+        But for method and layer.
+    methods : tuple of str
+    layers : tuple
+        Of a comparison; otherwise one.
+    is_all : bool
+        Whether all methods are asked for: those that the model can't have are left out.
     """
 
-    explanation: eli5k.Explanation
-    best: eli5k.Explanation
-    heatmap: Image.Image
+    options: Options
+    methods: tuple[str, ...] = ("grad-cam",)
+    layers: tuple[Any, ...] = (None,)
+    is_all: bool = False
 
 
-def explain_picture(model: keras.Model, file: Path, options: Options) -> Answer:
-    """Explain a picture; warnings are printed as lines.
+def explain_picture(model: keras.Model, file: Path, question: Question) -> list[eli5k.Explanation]:
+    """Explain a picture, once for each method and layer; warnings are printed as lines.
 
     Parameters
     ----------
     model : keras.Model
     file : pathlib.Path
-    options : Options
+    question : Question
 
     Raises
     ------
     UserError
         If the model is no image model.
     PictureError
-        If the file cannot be used.
+        If the file can't be used.
     """
     from eli5k.keras.support import not_supported
 
-    picture = open_image(file)
-    refusal = not_supported(model, options.method)
-    if refusal is not None:
-        raise UserError(str(refusal.error))
+    document = read_file(file)
+    if not question.is_all:
+        refusal = not_supported(model, question.methods[0])
+        if refusal is not None:
+            raise UserError(str(refusal.error))
     with warnings_as_lines(file):
-        explanation = eli5k.explain_prediction(model, picture, **vars(options))
-    if explanation.error:
-        raise UserError(explanation.error)
-    best = _best_classes(model, picture, options) or explanation
-    return Answer(explanation, best, eli5k.format_as_image(explanation))
+        found = _explain(model, document, question)
+    for explanation in found:
+        if explanation.error:
+            raise UserError(explanation.error)
+        for part in (explanation, *explanation.others):
+            part.source = str(file)
+    return found
 
 
-def report(file: Path, answer: Answer, out: OutputFolder) -> None:
-    """Save the heatmap, and print what was found.
+def best_classes(model: keras.Model, file: Path, options: Options) -> eli5k.Explanation | None:
+    """Explain the classes of the highest scores; None if the model scores no classes."""
+    asked = replace(
+        options, targets=None, top_targets=SHOWN_CLASSES, threshold=None, check=False, region=None
+    )
+    with warnings.catch_warnings():
+        # Nobody asked for these maps: it does not matter if they are blank.
+        warnings.simplefilter("ignore", eli5k.ExplanationWarning)
+        try:
+            return eli5k.explain_prediction(model, read_file(file), **keywords(asked))
+        except ValueError:
+            return None
+
+
+def keywords(options: Options) -> dict[str, Any]:
+    """Return options as keywords."""
+    return {each.name: getattr(options, each.name) for each in fields(options)}
+
+
+def report(
+    file: Path,
+    found: Sequence[eli5k.Explanation],
+    best: eli5k.Explanation | None,
+    written: Path | None,
+) -> None:
+    """Print what was found out about the only picture.
 
     Parameters
     ----------
     file : pathlib.Path
         The explained picture.
-    answer : Answer
-    out : OutputFolder
+    found : sequence of Explanation
+        One for each method and layer.
+    best : Explanation or None
+        Of the classes of the highest scores.
+    written : pathlib.Path or None
+        Where the heatmap is.
     """
-    explanation = answer.explanation
-    written = out.save(answer.heatmap, file.stem)
-    print(file)
-    best = [answer.best, *answer.best.others]
-    for part, its_best in zip([explanation, *explanation.others], best):
-        if explanation.others:
-            print(f"  output   {part.output}")
-        for line in _class_lines(part, its_best):
-            print(f"  {line}")
-        print(f"  layer    {part.layer or 'the input'} ({part.method})")
-        for target in part.targets or ():
-            if target.check is not None:
-                print(
-                    f"  check    {target.target}: {target.check.verdict}. {target.check.sentence}"
-                )
-    print(f"  picture  {written}\n")
+    say(str(file))
+    first = found[0]
+    all_best = first if best is None else best
+    # For each output, what each method has found.
+    of_outputs = zip(*([each, *each.others] for each in found))
+    for versions, its_best in zip(of_outputs, [all_best, *all_best.others]):
+        if first.others:
+            say(f"  output   {versions[0].output}")
+        say(*(f"  {line}" for line in _class_lines(versions[0], its_best)))
+        for part in versions:
+            say(f"  layer    {part.layer or 'the input'} ({part.method})")
+            checked = [(each.target, each.check) for each in part.targets or () if each.check]
+            say(*(f"  check    {name}: {x.verdict}. {x.sentence}" for name, x in checked))
+    say(*([f"  picture  {written}"] if written else []), "")
+
+
+def summary(file: Path, found: Sequence[eli5k.Explanation], written: Path | None) -> str:
+    """Tell in a line what was found out about one picture of many.
+
+    Examples
+    --------
+    >>> cat = eli5k.TargetExplanation("cat", score=0.9, proba=0.9)
+    >>> summary(Path("a.jpg"), [eli5k.Explanation("net", targets=[cat])], Path("out/a.png"))
+    'a.jpg  cat 0.9000  -> out/a.png'
+    """
+    first = found[0]
+    parts = [
+        _target_words(target) for part in (first, *first.others) for target in part.targets or ()
+    ]
+    return f"{file}  {', '.join(parts)}" + (f"  -> {written}" if written else "")
+
+
+def read_file(file: Path) -> Any:
+    """Open a picture, or take the array of a file of NumPy's as it is.
+
+    Raises
+    ------
+    PictureError
+        If the file can't be used.
+    """
+    return str(file) if file.suffix == ARRAY else open_image(file)
 
 
 def open_image(file: Path) -> Image.Image:
@@ -102,7 +162,7 @@ def open_image(file: Path) -> Image.Image:
     Raises
     ------
     PictureError
-        If the file cannot be used.
+        If the file can't be used.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -122,26 +182,37 @@ def open_image(file: Path) -> Image.Image:
         raise PictureError(reason_of(error)) from error
 
 
-def _best_classes(
-    model: keras.Model, picture: Image.Image, options: Options
-) -> eli5k.Explanation | None:
-    """Explain the classes of the highest scores; None if the model scores no classes."""
-    asked = replace(
-        options,
-        targets=None,
-        top_targets=SHOWN_CLASSES,
-        threshold=None,
-        method="grad-cam",
-        layer=None,
-        check=False,
+def _explain(model: keras.Model, document: Any, question: Question) -> list[eli5k.Explanation]:
+    asked = keywords(question.options)
+    if question.is_all:
+        return _by_all(model, document, question, asked)
+    if len(question.methods) == len(question.layers) == 1:
+        asked |= {"method": question.methods[0], "layer": question.layers[0]}
+        return [eli5k.explain_prediction(model, document, **asked)]
+    del asked["method"], asked["layer"]
+    return list(
+        eli5k.compare(model, document, methods=question.methods, layers=question.layers, **asked)
     )
-    with warnings.catch_warnings():
-        # Nobody asked for these maps: it does not matter if they are blank.
-        warnings.simplefilter("ignore", eli5k.ExplanationWarning)
+
+
+def _by_all(
+    model: keras.Model, document: Any, question: Question, asked: dict[str, Any]
+) -> list[eli5k.Explanation]:
+    """Explain by each method that this model can have; say which it can't."""
+    found, reason = [], ""
+    for method in question.methods:
         try:
-            return eli5k.explain_prediction(model, picture, **vars(asked))
-        except ValueError:
-            return None
+            expl = eli5k.explain_prediction(model, document, **{**asked, "method": method})
+        except ValueError as error:
+            reason = reason_of(error)
+        else:
+            reason = expl.error or ""
+            found += [] if reason else [expl]
+        if reason:
+            complain(f"{method} is left out: {reason}")
+    if not found:
+        raise UserError(reason)
+    return found
 
 
 def _class_lines(explanation: eli5k.Explanation, best: eli5k.Explanation) -> Iterator[str]:
@@ -154,3 +225,9 @@ def _class_lines(explanation: eli5k.Explanation, best: eli5k.Explanation) -> Ite
         if target.proba is not None:
             line += f"  probability {target.proba:.4f}"
         yield line + ("  <- explained" if name in explained else "")
+
+
+def _target_words(target: eli5k.TargetExplanation) -> str:
+    number = f"{target.score:.4g}" if target.proba is None else f"{target.proba:.4f}"
+    verdict = "" if target.check is None else f" ({target.check.verdict})"
+    return f"{target.target} {number}{verdict}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import eli5k
 from eli5k.cli.backend import import_library
 from eli5k.cli.errors import UserError, reason_of
+from eli5k.cli.messages import say
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -28,7 +29,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "--out",
         metavar="FILE",
         help="page (.html) or picture (.png, .jpg, .webp, .pdf) of the most doubtful explanations "
-        "(default: report.html in the folder)",
+        "(default: a page beside the folder, with its name)",
     )
     parser.add_argument(
         "--most",
@@ -50,16 +51,17 @@ def report(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.results)
     try:
         summary = summarise(folder, arguments.most)
-        print(summary)
+        say(*str(summary).splitlines())
         if summary.doubtful:
-            print(f"page: {_save(folder, summary, arguments.out)}")
+            say(f"page: {_save(folder, summary, arguments.out)}")
     except (OSError, ValueError, ImportError) as error:
         raise UserError(reason_of(error)) from error
     return 0
 
 
 def _save(folder: Path, summary: Summary, out: str | None) -> Path:
-    path = folder / "report.html" if out is None else Path(out)
+    # Beside the folder: whatever reads Parquet takes all files in it for parts.
+    path = folder.resolve().with_name(f"{folder.resolve().name}.html") if out is None else Path(out)
     explanations = list(eli5k.read_explanations(folder, summary.doubtful))
     if path.suffix.lower() not in (".html", ".htm"):
         shown = [each for each in explanations if each.image is not None]

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from eli5k.base import WHOLE, Explanation, TargetExplanation
+from eli5k.formatters.cuts import draw_cuts
 from eli5k.formatters.lines import draw_lines, row_behind
 from eli5k.formatters.strip import draw_strip
 from eli5k.formatters.styles import Heat, find_style
@@ -66,7 +67,8 @@ def draw_document(expl: Explanation, style: str | None, heat: Heat) -> Image.Ima
         return _draw_text(expl, style, heat)
     assert expl.document is not None
     if expl.kind in SLICES:
-        return draw_strip(expl.document, SLICES[expl.kind], lay, heat)
+        draw = draw_cuts if heat.cuts else draw_strip
+        return draw(expl.document, SLICES[expl.kind], lay, heat)
     if style == "dim":  # Paper would only become grey.
         lay, heat = find_style("overlay"), replace(heat, alpha_limit=None)
     if heat.of_rows:

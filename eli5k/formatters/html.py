@@ -9,11 +9,12 @@ from typing import Literal
 
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import fields
+from eli5k.formatters.cards import has_drawing
 from eli5k.formatters.drawing import TEXT
 from eli5k.formatters.heatmap import colourise, drawable_heatmap, overlay
 from eli5k.formatters.image import draw_picture, image_to_data_uri
 from eli5k.formatters.orientation import turned
-from eli5k.formatters.page import has_drawing, viewer_over
+from eli5k.formatters.page import viewer_over
 from eli5k.formatters.panels import Look
 from eli5k.formatters.place import place_in
 from eli5k.formatters.sheet import SHORTEST, fit
@@ -49,6 +50,7 @@ def format_as_html(
     interactive: bool = False,
     origin: Literal["upper", "lower"] = "upper",
     transpose: bool = False,
+    cuts: bool = False,
 ) -> str:
     """Format an explanation as a fragment of HTML.
 
@@ -68,7 +70,7 @@ def format_as_html(
     interactive : bool
         Put the viewer of :func:`~eli5k.format_as_page` over the pictures. It needs no kernel and no
         network. The pictures stay for notebooks that run no scripts.
-    origin, transpose
+    origin, transpose, cuts
         As in :func:`~eli5k.format_as_image`.
     force_weights, preserve_density, highlight_spaces, show_feature_values
         Accepted for compatibility with eli5; they mean nothing for an image.
@@ -112,7 +114,7 @@ def format_as_html(
             parts += dict.fromkeys(found)
         elif section == "targets":
             figures = [
-                _figure(target, each) for each in each_input for target in each.targets or ()
+                _figure(target, each, cuts) for each in each_input for target in each.targets or ()
             ]
             parts += _targets(figures, horizontal_layout)
     parts.append("</div>\n")
@@ -144,7 +146,7 @@ def _targets(figures: Sequence[str], horizontal_layout: bool) -> list[str]:
     return [f'<div class="eli5k-targets" style="{direction};">', *figures, "</div>"]
 
 
-def _figure(target: TargetExplanation, explanation: Explanation) -> str:
+def _figure(target: TargetExplanation, explanation: Explanation, cuts: bool) -> str:
     header = f"<b>{escape(label(target))}</b>"
     if numbers(target):
         header += f" <span>({', '.join(numbers(target))})</span>"
@@ -155,14 +157,14 @@ def _figure(target: TargetExplanation, explanation: Explanation) -> str:
         where += f"; layer {explanation.layer}"
     if explanation.output:
         where += f"; output {explanation.output}"
-    picture, width = _picture(target, explanation)
+    picture, width = _picture(target, explanation, cuts)
     lines = [where, *filter(None, [". ".join(check_of(target))])]
     told = "".join(f"<small>{escape(line)}</small>" for line in lines)
     caption = f"<figcaption>{header}{told}</figcaption>"
     return f"<figure{width}>{picture}{caption}</figure>"
 
 
-def _picture(target: TargetExplanation, explanation: Explanation) -> tuple[str, str]:
+def _picture(target: TargetExplanation, explanation: Explanation, cuts: bool) -> tuple[str, str]:
     """Return a target's overlay and its width in the figure.
 
     Both are missing if there is no picture.
@@ -174,7 +176,7 @@ def _picture(target: TargetExplanation, explanation: Explanation) -> tuple[str, 
             if explanation.kind == TEXT:
                 return _words(target, explanation), ""
             one = replace(explanation, targets=[target], others=[])
-            picture = draw_picture([one], Look())
+            picture = draw_picture([one], Look(cuts=cuts))
         else:
             coloured = colourise(drawable_heatmap(target))
             picture = overlay(coloured, fit(explanation.image), frame=explanation.frame)

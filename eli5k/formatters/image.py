@@ -33,6 +33,7 @@ def format_as_image(
     colorbar: bool = False,
     same_scale: bool = False,
     lines: bool = False,
+    cuts: bool = False,
     origin: Literal["upper", "lower"] = "upper",
     transpose: bool = False,
 ) -> Image.Image:
@@ -68,6 +69,9 @@ def format_as_image(
         Scale all maps by one maximum, that of the raw maps, instead of each by its own.
     lines : bool
         Draw the rows of an array ``(rows, steps, 1)`` as lines: electrodes by time, for example.
+    cuts : bool
+        Draw a volume by three cuts at right angles through its hottest place, instead of by its
+        hottest slices.
     origin : str
         Where the first row of a picture is drawn: "upper" or, for a spectrogram with low
         frequencies at the bottom, "lower".
@@ -112,6 +116,7 @@ def format_as_image(
         colorbar=colorbar,
         same_scale=same_scale,
         lines=lines,
+        cuts=cuts,
         origin=origin,
         transpose=transpose,
     )

@@ -46,7 +46,7 @@ class Look:
     ----------
     resampling_filter, colormap, alpha_limit, style, caption, colorbar, same_scale
         As there.
-    lines, origin, transpose
+    lines, cuts, origin, transpose
         As there.
 
     Examples
@@ -63,6 +63,7 @@ class Look:
     colorbar: bool = False
     same_scale: bool = False
     lines: bool = False
+    cuts: bool = False
     origin: str = "upper"
     transpose: bool = False
 
@@ -252,6 +253,7 @@ def _panel(
         look.alpha_limit,
         look.resampling_filter,
         highest,
+        cuts=look.cuts,
     )
     caption = short_caption(expl, target)
     if look.caption:

@@ -9,20 +9,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from eli5k.base import Explanation
 from eli5k.formatters.image import draw_picture
-from eli5k.formatters.page import format_as_page
+from eli5k.formatters.page import page_with_shards
 from eli5k.formatters.panels import Look
 
-# What Pillow is told about a format. JPEG and PDF have no transparency.
+# By what a program can tell later that eli5k made a file.
+MAKER = "eli5k"
+_MARK = Image.Exif()
+_MARK[ExifTags.Base.Software] = MAKER
+# What Pillow is told about a format. JPEG and PDF have no transparency. To compress a PNG of a
+# photograph as much as can be takes six times as long as this, for 4 % of its size.
 PICTURES: dict[str, dict[str, Any]] = {
-    ".png": {"format": "PNG", "optimize": True},
-    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".webp": {"format": "WEBP", "lossless": True},
-    ".pdf": {"format": "PDF", "resolution": 150.0},
+    ".png": {"format": "PNG", "compress_level": 4, "exif": _MARK},
+    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0, "exif": _MARK},
+    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0, "exif": _MARK},
+    ".webp": {"format": "WEBP", "lossless": True, "exif": _MARK},
+    ".pdf": {"format": "PDF", "resolution": 150.0, "producer": MAKER},
 }
 OPAQUE = ("JPEG", "PDF")
 PAGES = (".html", ".htm")
@@ -40,7 +45,8 @@ def save(
     Parameters
     ----------
     explanations : Explanation or sequence of Explanation
-        Several become one sheet, or one page.
+        Several become one sheet, or one page. A page of more than 2,000 pictures has their data in
+        a folder beside it: ``why_files`` for ``why.html``.
     path : path
         Its name ends with .png, .jpg, .jpeg, .webp, .pdf or .html. An existing file is replaced
         once the new one is complete.
@@ -81,9 +87,7 @@ def save(
     path = Path(path)
     options = PICTURES.get(path.suffix.lower())
     if path.suffix.lower() in PAGES:
-        with written_beside(path) as file:
-            file.write(format_as_page(found, **look).encode("utf-8"))
-        return path
+        return _save_page(found, path, look)
     if options is None:
         endings = ", ".join([*PICTURES, *PAGES])
         raise ValueError(f"path must end with {endings}. Received: {os.fspath(path)!r}")
@@ -96,6 +100,20 @@ def save(
         picture = Image.alpha_composite(paper, picture).convert("RGB")
     with written_beside(path) as file:
         picture.save(file, **options)
+    return path
+
+
+def _save_page(found: Sequence[Explanation], path: Path, look: dict[str, Any]) -> Path:
+    folder = path.with_name(f"{path.stem}_files")
+
+    def write(name: str, text: str) -> None:
+        folder.mkdir(exist_ok=True)
+        with written_beside(folder / name) as file:
+            file.write(text.encode("utf-8"))
+
+    page = page_with_shards(found, folder.name, write, **look)
+    with written_beside(path) as file:
+        file.write(page.encode("utf-8"))
     return path
 
 

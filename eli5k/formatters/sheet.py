@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from eli5k.formatters.fonts import font_for, warn_of_letters
 from eli5k.formatters.heatmap import overlay
+from eli5k.printable import printable
 
 # Pixels. The longer side of a panel lies between SHORTEST and LONGEST, or below if a sheet of many
 # panels would otherwise be wider than SHEET.
@@ -110,7 +111,7 @@ def draw_sheet(
     height = highest + gap + bars + line * max(len(caption) for caption in captions)
     rows = math.ceil(len(panels) / columns)
     sheet_width, bottom = gap + columns * (width + gap), gap + rows * (height + gap)
-    last = _packed(footer, sheet_width - 2 * gap, size)
+    last = _packed(list(map(printable, footer)), sheet_width - 2 * gap, size)
     sheet = Image.new("RGBA", (sheet_width, bottom + line * len(last)), PAPER)
     for number, (panel, picture, caption) in enumerate(zip(panels, pictures, captions)):
         row, column = divmod(number, columns)
@@ -204,6 +205,8 @@ def _captions(
 
     The words of a line stand together if they do so in each caption.
     """
+    # A font can't set what is no letter, and a name may hold anything.
+    captions = [[list(map(printable, words)) for words in caption] for caption in captions]
 
     def fits(caption: Sequence[Sequence[str]]) -> bool:
         lines = [", ".join(words) for words in caption if len(words) > 1]

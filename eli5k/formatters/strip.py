@@ -52,8 +52,8 @@ def draw_strip(array: np.ndarray, word: str, style: Style, heat: Heat) -> Image.
     bounds = bounds_of(heat.frame, 3)
     axis = slicing_axis(heat.heatmap.shape)
     numbers = hottest_slices(heat.heatmap, bounds, array.shape[:3])
-    shown = np.moveaxis(_stretched(array), axis, 0)
-    slices = _slices_of(heat, bounds, axis, shown.shape[0])
+    shown = np.moveaxis(stretched(array), axis, 0)
+    slices = slices_of(heat, bounds, axis, shown.shape[0])
     pictures = [style(_large(Image.fromarray(shown[each])), slices(each)) for each in numbers]
     return _side_by_side(pictures, [f"{word} {number}" for number in numbers])
 
@@ -117,8 +117,14 @@ def hottest_slices(
     return sorted(int(each) for each in candidates[order])
 
 
-def _slices_of(heat: Heat, bounds: Bounds | None, axis: int, depth: int) -> Callable[[int], Heat]:
-    """Return a function from the number of a slice to its own heat."""
+def slices_of(heat: Heat, bounds: Bounds | None, axis: int, depth: int) -> Callable[[int], Heat]:
+    """Return a function from the number of a slice to its own heat.
+
+    Examples
+    --------
+    >>> slices_of(Heat(np.ones((4, 7, 5))), None, axis=0, depth=8)(3).heatmap.shape
+    (7, 5)
+    """
     lows, highs = bounds or ((0.0,) * 3, (1.0,) * 3)
     kept = [other for other in range(3) if other != axis]
     frame = frame_of((tuple(lows[k] for k in kept), tuple(highs[k] for k in kept)), 2)
@@ -148,8 +154,14 @@ def _slices_of(heat: Heat, bounds: Bounds | None, axis: int, depth: int) -> Call
     return of_slice
 
 
-def _stretched(array: np.ndarray) -> np.ndarray:
-    """Scale a volume to 0..255 as a whole: ``(depth, height, width)``, or with three colours."""
+def stretched(array: np.ndarray) -> np.ndarray:
+    """Scale a volume to 0..255 as a whole: ``(depth, height, width)``, or with three colours.
+
+    Examples
+    --------
+    >>> stretched(np.array([[[0.0, 2.0]]])).tolist()
+    [[[0, 255]]]
+    """
     if array.ndim == 4 and array.shape[-1] != COLOURS:
         array = array.mean(axis=-1)
     values = np.nan_to_num(np.asarray(array, np.float32))

@@ -33,6 +33,8 @@ class Heat:
         What the raw map is scaled by; None for its own largest magnitude.
     of_rows : bool
         Whether each row of an array that is drawn as lines has its own heat.
+    cuts : bool
+        Whether a volume is drawn by three cuts.
 
     Examples
     --------
@@ -48,6 +50,7 @@ class Heat:
     resampling_filter: int | None = Image.Resampling.LANCZOS
     highest: float | None = None
     of_rows: bool = False
+    cuts: bool = False
 
     def pixels(self, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Enlarge values of the cells to those of the picture's pixels, 0 outside the frame."""

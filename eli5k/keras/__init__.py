@@ -15,6 +15,7 @@ from eli5k.keras.explain_prediction import explain_prediction_keras
 from eli5k.keras.gradcam import gradcam, gradcam_backend
 from eli5k.keras.metrics import audit, check_maps, rank_layers, rank_methods
 from eli5k.keras.similarity import Similarity, similar_to
+from eli5k.keras.store_audit import audit_explanations
 from eli5k.keras.store_reading import read_explanations
 from eli5k.keras.store_writing import explain_to
 from eli5k.keras.stream import explain_predictions
@@ -25,6 +26,7 @@ __all__ = [
     "Similarity",
     "attribute",
     "audit",
+    "audit_explanations",
     "check_maps",
     "explain_prediction_keras",
     "explain_predictions",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 import threading
+import urllib.parse
+import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,16 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from eli5k.decoder import Form
+from eli5k.keras.backends import SUPPORTED, active_backend
 from eli5k.keras.columns import listed, values_of
+from eli5k.keras.decoding import Decoder, form_of
 from eli5k.keras.files import path_of
 from eli5k.keras.sources import Rows
 from eli5k.keras.store_rows import numbered, table_of
 from eli5k.keras.stream import Shapes, explain_documents
 from eli5k.options import Options
+from eli5k.worker import unpickled
 
 if TYPE_CHECKING:
     import pyarrow
 
+ADDRESSES = ("http", "https", "file")
+# Seconds without a byte from an address.
+QUIET = 60
 _loading = threading.Lock()
 
 
@@ -30,12 +42,14 @@ class ExplainBatch:
 
     A function for the batches of Ray Data, Spark or Dask, which it doesn't need itself. Each worker
     loads the model once, at its first batch: what travels there is the path of the model and the
-    options.
+    options. It decodes pictures in processes of its own: what hangs or kills one is an error of its
+    row.
 
     Parameters
     ----------
-    model : path
-        A saved model, at the same place for each worker.
+    model : path or URL
+        A saved model, at the same place for each worker; or its address (http, https or file),
+        from which each worker gets it.
     options : Options, optional
         What to explain, picklable: functions by name, layers by path.
     column : str or list of str
@@ -45,17 +59,27 @@ class ExplainBatch:
         The column that tells the rows apart; by default their key is the path of the document.
     targets : str, optional
         A column with the target of each row, such as its true class: a class, or a list of them.
+    batch_size : int, optional
+        Maximum number of rows that go through the model together, instead of that of ``options``.
+    threads : int, optional
+        Number of cores that a worker may use, for the model and to decode pictures; by default what
+        the backend takes, which is all. Set it if several workers share a machine.
+    timeout : float
+        Seconds to decode a picture.
+    backend : {"tensorflow", "torch", "jax"}, optional
+        What Keras runs on in the workers. What travels sets it there before Keras is imported.
 
     Raises
     ------
     TypeError
         If ``model`` is no path.
     ValueError
-        If targets are given twice, or ``options`` asks for all inputs or outputs.
+        If targets are given twice, or ``options`` asks for all inputs or outputs, or a number isn't
+        positive, or there is no such backend.
 
     Examples
     --------
-    >>> import tempfile
+    >>> import numpy as np
     >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3, kernel_initializer="ones")]
     >>> layers += [keras.layers.Flatten(), keras.layers.Dense(3, kernel_initializer="ones")]
     >>> file = os.path.join(tempfile.mkdtemp(), "model.keras")
@@ -74,6 +98,10 @@ class ExplainBatch:
         column: str | Sequence[str] = "image",
         key: str | None = None,
         targets: str | None = None,
+        batch_size: int | None = None,
+        threads: int | None = None,
+        timeout: float = 60.0,
+        backend: str | None = None,
     ) -> None:
         if not isinstance(model, str | os.PathLike):
             raise TypeError(
@@ -88,11 +116,28 @@ class ExplainBatch:
                 "ExplainBatch explains one input and one output. Received: "
                 f"input={asked.input!r}, output={asked.output!r}"
             )
+        if (threads is not None and threads < 1) or timeout <= 0:
+            raise ValueError(
+                "threads and timeout must be greater than 0. Received: "
+                f"threads={threads}, timeout={timeout}"
+            )
+        if backend not in (None, *SUPPORTED):
+            raise ValueError(f"backend must be one of {SUPPORTED}. Received: {backend!r}")
         self.model = os.fspath(model)
-        self.options = replace(asked, progress=False, target_names=numbered(asked.target_names))
+        self.options = replace(
+            asked,
+            progress=False,
+            target_names=numbered(asked.target_names),
+            batch_size=asked.batch_size if batch_size is None else batch_size,
+        )
         self.column, self.key, self.targets = column, key, targets
+        self.threads, self.timeout, self.backend = threads, timeout, backend
         # The largest batch so far: a smaller one is filled up, not compiled again.
         self._largest: Counter[Shapes] = Counter()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The attributes come after it, and may bring Keras with them.
+        return unpickled, (self.backend, __name__, type(self).__name__), self.__dict__
 
     def __call__(self, batch: Any) -> pyarrow.Table:
         """Explain a batch.
@@ -109,11 +154,12 @@ class ExplainBatch:
         """
         docs = self._documents(batch)
         keys = list(map(path_of, docs)) if self.key is None else values_of(batch[self.key])
-        rows = Rows(docs, None if self.key is None else list(map(str, keys)))
+        names = [path_of(doc) if key is None else str(key) for doc, key in zip(docs, keys)]
+        model = _loaded(self.model, self.threads, self.backend)
+        decoder = _decoder(form_of(model), self.threads, self.timeout)
+        rows = Rows((picture for _, picture in decoder.decode(docs)), names)
         own = None if self.targets is None else list(map(listed, values_of(batch[self.targets])))
-        explanations = explain_documents(
-            _loaded(self.model), rows, self.options, self._largest, own
-        )
+        explanations = explain_documents(model, rows, self.options, self._largest, own)
         kind = getattr(batch[self.key], "type", None) if self.key is not None else None
         return table_of(keys, kind, explanations)
 
@@ -123,13 +169,38 @@ class ExplainBatch:
         return [list(row) for row in zip(*(values_of(batch[name]) for name in self.column))]
 
 
-def _loaded(path: str) -> keras.Model:
+def _loaded(place: str, threads: int | None, backend: str | None) -> keras.Model:
     """Load a model once in each process, also if several threads ask for it."""
     with _loading:
-        return _load(path)
+        return _load(place, threads, backend)
 
 
 # A few, so that a process which explains one model after another doesn't keep them all.
 @lru_cache(maxsize=4)
-def _load(path: str) -> keras.Model:
-    return keras.saving.load_model(path, compile=False)
+def _load(place: str, threads: int | None, backend: str | None) -> keras.Model:
+    running = keras.config.backend()
+    if backend not in (None, running):
+        raise RuntimeError(
+            f"backend={backend!r} came too late: Keras runs on {running!r} in this process. Set "
+            "KERAS_BACKEND in the environment of the workers, or send them an ExplainBatch that "
+            "was made before, and not the class."
+        )
+    if threads is not None:
+        active_backend().limit_threads(threads)
+    address = urllib.parse.urlsplit(place)
+    if address.scheme not in ADDRESSES:
+        return keras.saving.load_model(place, compile=False)
+    # The format is known by the end of the name.
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, os.path.basename(address.path))
+        with urllib.request.urlopen(place, timeout=QUIET) as found, open(file, "wb") as copy:
+            shutil.copyfileobj(found, copy)
+        return keras.saving.load_model(file, compile=False)
+
+
+@lru_cache(maxsize=4)
+def _decoder(form: Form | None, workers: int | None, timeout: float) -> Decoder:
+    """Start the processes that decode once in each process."""
+    decoder = Decoder(form, workers=workers, timeout=timeout)
+    atexit.register(decoder.close)
+    return decoder

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import keras
 
-from eli5k.keras.files import find_pictures, is_picture, is_text, path_of, plain, texts_of
+from eli5k.keras.files import is_picture, is_text, path_of, plain, texts_of
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
 from eli5k.keras.model.shared import shared_inputs
+from eli5k.picture_files import find_pictures
 
 # Shape of an input: (batch, ...).
 Shape = tuple[int | None, ...]
@@ -249,7 +250,8 @@ class Rows:
 
     Parameters
     ----------
-    docs : sequence
+    docs : iterable
+        A sequence, if it has no names.
     names : sequence of str or None
         What warnings call each; by default its path.
 
@@ -263,10 +265,10 @@ class Rows:
     ['a.jpg', 'b.jpg']
     """
 
-    def __init__(self, docs: Sequence[Any], names: Sequence[str] | None = None) -> None:
+    def __init__(self, docs: Iterable[Any], names: Sequence[str | None] | None = None) -> None:
         self._docs = docs
-        self._names: Sequence[str | None] = names or [path_of(doc) for doc in docs]
-        self.total = len(docs)
+        self._names = [path_of(doc) for doc in docs] if names is None else names
+        self.total = len(self._names)
 
     def __iter__(self) -> Iterator[Sample]:
         return map(Sample, self._docs, self._names)

@@ -21,12 +21,11 @@ from eli5k.keras.store_rows import SCHEMA_VERSION, arrow
 if TYPE_CHECKING:
     import pyarrow
 
-QUESTION = "eli5k.json"
-ATTEMPTS = "attempts"
+# Parquet readers leave out names that begin with an underscore.
+QUESTION = "_eli5k.json"
+ATTEMPTS = "_attempts"
 # Columns that are worth a dictionary: maps and other numbers hardly repeat.
 REPEATED = ["layer", "method", "name", "model", "description", "output", "input", "kind", "verdict"]
-# After so many attempts without a row, a document is an error, and not tried again.
-MOST_ATTEMPTS = 2
 # Of a question: compared on their own, or not at all.
 NOT_COMPARED = ("options", "model", "model_name", "eli5k")
 
@@ -92,7 +91,7 @@ class Store:
     ----------
     folder : pathlib.Path
     question : dict
-        As in ``eli5k.json``.
+        As in ``_eli5k.json``.
     """
 
     def __init__(self, folder: Path, question: dict[str, Any]) -> None:

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import eli5k
 from eli5k.base import WHOLE, BlankMapWarning, Check, Explanation, TargetExplanation
 from eli5k.formatters import format_as_page
 from eli5k.formatters.frame import spread
+from eli5k.formatters.styles import AGAINST, FOR
 from tests.formatters.test_frame import spot
 from tests.formatters.test_html import decode
 from tests.formatters.test_sheet import picture
@@ -468,3 +470,126 @@ def test_the_page_tells_the_checks_word(visit):
     assert page.locator(".checked").inner_text() == "Check: supported. It is right."
     unchecked = visit(format_as_page(explain(np.eye(3))))
     assert unchecked.locator(".checked").inner_text() == ""
+
+
+def test_hovering_a_cell_tells_what_it_is_worth_and_how_that_was_measured(visit):
+    # The right half is worth 6 in two places of 3, so one of the 16 cells there 6 / 8.
+    page = visit(format_as_page(checked()))
+    box = page.locator(".stage canvas").bounding_box()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.1 * box["height"])
+    assert reading(page) == (
+        "row 1, column 4: 0.000; covering it would lower the score 9 by about 0.75, "
+        "as estimated from 64 runs with parts of the picture blurred"
+    )
+
+
+# For and against
+
+
+def signed(frame=WHOLE):
+    raw = np.random.default_rng(5).normal(size=(5, 7))
+    expl = explain(np.maximum(raw, 0) / raw.max(), frame=frame)
+    expl.targets[0].attribution = raw
+    return expl
+
+
+def expected_signed(expl, limit=0.65):
+    """Red for and blue against over the grey photograph, as the numbers say."""
+    raw = expl.targets[0].attribution / abs(expl.targets[0].attribution).max()
+    size = expl.image.size
+    values = np.asarray(spread(Image.fromarray(raw.astype(np.float32)), size, expl.frame))
+    ones = Image.fromarray(np.ones_like(raw, np.float32))
+    cover = np.asarray(spread(ones, size, expl.frame))
+    values = np.clip(values / np.maximum(cover, 1e-9), -1, 1)
+    alpha = (limit * abs(values) * cover)[..., np.newaxis]
+    colours = np.where(values[..., np.newaxis] > 0, FOR, AGAINST)
+    grey = np.asarray(expl.image.convert("L"))[..., np.newaxis]
+    return alpha * colours + (1 - alpha) * grey
+
+
+@pytest.mark.parametrize("frame", [WHOLE, (0.25, 0.5, 0.75, 1.0)])
+def test_red_is_for_and_blue_is_against(visit, frame):
+    expl = signed(frame)
+    page = visit(format_as_page(expl))
+    page.select_option("[name=colours]", "red for, blue against")
+    assert abs(pixels(page)[..., :3] - expected_signed(expl)).max() <= 5
+    slide(page, "opacity", 30)
+    assert abs(pixels(page)[..., :3] - expected_signed(expl, 0.3)).max() <= 5
+    slide(page, "hottest", 1)
+    grey = np.asarray(expl.image.convert("L"))[..., np.newaxis]
+    changed = (abs(pixels(page)[..., :3] - grey) > 2).any(-1)
+    assert 0 < changed.mean() < 0.02
+    page.select_option("[name=colours]", "viridis")
+    slide(page, "hottest", 100)
+    slide(page, "opacity", 65)
+    assert abs(pixels(page)[..., :3] - expected(expl)).max() <= 5
+
+
+def test_the_raw_value_of_a_cell_against_is_negative(visit):
+    expl = signed()
+    page = visit(format_as_page(expl))
+    box = page.locator(".stage canvas").bounding_box()
+    raw = expl.targets[0].attribution
+    row, column = map(int, np.unravel_index(raw.argmin(), raw.shape))
+    across, down = (column + 0.5) / 7, (row + 0.5) / 5
+    page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+    told = float(reading(page).split("(raw ")[1].rstrip(")"))
+    assert told == pytest.approx(raw.min(), abs=abs(raw).max() / 127)
+
+
+def test_a_map_without_anything_against_offers_no_such_colours(visit):
+    page = visit(format_as_page(explain(random_map(3, 3))))
+    assert "red for, blue against" not in page.locator("[name=colours] option").all_inner_texts()
+
+
+# Very many pictures
+
+
+@pytest.fixture
+def many(monkeypatch, tmp_path, chromium):
+    """A page whose data are in scripts beside it, and what it asked for."""
+    monkeypatch.setattr("eli5k.formatters.page.MOST_CARDS", 20)
+    monkeypatch.setattr("eli5k.formatters.page.CARDS_A_SHARD", 5)
+    expls = [explain(random_map(3, 3), source=f"{number:03}.jpg") for number in range(60)]
+    path = eli5k.save(expls, tmp_path / "why so.html")
+    context = chromium.new_context(viewport={"width": 1280, "height": 700})
+    page, asked = context.new_page(), []
+    page.on("request", lambda request: asked.append(request.url.split("/")[-1]))
+    yield expls, path, page, asked
+    context.close()
+
+
+def test_very_many_pictures_are_read_from_scripts_beside_the_page(many):
+    expls, path, page, asked = many
+    shards = sorted(each.name for each in (path.parent / "why so_files").iterdir())
+    assert shards == [f"{number:05}.js" for number in range(12)]
+    assert path.stat().st_size < 150_000
+    page.goto(path.as_uri())
+    page.wait_for_selector(".card:first-child[data-shown]")
+    assert abs(pixels(page, ".card:first-child canvas")[..., :3] - expected(expls[0])).max() <= 5
+    assert "00011.js" not in asked
+    page.locator(".card").last.scroll_into_view_if_needed()
+    page.wait_for_selector(".card:last-child[data-shown]")
+    assert abs(pixels(page, ".card:last-child canvas")[..., :3] - expected(expls[-1])).max() <= 5
+    assert "00005.js" not in asked
+    page.locator("#search").fill("030")
+    page.wait_for_selector("#name-30 ~ .choice")
+    page.wait_for_function("document.querySelectorAll('.card:not([hidden])[data-shown]').length")
+    assert page.locator("#found").inner_text() == "1 of 60 pictures"
+
+
+def test_a_page_without_its_folder_says_what_is_missing(many):
+    _, path, page, _ = many
+    for each in (path.parent / "why so_files").iterdir():
+        each.unlink()
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelector('.said').textContent.includes('missing')")
+    said = page.locator(".said").first.inner_text()
+    assert said == "The file why%20so_files/00000.js, which belongs beside this page, is missing."
+
+
+def test_a_page_of_few_is_one_file(tmp_path):
+    eli5k.save(
+        [explain(np.eye(2), source=str(number)) for number in range(30)], tmp_path / "a.html"
+    )
+    assert [each.name for each in tmp_path.iterdir()] == ["a.html"]

@@ -45,7 +45,7 @@ class TestBackend:
     def test_none_installed(self, here):
         code = (
             "import sys; sys.modules.update(tensorflow=None, torch=None, jax=None);"
-            "from eli5k.cli import main; sys.exit(main(['explain', 'm.keras', 'red.png']))"
+            "from eli5k.cli import main; sys.exit(main(['explain', 'red.png', 'red.png']))"
         )
         environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
         done = python("-c", code, env=environment)

@@ -29,13 +29,25 @@ class TestExplain:
         assert f"picture  {Path('out/red.png')}" in printed.out
         assert printed.err == ""
 
-    def test_writes_the_picture_that_the_library_makes(self, colours, here):
-        run("explain", colours, "red.png", "--out", "out")
+    @pytest.mark.parametrize("caption", [True, False])
+    def test_writes_the_picture_that_the_library_makes(self, caption, colours, here):
+        run("explain", colours, "red.png", "--out", "out", *[] if caption else ["--no-caption"])
         model = keras.saving.load_model(colours)
-        expected = eli5k.format_as_image(eli5k.explain_prediction(model, "red.png"))
+        explanation = eli5k.explain_prediction(model, "red.png")
+        expected = eli5k.format_as_image(explanation, caption=caption)
         with Image.open("out/red.png") as written:
-            assert written.size == (40, 30)
+            assert (written.size == (40, 30)) != caption
             # One step of the colour map is up to two levels.
+            assert_close(written, expected, tolerance=2 / 255)
+
+    def test_the_look_is_the_library_s(self, colours, here):
+        look = ["--style", "contour", "--colormap", "magma", "--alpha", 0.3]
+        run("explain", colours, "red.png", "--out", "out.png", *look)
+        explanation = eli5k.explain_prediction(keras.saving.load_model(colours), "red.png")
+        expected = eli5k.format_as_image(
+            explanation, style="contour", colormap="magma", alpha_limit=0.3, caption=True
+        )
+        with Image.open("out.png") as written:
             assert_close(written, expected, tolerance=2 / 255)
 
     def test_score_and_probability(self, colours, here, capsys):
@@ -110,7 +122,8 @@ class TestExplain:
 
     @pytest.mark.parametrize("name", METHODS)
     def test_every_method(self, name, colours, here, capsys):
-        arguments = ["--method", name, "--logits", "--targets", "0", "--out", "out"]
+        options = ["--method", name, "--logits", "--targets", "0"]
+        arguments = [*options, "--no-caption", "--out", "out"]
         assert run("explain", colours, "red.png", *arguments) == 0
         assert f"({METHODS[name].title})" in capsys.readouterr().out
         with Image.open("out/red.png") as written:
@@ -133,7 +146,8 @@ class TestExplain:
         assert run("explain", models / "saturated.keras", "red.png", "--out", "out") == 0
         [line] = capsys.readouterr().err.splitlines()
         assert line.startswith("eli5k: red.png: warning: ")
-        assert "logits=True" in line
+        assert "--logits" in line
+        assert "logits=" not in line
 
 
 class TestPreprocess:

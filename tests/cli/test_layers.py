@@ -13,9 +13,11 @@ class TestLayers:
     def test_marks_the_default(self, colours, capsys):
         assert run("layers", colours) == 0
         printed = capsys.readouterr()
-        first, last = printed.out.splitlines()
+        first, conv, *rest = printed.out.splitlines()
         assert first.split()[0].startswith("rescaling")
-        assert last.split() == ["*", "conv", "Conv2D", "(None,", "16,", "16,", "3)"]
+        assert conv.split() == ["*", "conv", "Conv2D", "(None,", "16,", "16,", "3)"]
+        assert [line.split()[0] for line in rest][1:] == ["head"]
+        assert all(line.endswith("  no grid") for line in rest)
         assert printed.err == ""
 
     def test_each_path_can_be_passed_as_layer(self, models, here, capsys):
@@ -25,8 +27,10 @@ class TestLayers:
             [keras.Input((16, 16, 3)), inner, keras.layers.Flatten(), keras.layers.Dense(2)]
         ).save(file)
         assert run("layers", file) == 0
-        paths = [line[2:].split()[0] for line in capsys.readouterr().out.splitlines()]
+        lines = capsys.readouterr().out.splitlines()
+        paths = [line[2:].split()[0] for line in lines if not line.endswith("no grid")]
         assert "inner/conv" in paths
+        assert len(paths) < len(lines)
         for path in paths:
             assert run("explain", file, "red.png", "--layer", path, "--out", "out") == 0
             assert f"layer    {path} (" in capsys.readouterr().out
@@ -58,6 +62,20 @@ class TestLayers:
         assert run("layers", file) == 0
         assert capsys.readouterr().out.split()[:3] == ["*", "conv", "Conv2D"]
 
+    def test_reads_shapes_and_runs_nothing(self, colours, capsys, monkeypatch):
+        monkeypatch.setattr("eli5k.explain_prediction", None)
+        monkeypatch.setattr("eli5k.keras.model.geometry._measured", None)
+        assert run("layers", colours) == 0
+        assert "* conv" in capsys.readouterr().out
+
+    def test_a_mistyped_layer_suggests_only_what_has_a_grid(self, models, here, capsys):
+        file = models / "pooled.keras"
+        pool = keras.layers.GlobalAveragePooling2D(name="conv_pool")
+        convs = [keras.layers.Conv2D(2, 3, name=name) for name in ("conv_a", "conv_b")]
+        keras.Sequential([keras.Input((16, 16, 3)), *convs, pool]).save(file)
+        assert run("explain", file, "red.png", "--layer", "conv_poll") == 2
+        assert capsys.readouterr().err.endswith("Did you mean one of: 'conv_b', 'conv_a'?\n")
+
     def test_tokens_of_patches(self, models, capsys):
         """Inside of an attention layer the axes are heads and tokens: most are no grid.
 
@@ -71,7 +89,7 @@ class TestLayers:
         x = keras.layers.GlobalAveragePooling1D()(x)
         keras.Model(inputs, keras.layers.Dense(3)(x)).save(file)
         assert run("layers", file) == 0
-        lines = capsys.readouterr().out.splitlines()
+        lines = [x for x in capsys.readouterr().out.splitlines() if not x.endswith("no grid")]
         paths = [line[2:].split()[0] for line in lines]
         output = "attention/attention_output"
         assert paths == ["embed", "patches", output, "attention"]

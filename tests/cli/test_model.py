@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import keras
@@ -58,3 +59,38 @@ class TestUnsafe:
         help_text = " ".join(capsys.readouterr().out.split())
         assert "load only files from authors you trust" in help_text
         assert "--unsafe" in help_text
+
+
+class TestImport:
+    CODE = """
+import keras
+
+
+class {name}(keras.layers.Layer):
+    def call(self, x):
+        return x * 1.0
+"""
+
+    @pytest.mark.parametrize("suffix", ["keras", "h5"])
+    def test_own_layer_classes(self, suffix, models, here, capsys, monkeypatch):
+        name = f"Mine{suffix.title()}"
+        Path(f"eli5k_test_{suffix}.py").write_text(self.CODE.format(name=name))
+        monkeypatch.syspath_prepend(here)
+        own = getattr(importlib.import_module(f"eli5k_test_{suffix}"), name)
+        file = models / f"own.{suffix}"
+        inner = colours_model()
+        keras.Sequential([keras.Input(inner.input_shape[1:]), own(), *inner.layers]).save(file)
+
+        assert run("explain", file, "red.png", "--out", "out") == 2
+        assert_one_line(capsys, f"own.{suffix}: it needs the class '{name}'")
+        arguments = ["--out", "out", "--import", f"eli5k_test_{suffix}"]
+        assert run("explain", file, "red.png", *arguments) == 0
+        assert Path("out/red.png").exists()
+        capsys.readouterr()
+        assert run("layers", file) == 2
+        assert_one_line(capsys, "Pass --import MODULE")
+
+    def test_a_module_that_can_not_be_imported(self, colours, here, capsys):
+        Path("eli5k_test_broken.py").write_text("1 / 0\n")
+        assert run("explain", colours, "red.png", "--import", "eli5k_test_broken") == 2
+        assert_one_line(capsys, "--import eli5k_test_broken: ZeroDivisionError")

@@ -15,7 +15,7 @@ class TestProcess:
     def test_help_imports_nothing_heavy(self):
         done = python("-X", "importtime", "-m", "eli5k", "--help")
         assert done.returncode == 0
-        assert all(command in done.stdout for command in ("demo", "explain", "layers"))
+        assert all(command in done.stdout for command in ("demo", "explain", "layers", "methods"))
         imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
         assert "eli5k.cli" in imported
         assert not imported & {"keras", "tensorflow", "torch", "jax", "matplotlib.pyplot"}

@@ -54,8 +54,8 @@ def test_prints_it_and_writes_a_page(results, capsys):
     printed = capsys.readouterr()
     assert printed.out.startswith("11 documents, 10 maps, ")
     assert "1 UnidentifiedImageError" in printed.out
-    assert f"page: {Path('results', 'report.html')}" in printed.out
-    page = (results / "report.html").read_text("utf-8")
+    assert f"page: {results}.html" in printed.out
+    page = Path(f"{results}.html").read_text("utf-8")
     names = ["black.png", *(f"{number}.png" for number in range(9))]
     assert all(f">{name}</h2>" in page for name in names)
     assert page.index(">black.png</h2>") < page.index(">0.png</h2>")
@@ -67,7 +67,7 @@ def test_other_files(results, capsys):
         assert sheet.format == "PNG"
     assert run("report", "results", "--most", 0) == 0
     assert "page" not in capsys.readouterr().out.splitlines()[-1]
-    assert not (results / "report.html").exists()
+    assert not Path(f"{results}.html").exists()
 
 
 def test_mistakes(here, results, capsys):

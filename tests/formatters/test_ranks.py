@@ -22,6 +22,7 @@ from eli5k.formatters.place import place_in
 from eli5k.formatters.strip import GAP, LINE, SIDE, hottest_slices
 from tests.formatters.test_frame import spot
 from tests.formatters.test_html import decode
+from tests.formatters.test_sheet import written  # noqa: F401
 
 SIZES = {"signal": (400,), "text": (8,), "volume": (12, 16, 16), "clip": (12, 16, 16)}
 GRIDS = {"signal": (40,), "text": (8,), "volume": (6, 4, 4), "clip": (6, 4, 4)}
@@ -276,6 +277,51 @@ class TestTexts:
         picture = format_as_image(expl)
         assert picture.width == 640
         assert picture.height > 2000
+
+
+class TestCuts:
+    """A bright and hot voxel at a known place is seen in all three cuts, at the crossing lines."""
+
+    def expl(self, kind="volume"):
+        volume = np.zeros((12, 16, 24))
+        volume[9, 3, 20] = 1
+        heatmap = spot((12, 16, 24), (9, 3, 20))
+        target = TargetExplanation("lump", heatmap=heatmap, size=volume.shape)
+        frame = (0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
+        return Explanation(
+            "net", kind=kind, layer="conv", document=volume, targets=[target], frame=frame
+        )
+
+    def test_the_hottest_voxel_is_in_each(self, written):  # noqa: F811
+        picture = format_as_image(self.expl(), cuts=True, alpha_limit=None)
+        # The document is drawn alone first, for its size.
+        assert [text for text, _ in written][-3:] == ["slice 9", "row 3", "column 20"]
+        factor = SIDE / 24
+        left = GAP
+        for (rows, columns), (down, across) in (
+            ((16, 24), (3, 20)),
+            ((12, 24), (9, 20)),
+            ((12, 16), (9, 3)),
+        ):
+            width, height = round(columns * factor), round(rows * factor)
+            cut = np.asarray(picture.convert("RGB"), int)[GAP : GAP + height, left : left + width]
+            yellow = (cut[..., 0] > 200) & (cut[..., 2] < 160)
+            found = np.argwhere(yellow).mean(axis=0)
+            assert found == pytest.approx(
+                [(down + 0.5) * factor, (across + 0.5) * factor], abs=factor / 2
+            )
+            left += width + GAP
+        assert picture.width == left
+
+    def test_html_has_them_too(self):
+        html = format_as_html(self.expl("clip"), cuts=True)
+        shown = decode(re.search(r'src="(data:[^"]+)"', html)[1])
+        expected = format_as_image(self.expl("clip"), cuts=True)
+        np.testing.assert_array_equal(np.asarray(shown), np.asarray(expected))
+        assert (
+            shown.size
+            != decode(re.search(r'src="(data:[^"]+)"', format_as_html(self.expl("clip")))[1]).size
+        )
 
 
 class TestSpectrograms:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import io
+import os
 import pickle
 import runpy
+import subprocess
 import sys
+import threading
 
 import keras
 import numpy as np
@@ -25,6 +30,34 @@ from tests.zoo import CLASSES, SHAPE, closed_form, functional, net_layers, noise
 pytestmark = pytest.mark.filterwarnings(
     "ignore::eli5k.BlankMapWarning", "ignore::eli5k.UnscaledInputWarning"
 )
+
+# Prints the backend and the number of threads that the model runs on.
+WORKER = """
+import os, pickle, sys
+import numpy as np
+
+with open(sys.argv[1], "rb") as file:
+    explain = pickle.load(file)
+explain({"id": [1], "image": [np.ones((12, 12, 3), "float32")]})
+import keras
+
+if keras.config.backend() == "tensorflow":
+    import tensorflow
+    count = tensorflow.config.threading.get_intra_op_parallelism_threads()
+elif keras.config.backend() == "torch":
+    import torch
+    count = torch.get_num_threads()
+else:
+    names = [open(f"/proc/self/task/{each}/comm").read() for each in os.listdir("/proc/self/task")]
+    count = names.count("tf_XLAEigen\\n")
+print(keras.config.backend(), count)
+"""
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
 
 DOCS = noise(5, *SHAPE, seed=1)
 NAMES = ["ant", "bee", "ant"]
@@ -178,7 +211,7 @@ class TestRows:
             kernel, bias = net[-1].get_weights()
             net[-1].set_weights([kernel * factor, bias])
             model = functional(net)
-            monkeypatch.setattr(distributed, "_loaded", lambda path, model=model: model)
+            monkeypatch.setattr(distributed, "_loaded", lambda *_, model=model: model)
             table = ExplainBatch(model_file, Options(targets=[1]), key="id")(columns())
             for row, doc in zip(table.to_pylist(), DOCS):
                 expected = closed_form(net, doc[np.newaxis], 1)
@@ -201,7 +234,7 @@ def test_warnings_name_the_key(monkeypatch):
     kernel, bias = net[-1].get_weights()
     net[-1].set_weights([-np.abs(kernel), bias])
     model = functional(net)
-    monkeypatch.setattr(distributed, "_loaded", lambda path: model)
+    monkeypatch.setattr(distributed, "_loaded", lambda *_: model)
     explain = ExplainBatch("model.keras", Options(targets=[1]), key="id")
     with pytest.warns(eli5k.BlankMapWarning, match="^second: The map is blank"):
         explain({"id": ["first", "second"], "image": DOCS[:2]})
@@ -229,6 +262,47 @@ class TestWorkers:
         explain(columns())
         assert len(pickle.dumps(explain)) < 2000
 
+    def test_picture_that_hangs_is_a_row_with_its_error(self, model_file, tmp_path):
+        os.mkfifo(tmp_path / "fifo.png")
+        Image.fromarray(noise(*SHAPE, low=0, high=255).astype("uint8")).save(tmp_path / "good.png")
+        paths = [str(tmp_path / name) for name in ("fifo.png", "good.png")]
+        explain = ExplainBatch(model_file, Options(preprocess=_scale), timeout=1)
+        rows = explain({"image": paths}).to_pylist()
+        assert [row["key"] for row in rows] == paths
+        assert rows[0]["error"].startswith(f"TimeoutError: {paths[0]}: not decoded within 1 s")
+        assert rows[1]["error"] is None
+
+    def test_own_batch_size(self, model_file):
+        for options in (None, Options(batch_size=7)):
+            assert ExplainBatch(model_file, options, batch_size=3).options.batch_size == 3
+        assert ExplainBatch(model_file, Options(batch_size=7)).options.batch_size == 7
+
+    def test_model_from_an_address(self, model_file):
+        handler = functools.partial(QuietHandler, directory=model_file.parent)
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            place = f"http://127.0.0.1:{server.server_port}/{model_file.name}?version=1"
+            for address in (place, model_file.as_uri()):
+                explain = ExplainBatch(address, Options(targets=[1]), key="id")
+                assert_rows(explain(columns()), range(5), [[1]] * 5)
+            server.shutdown()
+
+    def test_backend_and_threads_of_a_new_process(self, model_file, tmp_path):
+        """What comes with the options imports Keras, which would choose another backend."""
+        backend = keras.config.backend()
+        options = Options(preprocess=keras.applications.mobilenet.preprocess_input)
+        explain = ExplainBatch(model_file, options, key="id", backend=backend, threads=3)
+        (tmp_path / "explain.pkl").write_bytes(pickle.dumps(explain))
+        (tmp_path / "worker.py").write_text(WORKER)
+        other = "jax" if backend == "tensorflow" else "tensorflow"
+        said = subprocess.run(
+            [sys.executable, "-W", "ignore", tmp_path / "worker.py", tmp_path / "explain.pkl"],
+            env={**os.environ, "KERAS_BACKEND": other},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        assert said.stdout.decode().split() == [backend, "3"]
+
     def test_short_batches_are_filled_up(self, model_file, monkeypatch):
         sizes = []
 
@@ -239,7 +313,7 @@ class TestWorkers:
 
         net = net_layers()
         model = keras.Sequential([keras.Input(SHAPE), *net[:5], Sees(), *net[5:]])
-        monkeypatch.setattr(distributed, "_loaded", lambda path: model)
+        monkeypatch.setattr(distributed, "_loaded", lambda *_: model)
         explain = ExplainBatch(model_file, Options(targets=[1], layer="top"), key="id")
         explain(columns())
         sizes.clear()
@@ -273,6 +347,23 @@ class TestMistakes:
     def test_all_inputs_or_outputs(self, model_file, asked):
         with pytest.raises(ValueError, match=f"explains one input and one output.*{asked}='all'"):
             ExplainBatch(model_file, Options(**{asked: "all"}))
+
+    def test_backend_too_late(self, model_file):
+        other = "jax" if keras.config.backend() != "jax" else "torch"
+        with pytest.raises(RuntimeError, match=f"backend='{other}' came too late.*KERAS_BACKEND"):
+            ExplainBatch(model_file, key="id", backend=other)(columns())
+
+    def test_threads_too_late(self, model_file):
+        explain = ExplainBatch(model_file, key="id", threads=1)
+        if keras.config.backend() == "tensorflow":
+            keras.ops.ones(1)
+            with pytest.raises(RuntimeError, match="threads=1 came too late"):
+                explain(columns())
+
+    @pytest.mark.parametrize("wrong", [{"threads": 0}, {"timeout": 0}, {"backend": "theano"}])
+    def test_numbers_and_names(self, model_file, wrong):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            ExplainBatch(model_file, **wrong)
 
     def test_missing_column(self, model_file):
         with pytest.raises(KeyError, match="image"):

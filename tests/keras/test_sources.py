@@ -11,8 +11,8 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from eli5k.keras.files import find_pictures
 from eli5k.keras.sources import Documents
+from eli5k.picture_files import find_pictures
 from tests.zoo import noise
 
 # Shape of a document, for each kind of data that people hold.

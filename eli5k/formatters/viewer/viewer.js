@@ -5,6 +5,7 @@ function start(root) {
   const SHORTEST = 224;
   const DIMMED = 0.4;
 
+  const rounded = (value) => Number(value.toPrecision(3));
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const read = (element) => JSON.parse(element.textContent);
   const page = read(root.getElementById("page"));
@@ -13,6 +14,11 @@ function start(root) {
   const cards = [...root.querySelectorAll(".card")];
   // Cards near the screen, with their pictures in memory.
   const live = new Map();
+  const near = new Set();
+  // Red for and blue against, as in a picture of this style.
+  const SIGNED = "red for, blue against";
+  const FOR = [214, 57, 45];
+  const AGAINST = [49, 120, 196];
 
   // Pictures ----------------------------------------------------------------------------------
 
@@ -21,9 +27,13 @@ function start(root) {
     const picture = card.pictures[map.picture];
     if (!picture.base) return;
     const { width, height, base } = picture;
+    if (isSigned(map)) {
+      drawSigned(card);
+      return;
+    }
     if (!map.large) map.large = enlarge(map, width, height);
     const { values, cover, levels } = map.large;
-    const table = colours[tools.colours.value];
+    const table = colours[tools.colours.value] ?? colours[page.colours[0][0]];
     const limit = tools.opacity.value / 100;
     const level = levels[tools.hottest.value];
     const photograph = tools.photograph.value;
@@ -57,6 +67,40 @@ function start(root) {
       pixels[at] = red;
       pixels[at + 1] = green;
       pixels[at + 2] = blue;
+    }
+    context.putImageData(image, 0, 0);
+    drawBoxes(card);
+  }
+
+  const isSigned = (map) => tools.colours.value === SIGNED && Boolean(map.signed);
+
+  // What raises the score in red and what lowers it in blue, over the grey photograph.
+  function drawSigned(card) {
+    const { canvas, map } = card;
+    const { width, height, base } = card.pictures[map.picture];
+    if (!map.largeSigned) {
+      const large = enlarge({ ...map, values: map.signedValues }, width, height);
+      map.largeSigned = { ...large, levels: levelsOf(large.values.map(Math.abs), 0, 1) };
+    }
+    const { values, cover, levels } = map.largeSigned;
+    const limit = tools.opacity.value / 100;
+    const level = levels[tools.hottest.value];
+    const photograph = tools.photograph.value;
+    const light = photograph === "dark" || (!photograph && map.fine) ? DIMMED : 1;
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(width, height);
+    for (let number = 0, at = 0; number < values.length; number++, at += 4) {
+      const strength = Math.min(1, Math.abs(values[number]) || 0);
+      const alpha = strength >= level ? limit * strength * cover[number] : 0;
+      const under = (base[at + 3] / 255) * (1 - alpha);
+      const all = alpha + under || 1;
+      const grey = light * (0.299 * base[at] + 0.587 * base[at + 1] + 0.114 * base[at + 2]);
+      const colour = values[number] > 0 ? FOR : AGAINST;
+      for (let channel = 0; channel < 3; channel++) {
+        const below = photograph === "full" ? base[at + channel] : grey;
+        image.data[at + channel] = (alpha * colour[channel] + under * below) / all;
+      }
+      image.data[at + 3] = 255 * (alpha + under);
     }
     context.putImageData(image, 0, 0);
     drawBoxes(card);
@@ -113,6 +157,7 @@ function start(root) {
     if (!map.values) {
       const step = (map.high - map.low) / 255;
       map.values = Float32Array.from(bytes(map.cells), (code) => map.low + step * code);
+      map.signedValues = map.signed && Float32Array.from(bytes(map.signed), (code) => code / 127 - 1);
     }
     hideCell(card);
     const picture = card.pictures[map.picture];
@@ -137,9 +182,49 @@ function start(root) {
     card.stage.after(canvas);
   }
 
+  // Very many cards have their data in scripts beside the page: the newest few are kept.
+  const SHARDS = 6;
+  const shards = new Map();
+
+  globalThis.eli5kShard = (name, found) => shards.set(name, found);
+
+  function loadShard(name) {
+    const script = document.createElement("script");
+    const waiting = () => [...near].filter((element) => element.dataset.shard === name);
+    script.src = name;
+    shards.set(name, null);
+    script.addEventListener("load", () => {
+      script.remove();
+      for (const old of [...shards.keys()].slice(0, -SHARDS)) shards.delete(old);
+      waiting().forEach(enter);
+    });
+    script.addEventListener("error", () => {
+      for (const element of waiting()) {
+        const said = element.querySelector(".said");
+        if (said) said.textContent = `The file ${name}, which belongs beside this page, is missing.`;
+      }
+    });
+    document.head.append(script);
+  }
+
+  // What a card shows; null while it is on its way.
+  function dataOf(element) {
+    const { shard, number } = element.dataset;
+    if (!shard) return read(element.querySelector('script[type="application/json"]'));
+    if (!shards.has(shard)) loadShard(shard);
+    return shards.get(shard)?.[number];
+  }
+
+  function enter(element) {
+    const opened = live.has(element) ? null : open(element);
+    if (opened) live.set(element, opened);
+  }
+
   function open(element) {
-    const data = read(element.querySelector('script[type="application/json"]'));
-    if (!data.maps.length) return null;
+    const data = dataOf(element);
+    if (!data?.maps.length) return null;
+    const offered = [...tools.colours.options].some(({ value }) => value === SIGNED);
+    if (!offered && data.maps.some((map) => map.signed)) tools.colours.add(new Option(SIGNED));
     const stage = element.querySelector(".stage");
     if (!element.querySelector(".choice")) {
       const controls = root.getElementById("controls").content.cloneNode(true);
@@ -181,9 +266,9 @@ function start(root) {
     (entries) => {
       for (const { target, isIntersecting } of entries) {
         const card = live.get(target);
+        near[isIntersecting ? "add" : "delete"](target);
         if (isIntersecting && !card) {
-          const opened = open(target);
-          if (opened) live.set(target, opened);
+          enter(target);
         } else if (!isIntersecting && card && root.activeElement !== card.canvas) {
           live.delete(target);
           close(card);
@@ -222,11 +307,9 @@ function start(root) {
     const { check } = card.map;
     const shares = region.map((share) => clamp(share, 0, 1));
     const loss = worthOf(check, shares);
-    const rounded = (value) => Number(value.toPrecision(3));
     card.reading.textContent =
       `covering this region: score ${rounded(check.score)} would ${loss < 0 ? "rise" : "fall"} ` +
-      `by about ${rounded(Math.abs(loss))}, ` +
-      `as estimated from ${check.runs} runs with parts of the picture blurred`;
+      `by about ${rounded(Math.abs(loss))}, ${howMeasured(check)}`;
     mark(card, shares);
   }
 
@@ -239,12 +322,29 @@ function start(root) {
       return;
     }
     const value = map.values[row * map.columns + column];
-    const raw = map.raw === null ? "" : ` (raw ${Number((value * map.raw).toPrecision(3))})`;
-    card.reading.textContent = `row ${row + 1}, column ${column + 1}: ${value.toFixed(3)}${raw}`;
-    mark(card, sharesOf(map, row, column));
+    const against = map.signedValues?.[row * map.columns + column] * map.strongest;
+    const raw = rounded(against < 0 ? against : value * map.raw);
+    const told = map.raw === null ? "" : ` (raw ${raw})`;
+    const shares = sharesOf(map, row, column);
+    card.reading.textContent =
+      `row ${row + 1}, column ${column + 1}: ${value.toFixed(3)}${told}` + lossOf(map, shares);
+    mark(card, shares);
     card.at = [row, column];
     card.anchor = card.at;
   }
+
+  // What the check measured a cell to be worth, and how.
+  function lossOf({ check }, region) {
+    if (!check?.worth) return "";
+    const loss = worthOf(check, region.map((share) => clamp(share, 0, 1)));
+    return (
+      `; covering it would ${loss < 0 ? "raise" : "lower"} the score ${rounded(check.score)} by ` +
+      `about ${rounded(Math.abs(loss))}, ${howMeasured(check)}`
+    );
+  }
+
+  const howMeasured = ({ runs }) =>
+    `as estimated from ${runs} runs with parts of the picture blurred`;
 
   function sharesOf(map, row, column) {
     const [left, top, right, bottom] = map.frame;

@@ -87,6 +87,15 @@ class Backend(Protocol):
         A compiled function shows that, but an eager run may hide it.
         """
 
+    def limit_threads(self, count: int) -> None:
+        """Compute on so many cores at most, if nothing was computed yet.
+
+        Raises
+        ------
+        RuntimeError
+            If it is too late.
+        """
+
 
 def active_backend() -> Backend:
     """Return the module for the backend that Keras runs on.

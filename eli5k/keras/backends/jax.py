@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -165,3 +166,9 @@ def draws_random_numbers(function: Callable[..., Any]) -> bool:
     """Return False: in JAX all random numbers come from a given key."""
     del function
     return False
+
+
+def limit_threads(count: int) -> None:
+    """Compute on so many cores at most, if JAX has not computed anything yet."""
+    # Its client for the CPU takes this for the number of cores.
+    os.environ["NPROC"] = str(count)

@@ -157,6 +157,27 @@ def draws_random_numbers(function: Any) -> bool:
     return bool(function.is_random)
 
 
+def limit_threads(count: int) -> None:
+    """Compute on so many cores at most.
+
+    Raises
+    ------
+    RuntimeError
+        If TensorFlow has computed something already, with another number of threads.
+    """
+    threading = tf.config.threading
+    if threading.get_intra_op_parallelism_threads() == count:
+        return
+    try:
+        threading.set_intra_op_parallelism_threads(count)
+        threading.set_inter_op_parallelism_threads(count)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"threads={count} came too late: TensorFlow has computed something in this process. "
+            "Explain in a process that does nothing else, or leave threads out."
+        ) from error
+
+
 def _is_random(graph: tf.Graph) -> bool:
     """Find operations that draw random numbers.
 

@@ -126,6 +126,11 @@ def draws_random_numbers(function: Any) -> bool:
     return bool(function.is_random)
 
 
+def limit_threads(count: int) -> None:
+    """Compute on so many cores at most, which PyTorch takes at any time."""
+    torch.set_num_threads(count)
+
+
 def _assignments_forgotten(model: keras.Model) -> keras.StatelessScope:
     """Keep assignments, such as a seed's next state, out of the variables."""
     inference = [variable for variable in model.variables if variable._value.is_inference()]

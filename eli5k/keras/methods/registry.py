@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from eli5k.keras.backends import Tensor
 from eli5k.keras.evidence.probes import Evidence, Input, Layer, Probe
 from eli5k.keras.evidence.run import Attribution, Run
+from eli5k.method_names import ALIASES, bare
 from eli5k.options import MethodLike
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -19,24 +20,6 @@ T = TypeVar("T", bound=Callable[..., Any])
 FAMILIES = ("layer", "input", "perturbation", "meta")
 # The best known come first in every list.
 FIRST = ("cam", "grad-cam", "gradient", "score-cam", "smooth-grad")
-# Names of earlier versions, and what people call the methods besides.
-ALIASES = {
-    "smooth": "smooth-grad",
-    "full-gradient": "full-grad",
-    "contrast": "finer-cam",
-    "saliency": "gradient",
-    "vanilla-gradient": "gradient",
-    "grad": "gradient",
-    "input-x-gradient": "gradient-x-input",
-    "gradient-times-input": "gradient-x-input",
-    "ig": "integrated-gradients",
-    "guided-backpropagation": "guided-backprop",
-    "gbp": "guided-backprop",
-    "grad-cam-plus-plus": "grad-cam++",
-    "grad-cam-pp": "grad-cam++",
-    "sliding-window": "occlusion",
-    "test-time-augmentation": "tta",
-}
 
 
 @dataclass(frozen=True)
@@ -207,11 +190,6 @@ def _takes_evidence(method: Callable[..., Any]) -> bool:
     return inspect.isfunction(method) and list(inspect.signature(method).parameters) == ["evidence"]
 
 
-def _bare(name: str) -> str:
-    """Reduce a name to what all ways of writing it have in common."""
-    return re.sub(r"[^a-z0-9+]", "", name.lower())
-
-
 def _described(doc: str) -> tuple[str, str, str]:
     """Return title, sentence and paper of a docstring."""
     summary = " ".join(doc.split("\n\n", maxsplit=1)[0].split())
@@ -283,11 +261,11 @@ def find_method(method: MethodLike) -> Method:
         if _takes_evidence(method):
             return Method(_name(method), "layer", AtLayer(method))
         return Method(_name(method), "", method)
-    written = _bare(str(method))
+    written = bare(str(method))
     for name in (*METHODS, *ALIASES) if isinstance(method, str) else ():
-        if _bare(name) == written:
+        if bare(name) == written:
             return METHODS[ALIASES.get(name, name)]
-    names = {_bare(name): ALIASES.get(name, name) for name in (*ALIASES, *METHODS)}
+    names = {bare(name): ALIASES.get(name, name) for name in (*ALIASES, *METHODS)}
     near = [names[each] for each in difflib.get_close_matches(written, names, n=1)]
     raise ValueError(
         f"method must be one of {', '.join(METHODS)}. Received: {method!r}"

@@ -17,6 +17,7 @@ from eli5k.keras.evidence.run import NoLayerError, Run
 from eli5k.keras.methods import METHODS, find_method
 from eli5k.keras.methods.registry import Cost
 from eli5k.keras.metrics.agreement import agreement, on_cells
+from eli5k.keras.metrics.bars import bars_of, png_of
 from eli5k.keras.metrics.explained import explained
 from eli5k.keras.metrics.halves import Halves, measure_halves
 from eli5k.keras.metrics.verdict import SUPPORTED, is_testable, verdict_on
@@ -55,7 +56,7 @@ class Rank:
 
 
 class Ranking(list[Rank]):
-    """Ranks, the best first; printed, a table with bars."""
+    """Ranks, the best first; printed, a table with bars; in a notebook, a picture of these."""
 
     def __str__(self) -> str:
         width = max((len(rank.name) for rank in self), default=0)
@@ -67,6 +68,12 @@ class Ranking(list[Rank]):
                 f"{1000 * rank.seconds:3.0f}  {bar}".rstrip()
             )
         return "\n".join(lines)
+
+    def _repr_png_(self) -> bytes | None:
+        if not self:
+            return None
+        columns = zip(*((each.name, each.agreement, each.supported, each.seconds) for each in self))
+        return png_of(bars_of(*columns))
 
 
 def rank_methods(

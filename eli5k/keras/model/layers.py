@@ -99,10 +99,11 @@ def _find_path(calls: Sequence[Call], name: str) -> str:
             f"layer {name!r} is a name that {len(matches)} layers share. Pass one of their paths: "
             + ", ".join(map(repr, matches))
         )
-    # A path is compared as a whole and by its last part.
-    ends = {path.rsplit("/", 1)[-1]: path for path in paths} | {path: path for path in paths}
+    # Only what can be explained is suggested. A path is compared as a whole and by its last part.
+    usable = list(dict.fromkeys(call.path for call in calls if has_grid(call))) or paths
+    ends = {path.rsplit("/", 1)[-1]: path for path in usable} | {path: path for path in usable}
     close = (ends[end] for end in difflib.get_close_matches(name, ends, n=3))
-    near = list(dict.fromkeys(close)) or paths[-3:]
+    near = list(dict.fromkeys(close)) or usable[-3:]
     raise ValueError(
         f"layer {name!r} is not among the layers that the model calls. "
         f"Did you mean one of: {', '.join(map(repr, near))}?"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 from eli5k.keras import metrics
 from eli5k.keras.evidence.probes import Layer, Probe
@@ -105,3 +108,14 @@ def test_a_ranking_prints_as_a_table():
         "grad-cam       0.85      100 %   12  █████████████████",
         "x             -0.50        0 %  1500",
     ]
+
+
+def test_a_ranking_is_drawn_in_a_notebook():
+    ranks = Ranking([Rank("grad-cam", 0.8, 0.75, 0.0123, 4), Rank("x", float("nan"), 0.0, 1.5, 0)])
+    picture = Image.open(io.BytesIO(ranks._repr_png_()))
+    blue = (np.asarray(picture.convert("RGB")) == (11, 87, 208)).all(-1)
+    grey = (np.asarray(picture.convert("RGB")) == (196, 199, 207)).all(-1)
+    row = int(np.flatnonzero(blue.sum(1) > 100)[3])
+    # Three quarters of the maps are supported, so three quarters of the bar are blue.
+    assert blue[row].sum() / (blue[row] | grey[row]).sum() == pytest.approx(0.75, abs=0.01)
+    assert Ranking()._repr_png_() is None

@@ -1,0 +1,51 @@
+"""``eli5k methods``: list the methods, what they do and what they cost."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import TYPE_CHECKING
+
+from eli5k.cli.backend import import_library
+from eli5k.cli.messages import say
+from eli5k.cli.words import in_shell_words
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+FAMILIES = {
+    "layer": "From a layer",
+    "input": "From the input",
+    "perturbation": "By perturbing the input",
+    "meta": "Around another method",
+}
+INDENT = " " * 4
+WIDTH = 100
+
+
+def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command and its arguments."""
+    parser = commands.add_parser(
+        "methods", help="list the methods for --method, what they do and what they cost"
+    )
+    parser.set_defaults(command=print_methods)
+
+
+def print_methods(arguments: argparse.Namespace) -> int:  # noqa: ARG001
+    """Print each method: name, what it does, when to use it, and its runs of the model."""
+    import_library()
+    from eli5k.keras.methods import METHODS
+
+    for family, title in FAMILIES.items():
+        say(title)
+        for name, method in METHODS.items():
+            if method.family == family:
+                say(f"  {name}: {method.title}")
+                _say_wrapped(f"{method.what} {in_shell_words(method.when)}")
+                _say_wrapped(f"Cost: {method.cost}.")
+        say("")
+    return 0
+
+
+def _say_wrapped(text: str) -> None:
+    say(*textwrap.wrap(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT))
