@@ -3,15 +3,12 @@
 import sys
 from pathlib import Path
 
+import pyarrow
 from pyspark.sql import SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from eli5k.keras import ExplainBatch
-
-COLUMNS = (
-    "key string, target int, name string, score float, probability float, layer string, "
-    "method string, map binary, map_shape array<int>, map_scale float, frame array<float>, "
-    "error string"
-)
+from eli5k.keras.store_rows import schema
 
 
 def explain(spark, model, files, results, options=None):
@@ -23,7 +20,8 @@ def explain(spark, model, files, results, options=None):
 
     rows = spark.createDataFrame([(str(file),) for file in files], "image string")
     rows = rows.repartition(-(-len(files) // 250))
-    rows.mapInArrow(explain_batches, COLUMNS).write.parquet(str(results))
+    columns = from_arrow_schema(schema(pyarrow.string()))
+    rows.mapInArrow(explain_batches, columns).write.parquet(str(results))
 
 
 if __name__ == "__main__":

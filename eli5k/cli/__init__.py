@@ -16,6 +16,8 @@ from eli5k.cli.backend import choose_backend
 from eli5k.cli.errors import FAILURE, UserError
 from eli5k.cli.messages import complain
 
+# What a shell expects of a command that was interrupted.
+INTERRUPTED = 130
 DESCRIPTION = "Show where a Keras image model looked."
 
 
@@ -30,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 2 if anything failed; a line on standard error has said what.
+        0, or 2 if anything failed; a line on standard error has said what. 130 if it was
+        interrupted.
 
     Examples
     --------
@@ -47,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough.
         _leave_output()
         return FAILURE
+    except KeyboardInterrupt:
+        complain("stopped")
+        return INTERRUPTED
 
 
 def build_parser() -> Parser:

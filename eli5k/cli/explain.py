@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import eli5k
 from eli5k.cli.backend import import_library
 from eli5k.cli.destination import FORMATS, naming
+from eli5k.cli.engine import RAY, add_engine, check_engine, explain_on_engine
 from eli5k.cli.errors import FAILURE, UserError, raised_by_others, reason_of
 from eli5k.cli.look import add_look
 from eli5k.cli.messages import complain, say
@@ -18,6 +19,7 @@ from eli5k.cli.model import LOADING, add_model_arguments, load_model
 from eli5k.cli.options import add_options, with_function
 from eli5k.cli.picture import best_classes, explain_picture, report, summary
 from eli5k.cli.plan import Plan, make_plan
+from eli5k.cli.store import add_how_many, explain_into
 from eli5k.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     add_options(parser)
     add_look(parser)
     _add_output(parser)
+    add_how_many(parser)
+    add_engine(parser)
     parser.set_defaults(command=explain)
 
 
@@ -53,8 +57,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add(
         "--out",
         metavar="PATH",
-        help="folder for the heatmaps (default: the current one), or a file, such as why.jpg for "
-        "one picture or why.html for a page of all",
+        help="folder for what is written (default: the current one), or a file, such as why.jpg "
+        "for one picture or why.html for a page of all",
     )
     add("--format", choices=FORMATS, metavar="FORMAT", help=f"one of {', '.join(FORMATS)}")
     add("--report", metavar="FILE", help="also make one page of all pictures, such as report.html")
@@ -64,10 +68,15 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def explain(arguments: argparse.Namespace) -> int:
     """Explain each picture; a broken one does not keep the others from being explained."""
     plan = make_plan(arguments)
+    check_engine(arguments, plan.results)
     import_library()
-    model = load_model(arguments)
     options = with_function(plan.question.options, arguments.preprocess)
     plan = replace(plan, question=replace(plan.question, options=options))
+    if plan.results is not None and arguments.engine == RAY:
+        return explain_on_engine(arguments, plan.results, plan.question)
+    model = load_model(arguments)
+    if plan.results is not None:
+        return explain_into(model, plan.results, plan.question)
     done, written = _explain_files(model, plan)
     if arguments.open and written:
         webbrowser.open(written[-1].resolve().as_uri())

@@ -15,6 +15,7 @@ from eli5k.cli.look import read_look
 from eli5k.cli.model import check_model_arguments
 from eli5k.cli.options import ALL, number_or_name, read_methods, read_options
 from eli5k.cli.picture import Question
+from eli5k.cli.store import Results, find_results
 from eli5k.formatters.save import PAGES
 
 
@@ -34,6 +35,8 @@ class Plan:
         Each shows all pictures.
     look : dict
         Keywords of :func:`eli5k.format_as_page`.
+    results : Results or None
+        If the answers become a data set instead.
     """
 
     files: list[Path]
@@ -42,6 +45,7 @@ class Plan:
     destination: Destination | None
     pages: tuple[Path, ...]
     look: dict[str, Any]
+    results: Results | None = None
 
 
 def make_plan(arguments: argparse.Namespace) -> Plan:
@@ -66,6 +70,9 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     words = _pictures(arguments, names)
     question = _question(arguments, names)
     look = read_look(arguments)
+    results = find_results(arguments, words, question)
+    if results is not None:
+        return Plan([], 0, question, None, (), {}, results)
     files, missing = find_files(words)
     pages = [] if arguments.report is None else [_report(arguments.report, files)]
     destination = None

@@ -24,6 +24,10 @@ FLAGS = {
     "colormap": "--colormap",
     "alpha_limit": "--alpha",
     "caption": "--caption",
+    "column": "--column",
+    "key": "--key",
+    "workers": "--workers",
+    "timeout": "--timeout",
 }
 _ANY = "|".join(FLAGS)
 # These are no words of English: wherever they stand, the argument is meant.

@@ -12,7 +12,7 @@ import numpy as np
 from eli5k.base import AmbiguousOutputWarning, ExplanationWarning, MisplacedMapWarning, warn
 from eli5k.estimators import check_keras_model
 from eli5k.keras.aims import check_no_region, without_reading
-from eli5k.keras.batches import explain_in_batches
+from eli5k.keras.batches import Attributed, explain_in_batches
 from eli5k.keras.evidence.aiming import aim
 from eli5k.keras.evidence.asking import RANDOM
 from eli5k.keras.evidence.batching import chunks
@@ -46,7 +46,7 @@ def attribute(
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = False,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Attributed:
     """Explain many samples: scores and raw maps, one row for each.
 
     Parameters
@@ -71,12 +71,13 @@ def attribute(
     Returns
     -------
     scores : numpy.ndarray
-        ``(batch,)``, float32, or ``(batch, targets)`` if ``targets`` has two axes.
+        ``(batch,)``, float32, or ``(batch, targets)`` if ``targets`` has two axes. The pair has
+        ``.classes`` of this shape, int: which class each score belongs to.
     maps : numpy.ndarray
         ``(batch, *grid)`` or ``(batch, targets, *grid)``, float32: signed if the method is, and
         not scaled.
 
-        A document that can't be read has NaN in both, and a warning that names it.
+        A document that can't be read has NaN in both, class -1, and a warning that names it.
 
     Raises
     ------
@@ -98,6 +99,8 @@ def attribute(
     >>> scores, maps = attribute(keras.Sequential(layers), np.ones((5, 8, 8, 1)), targets=2)
     >>> scores.shape, maps.shape
     ((5,), (5, 6, 6))
+    >>> attribute(keras.Sequential(layers), np.ones((5, 8, 8, 1))).classes.shape
+    (5,)
     """
     options = Options(
         method=method,
@@ -114,23 +117,23 @@ def attribute(
     )
     check_keras_model(model, docs)
     if not preprocess and _are_whole_arrays(model, docs):
-        scores, maps = _by_sample(explain_samples(_run(model, docs, options), method))
+        found = _by_sample(_run(model, docs, options), method)
     else:
 
-        def explain(inputs: Any, own: Any, n_valid: int) -> tuple[np.ndarray, Any]:
+        def explain(inputs: Any, own: Any, n_valid: int) -> Attributed:
             asked = _with_targets(ask(model, inputs, options), own)
-            return _by_sample(explain_samples(replace(asked, n_valid=n_valid), method))
+            return _by_sample(replace(asked, n_valid=n_valid), method)
 
-        scores, maps = explain_in_batches(model, Documents(model, docs), options, explain)
-    if not callable(targets) and np.ndim(targets) == 2:
-        return scores, maps
-    return scores[:, 0], keras.tree.map_structure(lambda of_all: of_all[:, 0], maps)
+        found = explain_in_batches(model, Documents(model, docs), options, explain)
+    return found if not callable(targets) and np.ndim(targets) == 2 else found.first()
 
 
-def _by_sample(answer: Attribution) -> tuple[np.ndarray, Any]:
+def _by_sample(asked: Run, method: MethodLike) -> Attributed:
     """Return scores and maps ``(batch, targets, ...)``."""
+    answer = explain_samples(asked, method)
     maps = keras.tree.map_structure(lambda of_all: np.moveaxis(of_all, 0, 1), answer.maps)
-    return answer.scores.values, maps
+    classes = None if asked.target.functions else answer.scores.classes
+    return Attributed(answer.scores.values, maps, classes)
 
 
 def _are_whole_arrays(model: keras.Model, docs: Any) -> bool:

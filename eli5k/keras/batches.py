@@ -17,14 +17,64 @@ from eli5k.progress import progress_bar
 
 # What a document may fail with; anything else is a mistake that concerns all.
 BAD_DOCUMENT = (OSError, TypeError, ValueError, MemoryError)
+
+
+class Attributed(tuple[np.ndarray, Any]):
+    """The pair ``scores, maps``, which knows the classes that were explained.
+
+    Attributes
+    ----------
+    scores : numpy.ndarray
+        ``(batch,)`` or ``(batch, targets)``
+    maps : numpy.ndarray
+        ``(batch, *grid)`` or ``(batch, targets, *grid)``
+    classes : numpy.ndarray or None
+        Of the shape of the scores, int: the class of each; -1 for a document that can't be read.
+        None if a callable was explained.
+
+    Examples
+    --------
+    >>> found = Attributed(np.ones(1), np.ones((1, 2, 2)), np.array([7]))
+    >>> scores, maps = found
+    >>> found.classes
+    array([7])
+    """
+
+    classes: np.ndarray | None
+
+    def __new__(cls, scores: np.ndarray, maps: Any, classes: np.ndarray | None) -> Attributed:
+        made = super().__new__(cls, (scores, maps))
+        made.classes = classes
+        return made
+
+    def __getnewargs__(self) -> tuple[np.ndarray, Any, np.ndarray | None]:
+        return self.scores, self.maps, self.classes
+
+    @property
+    def scores(self) -> np.ndarray:
+        return self[0]
+
+    @property
+    def maps(self) -> Any:
+        return self[1]
+
+    def first(self) -> Attributed:
+        """Return what was found for the first target, without the axis of the targets."""
+        return Attributed(
+            self.scores[:, 0],
+            keras.tree.map_structure(lambda of_all: of_all[:, 0], self.maps),
+            None if self.classes is None else self.classes[:, 0],
+        )
+
+
 # From inputs (rows, ...), targets and the number of rows that count to scores (rows, targets) and
 # maps (rows, targets, *grid).
-Explain = Callable[[Any, Any, int], tuple[np.ndarray, Any]]
+Explain = Callable[[Any, Any, int], Attributed]
 
 
 def explain_in_batches(
     model: keras.Model, documents: Documents, options: Options, explain: Explain
-) -> tuple[np.ndarray, Any]:
+) -> Attributed:
     """Explain documents of one size, holding no more than a batch of them.
 
     Parameters
@@ -38,10 +88,9 @@ def explain_in_batches(
 
     Returns
     -------
-    scores : numpy.ndarray
-        ``(documents, targets)``, float32; NaN for a document that can't be read.
-    maps : numpy.ndarray
-        ``(documents, targets, *grid)``, likewise.
+    Attributed
+        ``(documents, targets)`` scores and ``(documents, targets, *grid)`` maps, float32; NaN for a
+        document that can't be read.
 
     Raises
     ------
@@ -56,7 +105,7 @@ def explain_in_batches(
     targets, remaining = options.targets, iter(enumerate(documents))
     is_of_each = targets is not None and not callable(targets) and np.ndim(targets) > 0
     of_each = np.asarray(targets) if is_of_each else None
-    answers: list[tuple[np.ndarray, Any]] = []
+    answers: list[Attributed] = []
     good: list[int] = []
     count = size = 0
     with progress_bar(total=documents.total, progress=options.progress, unit="doc") as bar:
@@ -117,9 +166,7 @@ def _stacked(read: dict[int, Any], rows: list[int]) -> Any:
     )
 
 
-def _laid_out(
-    answers: list[tuple[np.ndarray, Any]], good: list[int], count: int
-) -> tuple[np.ndarray, Any]:
+def _laid_out(answers: list[Attributed], good: list[int], count: int) -> Attributed:
     """Put the results of the good documents into arrays for all."""
     if not answers:
         raise ValueError(f"docs must have samples that can be read. Received: {count} samples")
@@ -131,9 +178,15 @@ def _laid_out(
                 f"docs must have one size. Received some whose maps have the shapes {grids}. "
                 "For documents of several sizes use explain_predictions."
             )
-        of_all = np.full((count, *grids.pop()), np.nan, batches[0].dtype)
+        is_real = batches[0].dtype.kind == "f"
+        of_all = np.full((count, *grids.pop()), np.nan if is_real else -1, batches[0].dtype)
         of_all[good] = np.concatenate(batches)
         return of_all
 
     scores, maps = zip(*answers)
-    return laid_out(*scores), keras.tree.map_structure(laid_out, *maps)
+    classes = [answer.classes for answer in answers if answer.classes is not None]
+    return Attributed(
+        laid_out(*scores),
+        keras.tree.map_structure(laid_out, *maps),
+        laid_out(*classes) if classes else None,
+    )

@@ -117,7 +117,7 @@ def open_source(
     >>> open_source(model, PHOTOS["both"].parent).total
     3
     """
-    tables, archives = _files(source, TABLES), _files(source, ARCHIVES)
+    tables, archives = files_of(source, TABLES), files_of(source, ARCHIVES)
     if tables:
         found = _tables(tables, column, key, targets)
     elif key is not None:
@@ -149,7 +149,7 @@ def _is_path(part: Any) -> bool:
     return isinstance(part, str | os.PathLike)
 
 
-def _files(source: Any, endings: tuple[str, ...]) -> list[str]:
+def files_of(source: Any, endings: tuple[str, ...]) -> list[str]:
     """List the tables or archives that a user means; none if the source is something else."""
     places = [source] if _is_path(source) else source
     if not isinstance(places, list | tuple) or not places or not all(map(_is_path, places)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import fields, replace
 from itertools import islice
 from typing import Any, Literal
@@ -113,7 +114,7 @@ def explain_to(
     if isinstance(model, str | os.PathLike):
         model = keras.saving.load_model(model, compile=False)
     check_keras_model(model, source)
-    asked = _asked(options, preprocess, batch_size)
+    asked = asked_options(options, preprocess, batch_size)
     refusal = not_supported(model, asked.method)
     if refusal is not None:
         raise ValueError(str(refusal.error))
@@ -125,14 +126,15 @@ def explain_to(
     common = asked if of_each is None else replace(asked, targets=None)
     more = {"key_type": str(found.kind), "column": column, "key": key}
     store = open_store(out, question_of(model, common, **more))
-    todo = _Todo(found, store, of_each)
     with progress_bar(total=found.total, progress=progress, unit="doc") as bar:
-        items = _decoded(model, todo, store, workers, timeout)
-        _explain_all(model, items, store, common, rows_per_part, found.kind, bar)
+        todo = _Todo(found, store, of_each, bar.update)
+        with closing(_decoded(model, todo, store, workers, timeout)) as items:
+            _explain_all(model, items, store, common, rows_per_part, found.kind, bar)
     return todo.verified()
 
 
-def _asked(options: dict[str, Any], preprocess: Any, batch_size: int) -> Options:
+def asked_options(options: dict[str, Any], preprocess: Any, batch_size: int) -> Options:
+    """Check the keywords that a store can answer."""
     known = {field.name for field in fields(Options)}
     check_keywords(options.keys() - known)
     made = {name: value for name, value in options.items() if name in known}
@@ -148,8 +150,15 @@ def _asked(options: dict[str, Any], preprocess: Any, batch_size: int) -> Options
 class _Todo:
     """The documents of a source without a row, each key once."""
 
-    def __init__(self, source: Source, store: Store, of_each: Sequence[Any] | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        store: Store,
+        of_each: Sequence[Any] | None,
+        pass_over: Callable[[int], Any],
+    ) -> None:
         self._source, self._store, self._of_each = source, store, of_each
+        self._pass_over = pass_over
         self._seen: list[np.ndarray] = []
         self._wanted = 0
 
@@ -165,6 +174,7 @@ class _Todo:
             self._seen.append(hashes)
             numbers = position + np.flatnonzero(wanted)
             position += len(keys)
+            self._pass_over(len(keys) - len(numbers))
             self._wanted += len(numbers)
             self._check_length(position)
             for number, item in zip(numbers.tolist(), read(wanted)):
@@ -208,7 +218,7 @@ def _is_first(hashes: np.ndarray) -> np.ndarray:
 
 def _decoded(
     model: keras.Model, todo: Iterable[Item], store: Store, workers: int | None, timeout: float
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Decode pictures ahead of the model; what can't be decoded is an error instead."""
     if workers == 0:
         yield from todo
@@ -246,7 +256,7 @@ def _explain_all(
     # They are in the rows: a line for each of a million would help nobody.
     with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
         while batch := list(islice(items, min(options.batch_size, rows_per_part - waiting))):
-            explanations = _explained(model, batch, named, largest)
+            explanations = explain_items(model, batch, named, largest)
             tables.append(table_of([item.key for item in batch], kind, explanations))
             waiting += len(batch)
             bar.update(len(batch))
@@ -257,9 +267,10 @@ def _explain_all(
         store.write(arrow().concat_tables(tables))
 
 
-def _explained(
+def explain_items(
     model: keras.Model, batch: Sequence[Item], options: Options, largest: Counter[Shapes]
 ) -> Iterator[Explanation]:
+    """Explain items, with the warnings from decoding them."""
     rows = Rows([item.doc for item in batch], [item.path or str(item.key) for item in batch])
     own = [item.targets for item in batch]
     of_each = None if all(each is None for each in own) else own

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
+import weakref
 
 import keras
 import numpy as np
@@ -235,6 +237,51 @@ def test_arrays_of_the_user_stay_as_they_are(batch_size):
     maps += 1
 
 
+class TestClasses:
+    """Which class each score and map belongs to."""
+
+    @pytest.mark.parametrize("kind", [np.asarray, iter], ids=["array", "stream"])
+    def test_best_of_each_sample(self, kind):
+        net = net_layers(activation=None)
+        kernel, bias = net[-1].get_weights()
+        # The samples differ in their best class.
+        net[-1].set_weights([kernel, bias - run_in_numpy(net, DOCS).mean(axis=0)])
+        found = attribute(functional(net), kind(DOCS), batch_size=3)
+        expected = run_in_numpy(net, DOCS).argmax(axis=1)
+        assert len(set(expected)) > 1
+        np.testing.assert_array_equal(found.classes, expected)
+        assert_maps(found.maps, expected_maps(net, DOCS, expected))
+        assert found.scores is found[0]
+
+    @pytest.mark.parametrize("kind", [np.asarray, iter], ids=["array", "stream"])
+    def test_those_asked_for(self, kind, shared_model):
+        several = np.array([[2, 0], [1, 1], [0, 2], [2, 0], [1, 1], [0, 2], [2, 1]])
+        for targets, expected in ((2, [2] * 7), (several[:, 0], several[:, 0]), (several, several)):
+            found = attribute(shared_model, kind(DOCS), targets, batch_size=3)
+            np.testing.assert_array_equal(found.classes, expected)
+
+    def test_one_unit_for_two_classes(self):
+        net = [*net_layers()[:-1], layers.Dense(1, activation="sigmoid")]
+        model = functional(net)
+        expected = [explain_prediction(model, doc).targets[0].target for doc in DOCS]
+        assert attribute(model, DOCS).classes.tolist() == expected
+
+    def test_none_of_a_function(self, shared_model):
+        assert attribute(shared_model, DOCS, lambda outputs: outputs[:, 1]).classes is None
+
+    def test_of_what_cannot_be_read(self, shared_model):
+        docs = [DOCS[0], "none.png", DOCS[1]]
+        with pytest.warns(eli5k.ExplanationWarning, match="none.png: NaN"):
+            found = attribute(shared_model, docs, 2)
+        assert found.classes.tolist() == [2, -1, 2]
+
+    def test_are_kept_by_pickle(self, shared_model):
+        found = attribute(shared_model, DOCS, 2)
+        kept = pickle.loads(pickle.dumps(found))
+        for one, other in zip((*kept, kept.classes), (*found, found.classes)):
+            np.testing.assert_array_equal(one, other)
+
+
 class Batches(keras.utils.PyDataset):
     """Three batches with labels, and more for ever."""
 
@@ -333,6 +380,21 @@ class TestStreams:
         for docs in (pixels, iter(pixels)):
             _, maps = attribute(shared_model, docs, 1, preprocess=_scale, batch_size=3)
             assert_maps(maps, expected_maps(net, _scale(pixels), [1] * 4))
+
+    @pytest.mark.parametrize("labels", [False, True])
+    def test_batches_are_not_held(self, labels, shared_model):
+        alive, most = [], 0
+
+        def docs():
+            nonlocal most
+            for _ in range(9):
+                batch = DOCS[:2].copy()
+                alive.append(weakref.ref(batch))
+                most = max(most, sum(each() is not None for each in alive))
+                yield (batch, np.zeros(2)) if labels else batch
+
+        attribute(shared_model, docs(), batch_size=4)
+        assert most <= 4
 
     def test_holds_a_batch(self):
         read, taken = [], []

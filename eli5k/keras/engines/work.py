@@ -1,0 +1,263 @@
+"""What a worker does: explain its share of the documents, and write it into the store.
+
+It needs no engine. A worker may die at any moment; the engine gives its work to another one, and
+the ledger tells that one what the first died of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from eli5k.base import Explanation, ExplanationWarning, collected_warnings
+from eli5k.keras.decoding import Decoder, form_of
+from eli5k.keras.store import ATTEMPTS, Store
+from eli5k.keras.store_rows import arrow, numbered, table_of
+from eli5k.keras.store_sources import Item, open_source
+from eli5k.keras.store_writing import explain_items
+from eli5k.keras.stream import Shapes
+from eli5k.options import Options
+
+if TYPE_CHECKING:
+    import pyarrow
+
+# Lines of a ledger between the keys, which are in quotation marks.
+BEGUN, ALONE, EXPLAINED = "begun", "alone", "explained"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A share of the documents: some pictures, or some of the rows of a file.
+
+    Attributes
+    ----------
+    pictures : list of (str, str)
+        Keys and paths.
+    file : str or None
+        A table or an archive.
+    share, shares : int
+        Which of so many shares of that file.
+    is_suspect : bool
+        An earlier run was killed while it did this: explain each document alone.
+
+    Examples
+    --------
+    >>> Work(pictures=[("cat.jpg", "photos/cat.jpg")]).is_suspect
+    False
+    """
+
+    pictures: tuple[tuple[str, str], ...] = ()
+    file: str | None = None
+    share: int = 0
+    shares: int = 1
+    is_suspect: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What all workers are told alike; picklable if its options are.
+
+    Attributes
+    ----------
+    model : str
+        The path of a saved model.
+    options : Options
+    columns : dict
+        Of the source: ``column``, ``key`` and ``targets`` of
+        :func:`~eli5k.keras.store_sources.open_source`.
+    kind : pyarrow.DataType
+        Of the keys.
+    rows_per_part : int
+    timeout : float
+        Seconds to decode a picture.
+    """
+
+    model: str
+    options: Options
+    columns: dict[str, Any]
+    kind: pyarrow.DataType
+    rows_per_part: int
+    timeout: float
+
+
+class Worker:
+    """Explain one share after another; a context manager.
+
+    Parameters
+    ----------
+    task : Task
+    store : Store
+    """
+
+    def __init__(self, task: Task, store: Store) -> None:
+        self.task, self.store = task, store
+        self._model = keras.saving.load_model(task.model, compile=False)
+        self._decoder = Decoder(form_of(self._model), workers=1, timeout=task.timeout)
+        self._largest: Counter[Shapes] = Counter()
+        names = numbered(task.options.target_names)
+        self._options = Options(**(vars(task.options) | {"target_names": names, "progress": False}))
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._decoder.close()
+
+    def do(self, work: Work) -> int:
+        """Explain what has no row yet, in parts.
+
+        Returns
+        -------
+        int
+            How many documents.
+        """
+        explained = 0
+        begun = Ledger(self.store.folder, work)
+        if begun.was_begun:
+            # What the worker that died of it has written is not known here.
+            self.store = Store(self.store.folder, self.store.question)
+        begun.write(BEGUN)
+        documents = self._documents(work)
+        while part := list(islice(documents, self.task.rows_per_part)):
+            ledger = Ledger(self.store.folder, part[0].key)
+            alone = work.is_suspect or ledger.was_begun
+            table = self._alone(part, ledger) if alone else self._together(part, ledger)
+            self.store.write(table)
+            ledger.close()
+            explained += len(part)
+        begun.close()
+        return explained
+
+    def _documents(self, work: Work) -> Iterator[Item]:
+        if work.file is None:
+            done = self.store.done([key for key, _ in work.pictures])
+            left = (pair for pair, is_done in zip(work.pictures, done) if not is_done)
+            yield from (Item(key, path, path) for key, path in left)
+            return
+        source = open_source(self._model, work.file, **self.task.columns)
+        for keys, read in islice(source.blocks(), work.share, None, work.shares):
+            yield from read(~self.store.done(keys))
+
+    def _together(self, part: list[Item], ledger: Ledger) -> pyarrow.Table:
+        ledger.note(*(item.key for item in part))
+        return self._explained(part)
+
+    def _alone(self, part: list[Item], ledger: Ledger) -> pyarrow.Table:
+        """Explain one document after another: if the worker dies, it is known of which."""
+        culprits = ledger.culprits()
+        ledger.write(ALONE)
+        tables = []
+        for item in part:
+            if str(item.key) in culprits:
+                error = "ChildProcessError: two workers ended while they explained this document."
+                failed = Explanation(self._model.name, error=error, source=item.path)
+                tables.append(table_of([item.key], self.task.kind, [failed]))
+            else:
+                ledger.note(item.key)
+                tables.append(self._explained([item]))
+        ledger.write(EXPLAINED)
+        return arrow().concat_tables(tables)
+
+    def _explained(self, part: list[Item]) -> pyarrow.Table:
+        items = []
+        decoded = self._decoder.decode_items(part, lambda item: item.doc)
+        for _ in part:
+            with collected_warnings() as found:
+                item, doc = next(decoded)
+            items.append(item._replace(doc=doc, warnings=tuple(found)))
+        # They are in the rows.
+        with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
+            explanations = explain_items(self._model, items, self._options, self._largest)
+            return table_of([item.key for item in items], self.task.kind, explanations)
+
+
+class Ledger:
+    """Notes on a part, so that it isn't tried for ever.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of the store.
+    what : object
+        The key of the part's first document, or the whole work.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> first = Ledger(folder, "a")
+    >>> first.was_begun
+    False
+    >>> first.note("a", "b")
+    >>> second = Ledger(folder, "a")
+    >>> second.was_begun, second.culprits()
+    (True, set())
+    >>> second.write(ALONE), second.note("a"), second.note("b"), Ledger(folder, "a").culprits()
+    (None, None, None, {'b'})
+    """
+
+    def __init__(self, folder: Path, what: Any) -> None:
+        name = hashlib.blake2b(str(what).encode("utf-8", "surrogatepass"), digest_size=16)
+        self._file = folder / ATTEMPTS / f"{name.hexdigest()}.part"
+        self.was_begun = self._file.exists()
+
+    def note(self, *keys: Any) -> None:
+        """Note keys before their documents are tried."""
+        self.write(*(json.dumps(str(key)) for key in keys))
+
+    def write(self, *lines: str) -> None:
+        """Add lines."""
+        self._file.parent.mkdir(exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+
+    def culprits(self) -> set[str]:
+        """Return the keys of documents that a worker was alone with when it died."""
+        if not self.was_begun:
+            return set()
+        found, is_alone, last = set(), False, None
+        for line in [*self._file.read_text("utf-8").splitlines(), ALONE]:
+            if line == ALONE:
+                if is_alone and last is not None:
+                    found.add(last)
+                is_alone, last = True, None
+            elif line == EXPLAINED:
+                last = None
+            elif line.endswith('"') and len(line) > 1:
+                last = json.loads(line)
+        return found
+
+    def close(self) -> None:
+        """Forget a part that is written."""
+        self._file.unlink(missing_ok=True)
+
+
+def suspects(folder: Path) -> set[str]:
+    """Return the keys that an earlier run was at when it was killed, and forget them.
+
+    It may have been killed by its user: they are tried again, each alone.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Ledger(folder, "a").note("a", "b")
+    >>> sorted(suspects(folder)), suspects(folder)
+    (['a', 'b'], set())
+    """
+    found: set[str] = set()
+    for file in (folder / ATTEMPTS).glob("*.part"):
+        lines = file.read_text("utf-8").splitlines()
+        found.update(json.loads(line) for line in lines if line.endswith('"') and len(line) > 1)
+        os.unlink(file)
+    return found
