@@ -18,6 +18,9 @@ SIDE = 64  # pixels
 TRAINING, EPOCHS = 1500, 8
 
 
+Build = Callable[[int], keras.Model]  # from the number of classes
+
+
 class Scene(NamedTuple):
     """A picture, its class, where the evidence is, and where a thing without meaning is."""
 
@@ -119,23 +122,34 @@ def images_of(scenes: list[Scene]) -> np.ndarray:
     return np.stack([scene.image for scene in scenes]).astype("float32")
 
 
-def load(kind: str, folder: Path | None = None) -> keras.Model:
+def load(kind: str, folder: Path | None = None, build: Build | None = None) -> keras.Model:
     """The net for a kind of scene, kept in a folder so as to be trained once."""
-    file = None if folder is None else folder / f"{kind.replace(' ', '-')}.keras"
+    build = convolutional if build is None else build
+    name = kind.replace(" ", "-") + ("" if build is convolutional else f"-{build.__name__}")
+    file = None if folder is None else folder / f"{name}.keras"
     if file is not None and file.is_file():
         return keras.saving.load_model(file)
-    model, accuracy = train(kind)
-    print(f"{kind}: accuracy {accuracy:.3f}", flush=True)
+    model, accuracy = train(kind, build)
+    print(f"{name}: accuracy {accuracy:.3f}", flush=True)
     if file is not None:
         model.save(file)
     return model
 
 
-def train(kind: str, seed: int = 0) -> tuple[keras.Model, float]:
+def train(kind: str, build: Build, seed: int = 0) -> tuple[keras.Model, float]:
     """A small net for a kind of scene, and its accuracy on scenes that it has not seen."""
     keras.utils.set_random_seed(seed)
     scenes, unseen = make_scenes(kind, TRAINING, seed), make_scenes(kind, 300, seed + 100)
     labels, truth = (np.array([each.label for each in part]) for part in (scenes, unseen))
+    model = build(int(labels.max()) + 1)
+    model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
+    model.fit(images_of(scenes), labels, epochs=EPOCHS, batch_size=32, verbose=0)
+    answers = model.predict(images_of(unseen), verbose=0).argmax(axis=1)
+    return model, float((answers == truth).mean())
+
+
+def convolutional(classes: int) -> keras.Model:
+    """Three convolutions, and a mean over their grid."""
     model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), layers.Rescaling(4, -2)])
     for channels in (16, 32, 48):
         model.add(layers.Conv2D(channels, 3, padding="same", use_bias=False))
@@ -144,8 +158,19 @@ def train(kind: str, seed: int = 0) -> tuple[keras.Model, float]:
         if channels < 48:
             model.add(layers.MaxPooling2D())
     model.add(layers.GlobalAveragePooling2D())
-    model.add(layers.Dense(int(labels.max()) + 1, "softmax"))
-    model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
-    model.fit(images_of(scenes), labels, epochs=EPOCHS, batch_size=32, verbose=0)
-    answers = model.predict(images_of(unseen), verbose=0).argmax(axis=1)
-    return model, float((answers == truth).mean())
+    model.add(layers.Dense(classes, "softmax"))
+    return model
+
+
+def transformer(classes: int, patch: int = 8, width: int = 48) -> keras.Model:
+    """Two blocks of a vision transformer; its tokens have no positions, which no scene needs."""
+    image = keras.Input((SIDE, SIDE, 3))
+    x = layers.Conv2D(width, patch, strides=patch)(layers.Rescaling(4, -2)(image))
+    x = layers.Reshape((-1, width))(x)
+    for _ in range(2):
+        y = layers.LayerNormalization()(x)
+        x = layers.Add()([x, layers.MultiHeadAttention(4, width // 4)(y, y)])
+        y = layers.Dense(2 * width, "gelu")(layers.LayerNormalization()(x))
+        x = layers.Add()([x, layers.Dense(width)(y)])
+    x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
+    return keras.Model(image, layers.Dense(classes, "softmax")(x))

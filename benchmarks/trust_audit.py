@@ -142,6 +142,7 @@ def main() -> None:
     """Train, audit, print and, if asked, write the table for the docs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--honest", type=int, default=HONEST)
+    parser.add_argument("--seed", type=int, default=0, help="of pictures and groups")
     parser.add_argument("--only", nargs="*", default=list(SHORTCUTS), help="shortcuts")
     parser.add_argument("--rst", help="file to write the table to")
     arguments = parser.parse_args()
@@ -149,7 +150,7 @@ def main() -> None:
     model = load_model()
     backbone = keras.Model(model.input, model.get_layer("pool").output)
     photos = np.stack([photo.pixels for photo in load_photos(model)])
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(arguments.seed)
     training, audited = crops(photos, TRAINING, rng), crops(photos, AUDITED, rng)
     clean = backbone.predict(training[0], verbose=0, batch_size=16)
     plans = {name: SHORTCUTS[name] for name in arguments.only}

@@ -30,6 +30,7 @@ from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document
 from eli5k.keras.methods import Method, find_method
 from eli5k.keras.methods.together import answers_of, sharing
+from eli5k.keras.metrics.best import BEST, Best, best_method
 from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
 from eli5k.keras.model.interface import image_inputs
 from eli5k.keras.model.shared import is_alike
@@ -91,6 +92,9 @@ def explain_batch(
             for each, own in zip(documents[:n_valid], of_each)
         ]
         return [explanation for of_method in zip(*one_by_one) for explanation in of_method]
+    if BEST in asked:
+        best = best_on(model, documents, options, of_each, n_valid)
+        asked = [best if each == BEST else each for each in asked]
     return _explain_together(model, documents, options, n_valid, of_each, asked)
 
 
@@ -102,6 +106,25 @@ class _Asked(NamedTuple):
     names: TargetNames
     labels: np.ndarray | None
     documents: Sequence[Document]
+
+
+def best_on(
+    model: keras.Model,
+    documents: Sequence[Document],
+    options: Options,
+    targets: Sequence[Any],
+    n_valid: int | None = None,
+) -> Best:
+    """Choose the method that is best on documents of one shape.
+
+    Parameters
+    ----------
+    model, documents, options, targets, n_valid
+        As in :func:`explain_batch`; the targets of each document.
+    """
+    run = ask(model, _stack([document.inputs for document in documents]), options)
+    run, _ = aimed(run, documents, names_of(run), targets)
+    return best_method(replace(run, n_valid=n_valid))
 
 
 def _explain_together(
@@ -199,7 +222,8 @@ def _common(
     inputs = {index: name for name, index in images.items()}
     return {
         "estimator": run.model.name,
-        "description": description_of(method, answer.layer, run, hidden, names),
+        "description": description_of(method, answer.layer, run, hidden, names)
+        + (f" {why}" if (why := getattr(method.explain, "why", "")) else ""),
         "error": "",
         "method": method.title,
         "is_regression": is_regression(run),

@@ -69,7 +69,8 @@ def explain_prediction_keras(
         The picture to lay the heatmap over, instead of the explained input's.
     method : str or callable
         A key of :data:`eli5k.keras.methods.METHODS`, or an object with parameters such as
-        ``eli5k.keras.methods.IntegratedGradients(steps=20)``.
+        ``eli5k.keras.methods.IntegratedGradients(steps=20)``. ``"best"`` ranks the methods that run
+        the model once, on this document, and takes the one that agrees best with the model.
     logits : bool or None
         Explain the score before the final softmax or sigmoid. None does so for an output with a
         score for each pixel, whose ``score`` stays the probability, and for no other.

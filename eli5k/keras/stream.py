@@ -16,10 +16,14 @@ from eli5k.keras.aims import names_of
 from eli5k.keras.attribution import ask
 from eli5k.keras.batches import BAD_DOCUMENT
 from eli5k.keras.decoding import DecodingError
+from eli5k.keras.each import ALL
 from eli5k.keras.evidence.targets import choose_targets
-from eli5k.keras.explain_batch import explain_batch
+from eli5k.keras.explain_batch import best_on, explain_batch
 from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.inputs import Document, read_document
+from eli5k.keras.metrics.best import BEST
+from eli5k.keras.model.room import rows_at_once
+from eli5k.keras.model.shared import is_alike
 from eli5k.keras.sources import Documents, Rows
 from eli5k.keras.support import not_supported
 from eli5k.options import Options, shows_options, split_options
@@ -33,7 +37,7 @@ Shapes = tuple[tuple[int, ...], ...]
 def explain_predictions(
     model: keras.Model,
     docs: Any,
-    batch_size: int = 32,
+    batch_size: int | None = 32,
     *,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
     progress: bool | None = None,
@@ -51,8 +55,9 @@ def explain_predictions(
         PyTorch ``DataLoader``, a ``keras.utils.PyDataset``. Labels and weights in ``(x, y)`` and
         ``(x, y, weights)`` are ignored. The rank of the model's input tells a batch from a
         document.
-    batch_size : int
-        Maximum number of documents that are in memory and go through the model together.
+    batch_size : int or None
+        Maximum number of documents that are in memory and go through the model together; None for
+        as many as have room on the graphics card, 32 without one.
     targets : list, callable, array or None
         A flat list, as in :func:`~eli5k.explain_prediction_keras`, is for all documents. An array
         ``(documents,)`` or ``(documents, targets)``, or a list of lists, has the targets of each;
@@ -93,7 +98,8 @@ def explain_predictions(
     check_keras_model(model, docs)
     asked, others = split_options(kwargs)
     check_keywords(others)
-    options = Options(**asked, preprocess=preprocess, batch_size=batch_size, progress=progress)
+    size = rows_at_once(model) if batch_size is None else batch_size
+    options = Options(**asked, preprocess=preprocess, batch_size=size, progress=progress)
     documents = Documents(model, docs)
     of_each = targets_of_each(options.targets, documents.known_count)
     if of_each is not None:
@@ -151,6 +157,7 @@ def explain_documents(
                 more = _fill(waiting, ahead, items, options.batch_size)
             finally:
                 # Also if the documents' source failed: what came before it is not lost.
+                options = _with_best(model, waiting, options)
                 explanations = _explain(model, waiting, options, largest)
                 bar.total = documents.total
                 bar.update(len(explanations))
@@ -304,6 +311,19 @@ def _explain(
     return [
         next(explained) if isinstance(item.content, Document) else item.content for item in waiting
     ]
+
+
+def _with_best(model: keras.Model, waiting: list[_Item], options: Options) -> Options:
+    """Rank methods on the first documents, if asked to: all others are explained alike."""
+    items = [(each.content, each.targets) for each in waiting if isinstance(each.content, Document)]
+    if options.method != BEST or not items or ALL in (options.input, options.output):
+        return options
+    documents = [document for document, _ in items]
+    targets = [options.targets if own is None else own for _, own in items]
+    # What documents share is the same for all that go through the model together.
+    count = len(items) if is_alike(model, [each.inputs for each in documents]) else 1
+    best = best_on(model, documents[:count], options, targets[:count])
+    return replace(options, method=best)
 
 
 def _shapes(document: Document) -> Shapes:

@@ -8,6 +8,7 @@ import keras
 
 from eli5k.base import Explanation, ExplanationWarning, warn
 from eli5k.keras.methods import find_method, names_without_layer
+from eli5k.keras.metrics.best import BEST
 from eli5k.keras.model.interface import call_arguments, input_specs, may_have_grid, takes_text
 from eli5k.options import MethodLike
 
@@ -31,7 +32,7 @@ def not_supported(model: keras.Model, method: MethodLike = "grad-cam") -> Explan
             "It takes text, which has no gradient. Explain the part of the model after its "
             "TextVectorization: keras.Sequential(model.layers[1:]), with the tokens as doc.",
         )
-    if find_method(method).needs_layer and not may_have_grid(model):
+    if method != BEST and find_method(method).needs_layer and not may_have_grid(model):
         names = ", ".join(names_without_layer())
         return refused(
             model,

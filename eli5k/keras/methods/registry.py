@@ -281,4 +281,5 @@ def _likeness(explain: Callable[..., Any]) -> Any:
 
 def _name(explain: Callable[..., Any]) -> str:
     function = getattr(explain, "function", explain)
-    return getattr(function, "__name__", type(function).__name__)
+    named = getattr(function, "__name__", type(function).__name__)
+    return str(getattr(explain, "title", named))

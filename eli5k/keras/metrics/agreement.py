@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eli5k.keras.metrics.worth import attainable
 from eli5k.maps import resize
 
 # A copy of a map that resembles it more says nothing about chance.
@@ -25,12 +26,15 @@ class Agreement(NamedTuple):
         Share of the copies that agree at least as well, or at least as badly.
     copies : int
         How many copies were compared.
+    attainable : float
+        The value that a map has which is solved from the other halves.
     """
 
     value: float
     p_value: float
     p_against: float
     copies: int
+    attainable: float = 0.0
 
 
 def on_cells(maps: np.ndarray, cells: Sequence[int]) -> np.ndarray:
@@ -109,7 +113,13 @@ def agreement(on_grid: np.ndarray, signs: np.ndarray, worth: np.ndarray) -> Agre
     [own] = _correlate(standard @ flat.T, measured[0])
     above, below = (values >= own).sum(), (values <= own).sum()
     total = len(values) + 1
-    return Agreement(float(own), float((above + 1) / total), float((below + 1) / total), total - 1)
+    return Agreement(
+        float(own),
+        p_value=float((above + 1) / total),
+        p_against=float((below + 1) / total),
+        copies=total - 1,
+        attainable=attainable(signs, worth),
+    )
 
 
 def is_flat(on_grid: np.ndarray) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import keras
@@ -17,12 +19,16 @@ from eli5k.keras.metrics.check import largest
 from eli5k.keras.metrics.explained import explained
 from eli5k.keras.metrics.halves import cells_of, scores_of_masks
 from eli5k.keras.metrics.places import place_of
+from eli5k.maps import resize
 from eli5k.options import MethodLike
 
 LEAST_PICTURES = 10
 # A place is remarkable if so many maps peak in it, and covering it changes so many more predictions
 # than covering another place of the same size.
-PEAKS = {"tenth": 0.35, "quarter": 0.55, "border": 0.55}
+PEAKS = {"tenth": 0.35, "quarter": 0.55}
+# Or so many pictures take the class of another one with the place, and so many more than with
+# another place. The border needs no peaks: a coarse map doesn't show a thin one.
+FOLLOWED = 0.25
 SHARES = {"tenth": 0.1, "quarter": 0.25}
 CHANGES, LEAST_CHANGES = 0.1, 4  # share, and number of pictures
 MIDDLE = "in the middle"
@@ -61,9 +67,11 @@ class Audit:
         ``"tenth"`` or ``"quarter"`` of the picture, where the mean map is hottest, or ``"border"``.
     peaks : float
         Share of the maps that peak there.
+    how : str
+        ``"covered"`` with the picture's mean colour, or ``"exchanged"`` with another picture.
     changed : float
-        Share of the pictures whose predicted class changes when it is covered with the picture's
-        mean colour.
+        Share of the pictures whose predicted class changes when it is covered, or becomes that of
+        the other picture when it is exchanged.
     changed_elsewhere : float
         The same for another place of this size: the coldest one of the same shape; for the border,
         the middle.
@@ -81,6 +89,7 @@ class Audit:
     place: str
     size: str
     peaks: float
+    how: str
     changed: float
     changed_elsewhere: float
     likeness: float
@@ -90,12 +99,19 @@ class Audit:
     region: np.ndarray = field(repr=False, compare=False)
 
     def __str__(self) -> str:
-        other = "as much of the middle" if self.size == "border" else f"another {self.size}"
-        start = (
-            f"{100 * self.peaks:.0f} % of these maps peak {self.place}; with it covered the class "
-            f"changes in {100 * self.changed:.0f} %, with {other} covered in "
-            f"{100 * self.changed_elsewhere:.0f} %."
+        changed, elsewhere = (
+            f"{100 * each:.0f} %" for each in (self.changed, self.changed_elsewhere)
         )
+        start = f"{100 * self.peaks:.0f} % of these maps peak {self.place}; "
+        other = "as much of the middle" if self.size == "border" else f"another {self.size}"
+        if self.how == "covered":
+            start += f"with it covered the class changes in {changed}, with {other} covered in "
+        else:
+            start += (
+                "with it exchanged between pictures the class goes along in "
+                f"{changed}, with {other} exchanged in "
+            )
+        start += f"{elsewhere}."
         if self.remarkable:
             return f"{start} Whether it should matter is yours to judge."
         return f"{start} The maps have no place in common that would point at a shortcut."
@@ -115,8 +131,9 @@ def audit(
     """Explain many pictures, and tell what their maps have in common.
 
     A map of a single picture can't betray a shortcut such as a tag in a corner: it is faithful to
-    the model. That the maps of different pictures meet at the same place can. Shortcuts without a
-    place, such as a blur or a colour cast, are out of reach.
+    the model. That the maps of different pictures meet at the same place can. The place, and the
+    border, are covered and exchanged between pictures: does the class change, or go along?
+    Shortcuts without a place, such as a blur or a colour cast, are out of reach.
 
     Parameters
     ----------
@@ -186,7 +203,8 @@ def audit_run(run: Run, maps: np.ndarray) -> Audit:
     cells = on_grid.shape[1:]
     mean_map = heat.mean(axis=0).reshape(cells)
     regions = _regions(mean_map)
-    found = changes(run, [region for pair in regions.values() for region in pair])
+    all_regions = [region for pair in regions.values() for region in pair]
+    found = {"covered": changes(run, all_regions), "exchanged": follows(run, all_regions)}
     common = {
         "pictures": run.count,
         "likeness": _likeness(heat),
@@ -194,17 +212,21 @@ def audit_run(run: Run, maps: np.ndarray) -> Audit:
         "mean_map": mean_map.astype("float32"),
     }
     audits = []
-    for number, (size, (region, _)) in enumerate(regions.items()):
+    for how, (number, (size, (region, _))) in product(found, enumerate(regions.items())):
         peaks = float(region.ravel()[heat.argmax(axis=1)].mean())
-        changed, elsewhere = found[2 * number : 2 * number + 2]
+        changed, elsewhere = found[how][2 * number : 2 * number + 2]
         place = "along the border" if size == "border" else place_of(mean_map)
         least = max(CHANGES, LEAST_CHANGES / run.count)
-        matters = peaks >= PEAKS[size] and changed - elsewhere >= least - 1e-9
+        # A cover of any colour is a border, too.
+        stands_out = peaks >= PEAKS[size] if size in PEAKS else how == "exchanged"
+        enough = FOLLOWED if how == "exchanged" else 0
+        matters = stands_out and changed >= enough and changed - elsewhere >= least - 1e-9
         audits.append(
             Audit(
                 place=place,
                 size=size,
                 peaks=peaks,
+                how=how,
                 changed=changed,
                 changed_elsewhere=elsewhere,
                 remarkable=matters and place != MIDDLE,
@@ -215,11 +237,15 @@ def audit_run(run: Run, maps: np.ndarray) -> Audit:
     return max(audits, key=_importance)
 
 
-def _importance(audit: Audit) -> tuple[bool, float]:
-    """Order audits: what changes more comes first, but a larger place must change much more."""
+def _importance(audit: Audit) -> tuple[bool, bool, bool, float]:
+    """Order audits.
+
+    A place where maps peak says more than the border. What changes more comes first, but a larger
+    place must change much more.
+    """
     gain = audit.changed - audit.changed_elsewhere
     own = gain / np.sqrt(audit.region.mean()) if audit.remarkable else float(audit.size == "tenth")
-    return audit.remarkable, float(own)
+    return audit.remarkable, audit.size != "border", audit.how == "covered", float(own)
 
 
 def _regions(mean_map: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -246,14 +272,52 @@ def changes(run: Run, regions: list[np.ndarray]) -> list[float]:
     regions : list of numpy.ndarray
         ``(*cells)``: 1 where the picture is covered, 0 where it is kept.
     """
+    masks = [np.ones_like(regions[0]), *(1 - region for region in regions)]
+    asked = _for_classes(run)
+    found = scores_of_masks(asked, [mask[np.newaxis] for mask in masks], _classes, "mean")
+    return [float(np.mean(found[0] != covered)) for covered in found[1:]]
+
+
+def follows(run: Run, regions: Sequence[np.ndarray]) -> list[float]:
+    """Return for each region how often the class goes along with it to another picture.
+
+    Each picture gets the region of the next one that has another class.
+
+    Parameters
+    ----------
+    run : Run
+    regions : sequence of numpy.ndarray
+        ``(*cells)``: 1 where the other picture is pasted.
+
+    Returns
+    -------
+    list of float
+        Share of the pictures that are then given the class of the other one; 0 if all pictures are
+        of one class.
+    """
+    asked = _for_classes(run)
+    grid = run.image.shape[1:-1]
+    plain = scores_of_masks(asked, [np.ones((1, *grid), "float32")], _classes)[0, :, 0]
+    others = [np.flatnonzero(np.roll(plain, -row) != plain[row]) for row in range(len(plain))]
+    rows = [row for row, other in enumerate(others) if len(other)]
+    if not rows:
+        return [0.0] * len(regions)
+    givers = np.array([(row + others[row][0]) % len(plain) for row in rows])
+    # Sharp edges: of a thin border, nothing must be left.
+    masks = [(resize(1 - region, grid) > 0.5).astype("float32")[np.newaxis] for region in regions]
+    taking = replace(asked.part(np.array(rows)), n_valid=None)
+    pasted = run.image[givers]
+    found = scores_of_masks(taking, masks, _classes, lambda _: pasted)
+    return [float(np.mean(classes[:, 0] == plain[givers])) for classes in found]
+
+
+def _for_classes(run: Run) -> Run:
+    """Ask for the predicted class."""
     head = run.survey.heads[run.target.output]
     target = replace(
         run.target, functions=(), objective=None, best=1, binary=class_count(head) == 1
     )
-    asked = replace(run, target=target, classes=None)
-    masks = [np.ones_like(regions[0]), *(1 - region for region in regions)]
-    found = scores_of_masks(asked, [mask[np.newaxis] for mask in masks], _classes, "mean")
-    return [float(np.mean(found[0] != covered)) for covered in found[1:]]
+    return replace(run, target=target, classes=None)
 
 
 def _classes(scores: Scores) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,9 @@ import numpy as np
 from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.patches import ReplacedWeights
 from eli5k.keras.evidence.run import Run
+from eli5k.keras.methods import find_method
 from eli5k.keras.metrics.explained import explained
+from eli5k.keras.model.memory import NoKeyError, key_of, remember
 from eli5k.keras.model.structure import walk
 from eli5k.options import MethodLike
 
@@ -62,7 +65,8 @@ def weights_test(
     """Shuffle a model's weights from the output on, and compare the maps.
 
     The model itself is never touched. A method whose map stays the same does not look at what the
-    model has learned. It is a test of the method on this kind of model, not of a single map.
+    model has learned. It is a test of the method on this kind of model, not of a single map, and is
+    remembered for as long as the model lives and its weights and the documents are the same.
 
     Parameters
     ----------
@@ -102,6 +106,18 @@ def weights_test(
             "docs must have two documents or more: the maps of different documents are the "
             f"yardstick. Received: {asked.count}"
         )
+    structure = asked.survey.structure
+    try:
+        key = key_of((find_method(method).explain, asked.target, layer, seed, _digest(asked)))
+    except NoKeyError:
+        return _tested(asked, method, layer, seed)
+    found: WeightsTest = remember(
+        model, ("weights test", key), structure, lambda: _tested(asked, method, layer, seed)
+    )
+    return found
+
+
+def _tested(asked: Run, method: MethodLike, layer: Any, seed: int) -> WeightsTest:
     plain = explained(asked, method)
     asked = asked.with_classes(plain.scores).at_layer(plain.layer or layer)
     likeness = []
@@ -110,6 +126,16 @@ def weights_test(
         likeness.append(_likeness(plain.maps, explained(shuffled, method).maps))
     floor = _likeness(plain.maps, np.roll(plain.maps, 1, axis=1))
     return WeightsTest(SHARES, tuple(likeness), floor)
+
+
+def _digest(asked: Run) -> str:
+    """Digest of all numbers that a test depends on: the model's weights, documents, classes."""
+    found = hashlib.blake2b()
+    variables = asked.model.variables
+    values = [*map(keras.ops.convert_to_numpy, variables), *keras.tree.flatten(asked.inputs)]
+    for value in [*values, () if asked.classes is None else asked.classes]:
+        found.update(np.asarray(value).tobytes())
+    return found.hexdigest()
 
 
 def with_shuffled_weights(run: Run, share: float, seed: int = 0) -> Run:

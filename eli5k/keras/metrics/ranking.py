@@ -25,6 +25,8 @@ from eli5k.keras.model.geometry import view_of
 from eli5k.keras.model.layers import candidate_calls
 from eli5k.options import MethodLike
 
+# A method that raises one of these can't explain the model.
+CANNOT_EXPLAIN = (NoLayerError, DisconnectedError)
 # Methods that run the model more often take part only if they are named.
 MOST_RUNS = 64
 BAR = 20  # characters
@@ -127,9 +129,9 @@ def rank_methods(
     halves = measure_halves(asked, pairs)
     named: list[tuple[str, MethodLike, Run]] = [
         (name_of(method), method, asked)
-        for method in (_affordable() if methods is None else methods)
+        for method in (affordable() if methods is None else methods)
     ]
-    return _ranked(named, halves, (NoLayerError, DisconnectedError))
+    return ranked(named, halves, CANNOT_EXPLAIN)
 
 
 def rank_layers(
@@ -180,7 +182,7 @@ def rank_layers(
         (str(getattr(layer, "name", layer)), method, asked.at_layer(layer)) for layer in chosen
     ]
     # What the user did not name may turn out to be no map of the picture.
-    return _ranked(named, halves, ValueError if layers is None else DisconnectedError)
+    return ranked(named, halves, ValueError if layers is None else DisconnectedError)
 
 
 def _prepared(
@@ -207,9 +209,15 @@ def _prepared(
     return asked.with_classes(asked.scores())
 
 
-def _affordable() -> list[str]:
-    """Names of the methods that run the model at most ``MOST_RUNS`` times."""
-    return [name for name, method in METHODS.items() if _runs(method.cost) <= MOST_RUNS]
+def affordable(most: int = MOST_RUNS) -> list[str]:
+    """Names of the methods that run the model at most so many times.
+
+    Examples
+    --------
+    >>> "integrated-gradients" in affordable(), "integrated-gradients" in affordable(1)
+    (True, False)
+    """
+    return [name for name, method in METHODS.items() if _runs(method.cost) <= most]
 
 
 def _runs(cost: Cost) -> float:
@@ -236,11 +244,26 @@ def _last_of_each_grid(run: Run) -> list[str]:
     return list(chosen.values())
 
 
-def _ranked(
+def ranked(
     named: Sequence[tuple[str, MethodLike, Run]],
     halves: Halves,
     passed_over: type[ValueError] | tuple[type[ValueError], ...],
 ) -> Ranking:
+    """Rank the maps of runs with halves that were measured before.
+
+    Parameters
+    ----------
+    named : sequence of (str, str or callable, Run)
+        A name for the table, the method and the run that it explains.
+    halves : Halves
+    passed_over : type of ValueError, or tuple of these
+        Errors that leave out what raises them.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left.
+    """
     ranks, errors = Ranking(), []
     for name, method, asked in named:
         try:

@@ -9,9 +9,11 @@ from eli5k.keras.metrics.places import place_of
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 NOT_SHOWN, UNTESTABLE = "not shown", "untestable"
-# Set on one family of the benchmark, reported on the others.
-CHANCE = 0.04  # share of copies
+# Set on some families of the benchmark, reported on others: see docs/trust.rst.
+CHANCE = 0.03  # share of copies
 LEAST = 0.6  # agreement
+LEAST_OF_ATTAINABLE = 0.75  # share of the agreement that a map can have
+CHANCE_AGAINST = 0.04
 LEAST_AGAINST = 0.5
 # The picture must raise the score by so many standard deviations of the halves' scores.
 LEAST_GAIN = 1.0
@@ -41,11 +43,15 @@ def verdict_on(found: Agreement, scores: tuple[np.ndarray, np.ndarray], gain: fl
     """
     if not is_testable(found, scores, gain):
         return UNTESTABLE
-    if found.value >= LEAST and found.p_value <= CHANCE:
+    if found.value >= _least(found) and found.p_value <= CHANCE:
         return SUPPORTED
-    if found.value <= -LEAST_AGAINST and found.p_against <= CHANCE:
+    if found.value <= -LEAST_AGAINST and found.p_against <= CHANCE_AGAINST:
         return CONTRADICTED
     return NOT_SHOWN
+
+
+def _least(found: Agreement) -> float:
+    return max(LEAST, LEAST_OF_ATTAINABLE * found.attainable)
 
 
 def is_testable(found: Agreement, scores: tuple[np.ndarray, np.ndarray], gain: float) -> bool:
@@ -109,4 +115,9 @@ def sentence_on(
     share = f"the map moved elsewhere does as well in {percent} % of the cases"
     if verdict == SUPPORTED:
         return f"{start}; {share}."
+    if found.p_value <= CHANCE:
+        return (
+            f"{start}; {share}, but it agrees with the model to {found.value:.2f} only, and "
+            f"{_least(found):.2f} is needed."
+        )
     return f"{start}; {share}, so these runs don't show that the map is better than chance."

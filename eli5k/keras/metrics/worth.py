@@ -39,20 +39,54 @@ def worth_of(halves: Halves) -> np.ndarray:
     >>> np.isclose(worth_of(halves).sum(), halves.plain - halves.blurred).item()
     True
     """
-    signs = halves.signs.reshape(len(halves.signs), -1).astype("float64")
     cells = halves.signs.shape[1:]
-    near = reduce(np.kron, map(_nearness, cells))
-    across = signs @ near
-    gram = across @ signs.T
-    scale = np.trace(gram) / len(gram)
+    signs, across, gram = _kernel(halves.signs)
     measured = halves.worth.reshape(len(signs), -1).astype("float64")
     gain = (halves.plain - halves.blurred).reshape(-1)
     maps = np.empty((measured.shape[1], signs.shape[1]))
     for column, values in enumerate(measured.T):
-        solved = across.T @ _solve(gram, scale, values)
+        weights, _ = _solve(gram, values)
+        solved = across.T @ weights
         maps[column] = solved + (gain[column] - solved.sum()) / len(solved)
     by_sample = maps.reshape(*halves.plain.shape, *cells)
     return np.moveaxis(by_sample, 1, 0).astype("float32")
+
+
+def attainable(signs: np.ndarray, worth: np.ndarray) -> float:
+    """Return how well the worth of each pair of halves is predicted by a map from all others.
+
+    Parameters
+    ----------
+    signs : numpy.ndarray
+        ``(pairs, *cells)``: 1 in the first half of each pair, -1 in the second.
+    worth : numpy.ndarray
+        ``(pairs,)``
+
+    Returns
+    -------
+    float
+        Pearson's correlation; 0 if nothing can be predicted.
+
+    Examples
+    --------
+    >>> from eli5k.keras.metrics.halves import draw_halves
+    >>> signs = draw_halves((14, 14), 32)
+    >>> attainable(signs, signs[:, :7, :7].sum(axis=(1, 2))) > 0.9
+    True
+    """
+    _, _, gram = _kernel(signs)
+    values = np.asarray(worth, "float64")
+    _, errors = _solve(gram, values)
+    predicted, measured = (each - each.mean() for each in (values - errors, values))
+    norm = np.linalg.norm(predicted) * np.linalg.norm(measured)
+    return float(predicted @ measured / norm) if norm > 0 else 0.0
+
+
+def _kernel(signs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the signs ``(pairs, all cells)``, these smoothed, and the products of both."""
+    flat = signs.reshape(len(signs), -1).astype("float64")
+    across = flat @ reduce(np.kron, map(_nearness, signs.shape[1:]))
+    return flat, across, across @ flat.T
 
 
 def _nearness(length: int) -> np.ndarray:
@@ -61,14 +95,18 @@ def _nearness(length: int) -> np.ndarray:
     return near
 
 
-def _solve(gram: np.ndarray, scale: float, values: np.ndarray) -> np.ndarray:
-    """Solve with the noise that predicts each pair best from the others."""
-    solved: list[tuple[float, np.ndarray]] = []
+def _solve(gram: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Solve with the noise that predicts each pair best from the others.
+
+    Returns
+    -------
+    weights, errors : numpy.ndarray
+        ``(pairs,)``: the weight of each pair, and its error, had it been left out.
+    """
+    scale = np.trace(gram) / len(gram)
+    solved = []
     for noise in NOISE:
         inverse = np.linalg.inv(gram + noise * scale * np.eye(len(gram)))
         weights = inverse @ values
-        # The error of each pair, had it been left out.
-        error = float(np.square(weights / np.diag(inverse)).mean())
-        solved.append((error, weights))
-    best: np.ndarray = min(solved, key=lambda each: each[0])[1]
-    return best
+        solved.append((weights, weights / np.diag(inverse)))
+    return min(solved, key=lambda each: float(np.square(each[1]).mean()))

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from eli5k.keras import metrics, run
-from eli5k.keras.metrics.audit import audit_run, changes
+from eli5k.keras.metrics.audit import audit_run, changes, follows
 from eli5k.keras.metrics.halves import cells_of
 from tests.keras.metrics.test_check import SIDE, spot_model
 from tests.zoo import noise
@@ -78,7 +78,36 @@ def test_a_border_is_a_place_too():
     found = metrics.audit(spot_model(), docs)
     assert found.remarkable
     assert found.place == "along the border"
-    assert "as much of the middle covered" in str(found)
+    assert (found.changed, found.changed_elsewhere) == (1, 0)
+    assert "with it exchanged between pictures the class goes along in 100 %" in str(found)
+    assert "as much of the middle exchanged in 0 %" in str(found)
+
+
+def test_a_border_that_the_maps_do_not_show_is_found_too():
+    docs = noise(40, SIDE, SIDE, 2, low=0, high=0.05)
+    for number, picture in enumerate(docs):
+        picture[[0, -1], :, number % 2] = 1
+        picture[12:16, 12:16, 0] = 1
+    middle = np.zeros((40, 7, 7))
+    middle[:, 3, 3] = 1
+    found = audit_run(run(spot_model(), docs, 0), middle)
+    assert (found.place, found.peaks, found.remarkable) == ("along the border", 0, True)
+
+
+def test_pictures_of_one_class_have_no_border_to_exchange():
+    docs, _ = pictures(anywhere(12))
+    docs[..., 1] = 0
+    everything = np.ones(cells_of((SIDE, SIDE)), "float32")
+    assert follows(run(spot_model(), docs, 0), [everything]) == [0]
+
+
+def test_what_is_exchanged_takes_the_class_along():
+    docs, classes = pictures([BOTTOM_LEFT] * 12)
+    place = np.zeros(cells_of((SIDE, SIDE)), "float32")
+    place[9:, :4] = 1
+    assert 0 < classes.mean() < 1
+    asked = run(spot_model(), docs, 0, batch_size=5)
+    assert follows(asked, [place, place[::-1], 0 * place]) == [1, 0, 0]
 
 
 def test_changes_are_those_of_the_models_own_class():

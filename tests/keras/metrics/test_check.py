@@ -13,11 +13,11 @@ from eli5k.formatters.place import place_of_heat
 from eli5k.keras import run
 from eli5k.keras.evidence.probes import Layer, Probe
 from eli5k.keras.methods.cam import grad_cam
-from eli5k.keras.metrics.agreement import Agreement
+from eli5k.keras.metrics.agreement import Agreement, agreement
 from eli5k.keras.metrics.check import PAIRS, QUICK_PAIRS, SHARES, check_maps, check_run, largest
-from eli5k.keras.metrics.halves import cells_of, measure_halves
+from eli5k.keras.metrics.halves import cells_of, draw_halves, measure_halves
 from eli5k.keras.metrics.verdict import sentence_on, verdict_on
-from eli5k.keras.metrics.worth import worth_of
+from eli5k.keras.metrics.worth import attainable, worth_of
 from tests.zoo import noise
 
 SIDE = 28
@@ -259,7 +259,9 @@ def test_a_callable_and_a_stream_are_checked_too():
     ("found", "gain", "word"),
     [
         (Agreement(0.9, 0.01, 0.99, 900), 3.0, "supported"),
-        (Agreement(0.9, 0.06, 0.95, 900), 3.0, "not shown"),
+        (Agreement(0.9, 0.04, 0.95, 900), 3.0, "not shown"),
+        (Agreement(0.7, 0.01, 0.99, 900, 0.9), 3.0, "supported"),
+        (Agreement(0.7, 0.01, 0.99, 900, 0.95), 3.0, "not shown"),
         (Agreement(0.5, 0.01, 0.99, 900), 3.0, "not shown"),
         (Agreement(-0.9, 0.99, 0.01, 900), 3.0, "contradicted"),
         (Agreement(-0.9, 0.99, 0.06, 900), 3.0, "not shown"),
@@ -274,6 +276,26 @@ def test_the_four_verdicts(found, gain, word):
     sentence = sentence_on(word, found, np.eye(3), (2.0, 1.0), (gain, 0.0))
     assert sentence.endswith((".", "target."))
     assert isinstance(Check(word, sentence), Check)
+
+
+def test_a_map_that_is_better_than_chance_but_not_good_enough_says_so():
+    found = Agreement(0.65, 0.01, 0.99, 900, attainable=0.96)
+    sentence = sentence_on("not shown", found, np.eye(3), (2.0, 1.0), (3.0, 0.0))
+    assert "1 % of the cases, but it agrees with the model to 0.65 only, and 0.72" in sentence
+    assert "chance" not in sentence
+
+
+@pytest.mark.parametrize("noise", [0, 1, 3])
+def test_no_map_agrees_much_better_than_is_attainable(noise):
+    # With much noise, what is left to predict is what correlation of signal and sum allows.
+    signs = draw_halves((14, 14), 31)
+    spot = np.zeros((14, 14))
+    spot[2:9, 5:12] = 1
+    signal = (signs * spot).sum(axis=(1, 2))
+    worth = signal + noise * signal.std() * np.random.default_rng(0).standard_normal(31)
+    limit = np.corrcoef(signal, worth)[0, 1]
+    assert attainable(signs, worth) == pytest.approx(limit, abs=0.1 + 0.1 * noise)
+    assert agreement(spot, signs, worth).attainable == attainable(signs, worth)
 
 
 def test_the_largest_cells_are_as_many_as_the_share():

@@ -10,6 +10,7 @@ from keras import layers
 from eli5k.keras import attribute, metrics, run
 from eli5k.keras.attribution import explain_samples
 from eli5k.keras.evidence.run import Run
+from eli5k.keras.metrics import randomisation
 from eli5k.keras.metrics.randomisation import spearman, with_shuffled_weights
 from tests.close import assert_close
 from tests.zoo import STRUCTURES, net_layers, noise
@@ -82,6 +83,23 @@ def test_a_map_that_ignores_the_model_does_not_change():
     gradient = metrics.weights_test(model, DOCS, 1, method="gradient")
     assert max(gradient.likeness) < 0.9
     assert gradient.looks_at_the_model
+
+
+def test_a_weights_test_is_remembered_until_the_weights_or_the_documents_change(monkeypatch):
+    runs = []
+    tested = randomisation._tested
+    monkeypatch.setattr(randomisation, "_tested", lambda *a: runs.append(1) or tested(*a))
+    model = STRUCTURES["functional"](net_layers())
+
+    def count(docs=DOCS, **kwargs):
+        metrics.weights_test(model, docs, 1, **kwargs)
+        return len(runs)
+
+    assert [count(method="gradient"), count(method="gradient")] == [1, 1]
+    assert [count(method="gradient-x-input"), count(method="gradient")] == [2, 2]
+    assert count(2 * DOCS, method="gradient") == 3
+    model.set_weights([2 * weights for weights in model.get_weights()])
+    assert [count(method="gradient"), count(method="gradient")] == [4, 4]
 
 
 def test_one_document_is_too_few():
