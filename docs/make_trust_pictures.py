@@ -25,6 +25,8 @@ def main() -> None:
     [wrong] = other.targets
     maps = wrong.attribution[None]
     [wrong.check] = eli5k.keras.check_maps(model, doc, maps, NAMES.index(CAT))
+    [cat] = right.targets
+    wrong.score, wrong.proba = cat.score, cat.proba
     wrong.target = f"{CAT}, but the map of {CUP}"
     for name, expl in (("supported", right), ("contradicted", other)):
         print(expl.targets[0].check.sentence)
