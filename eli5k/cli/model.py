@@ -20,6 +20,7 @@ LOADING = (
     "--unsafe, Keras refuses the known ways to run such code, e.g. Lambda layers that hold Python "
     "code."
 )
+ENDINGS = (".keras", ".h5", ".hdf5")
 # How Keras says that a file needs a class, or a function, that it doesn't know.
 _MISSING = re.compile(r"Could not locate (class|function) '([^']+)'|Unknown (layer|\w+): '([^']+)'")
 
@@ -48,10 +49,14 @@ def check_model_arguments(arguments: argparse.Namespace) -> None:
     Raises
     ------
     UserError
-        If there is none.
+        If there is none, or it is something else.
     """
     if not Path(arguments.model).exists():
         raise UserError(f"{arguments.model}: No such file or directory")
+    if not arguments.model.lower().endswith(ENDINGS):
+        raise UserError(
+            f"{arguments.model}: expected a .keras or .h5 file. The model comes before pictures."
+        )
     for module in arguments.modules:
         check_module("--import", module)
 

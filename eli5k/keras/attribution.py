@@ -26,6 +26,7 @@ from eli5k.keras.inputs import check_batch, input_count
 from eli5k.keras.methods import find_method, names_without_layer
 from eli5k.keras.model.interface import find_input, image_inputs
 from eli5k.keras.model.memory import recall
+from eli5k.keras.model.room import rows_at_once
 from eli5k.keras.model.survey import survey
 from eli5k.keras.sources import Documents
 from eli5k.options import MethodLike, Options
@@ -44,7 +45,7 @@ def attribute(
     region: Any = None,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
     reshape: Callable[..., Any] | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = 32,
     progress: bool | None = False,
 ) -> Attributed:
     """Explain many samples: scores and raw maps, one row for each.
@@ -62,8 +63,9 @@ def attribute(
         ``(batch, targets)`` has several.
     method, layer, logits, output, input, region, preprocess, reshape
         As in :func:`eli5k.explain_prediction_keras`.
-    batch_size : int
-        Maximum number of samples that go through the model together.
+    batch_size : int or None
+        Maximum number of samples that go through the model together; None for as many as have room
+        on the graphics card, 32 without one.
     progress : bool or None
         Show progress bars, including that of a method that runs the model often; None shows them
         on a terminal if the run takes long.
@@ -102,6 +104,7 @@ def attribute(
     >>> attribute(keras.Sequential(layers), np.ones((5, 8, 8, 1))).classes.shape
     (5,)
     """
+    check_keras_model(model, docs)
     options = Options(
         method=method,
         layer=layer,
@@ -112,10 +115,9 @@ def attribute(
         region=region,
         preprocess=preprocess,
         reshape=reshape,
-        batch_size=batch_size,
+        batch_size=rows_at_once(model) if batch_size is None else batch_size,
         progress=progress,
     )
-    check_keras_model(model, docs)
     if not preprocess and _are_whole_arrays(model, docs):
         found = _by_sample(_run(model, docs, options), method)
     else:

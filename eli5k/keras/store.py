@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eli5k.keras.store_files import write_beside
 from eli5k.keras.store_keys import HASH, Keys, hashes_of, is_in
 from eli5k.keras.store_rows import SCHEMA_VERSION, arrow
 
@@ -229,6 +230,7 @@ class Store:
                 table = parquet.read_table(part, partitioning=None)
                 _write_part(table.filter(pa.array(~again)), part)
                 dropped += int(again.sum())
+        self._done = seen
         return dropped
 
     def _tables(self, columns: list[str]) -> Iterator[Any]:
@@ -277,7 +279,7 @@ def open_store(out: str | os.PathLike[str], question: dict[str, Any]) -> Store:
                 f"{str(folder)!r}, which holds {others[0]!r} and no {QUESTION}."
             )
         told = {**question, "eli5k": version("eli5k")}
-        _write_beside(file, json.dumps(told, indent=1).encode())
+        write_beside(file, json.dumps(told, indent=1).encode())
     for left in (*folder.glob(".part-*"), *folder.glob(f".{QUESTION}*")):
         left.unlink(missing_ok=True)
     store = Store(folder, question)
@@ -359,20 +361,4 @@ def _write_part(table: pyarrow.Table, part: Path) -> None:
     sink = arrow().BufferOutputStream()
     # Maps and other numbers never repeat.
     arrow("pyarrow.parquet").write_table(table, sink, compression="zstd", use_dictionary=REPEATED)
-    _write_beside(part, sink.getvalue())
-
-
-def _write_beside(path: Path, data: Any) -> None:
-    """Write a file so that nobody ever sees half of it, not even after the machine has failed."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with beside.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    write_beside(part, sink.getvalue())

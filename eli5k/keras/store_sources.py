@@ -19,6 +19,7 @@ from eli5k.base import ExplanationWarning
 from eli5k.keras.columns import listed, values_of
 from eli5k.keras.files import path_of
 from eli5k.keras.sources import Documents, Sample
+from eli5k.keras.store import QUESTION
 from eli5k.keras.store_keys import hashes_of
 from eli5k.keras.store_rows import arrow
 from eli5k.picture_files import find_pictures
@@ -157,14 +158,26 @@ def files_of(source: Any, endings: tuple[str, ...]) -> list[str]:
     files: list[str] = []
     for place in map(os.fspath, places):
         if os.path.isdir(place):
-            inside = sorted(str(each) for each in Path(place).rglob("*"))
-            found = [each for each in inside if not Path(each).name.startswith((".", "_"))]
+            files += _inside(place, endings)
+        elif not place.lower().endswith(endings):
+            continue
         elif any(sign in place for sign in "*?[") and not os.path.exists(place):
-            found = sorted(glob.glob(place, recursive=True))
+            files += sorted(glob.glob(place, recursive=True))
         else:
-            found = [place]
-        files += [each for each in found if each.lower().endswith(endings)]
+            files.append(place)
     return files
+
+
+def _inside(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
+    for path, folders, files in os.walk(folder):
+        folders[:] = sorted(each for each in folders if not each.startswith((".", "_")))
+        if QUESTION in files:
+            # What was explained before, below what is explained now.
+            folders.clear()
+            continue
+        for file in sorted(files):
+            if file.lower().endswith(endings) and not file.startswith((".", "_")):
+                yield os.path.join(path, file)
 
 
 def _refuse_twins(source: Source) -> None:

@@ -22,6 +22,7 @@ from eli5k.keras.each import ALL
 from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.sources import Rows
 from eli5k.keras.store import Counts, Store, open_store
+from eli5k.keras.store_files import only_writer
 from eli5k.keras.store_keys import HASH, Keys, hashes_of
 from eli5k.keras.store_question import question_of
 from eli5k.keras.store_rows import arrow, numbered, table_of
@@ -99,7 +100,8 @@ def explain_to(
         As :func:`~eli5k.explain_predictions`; also if ``out`` holds answers to another question or
         of another model, if two documents have one key, or a column is missing.
     RuntimeError
-        If a document has no row in the end, because something else deleted files.
+        If another process explains into ``out``; or if a document has no row in the end, because
+        something else deleted files.
 
     Examples
     --------
@@ -114,6 +116,8 @@ def explain_to(
     if isinstance(model, str | os.PathLike):
         model = keras.saving.load_model(model, compile=False)
     check_keras_model(model, source)
+    if rows_per_part < 1:
+        raise ValueError(f"rows_per_part must be at least 1. Received: {rows_per_part}")
     asked = asked_options(options, preprocess, batch_size)
     refusal = not_supported(model, asked.method)
     if refusal is not None:
@@ -125,12 +129,13 @@ def explain_to(
     # Targets of each document belong to it, as its pixels do, not to the question.
     common = asked if of_each is None else replace(asked, targets=None)
     more = {"key_type": str(found.kind), "column": column, "key": key}
-    store = open_store(out, question_of(model, common, **more))
-    with progress_bar(total=found.total, progress=progress, unit="doc") as bar:
-        todo = _Todo(found, store, of_each, bar.update)
-        with closing(_decoded(model, todo, store, workers, timeout)) as items:
-            _explain_all(model, items, store, common, rows_per_part, found.kind, bar)
-    return todo.verified()
+    with only_writer(out):
+        store = open_store(out, question_of(model, common, **more))
+        with progress_bar(total=found.total, progress=progress, unit="doc") as bar:
+            todo = _Todo(found, store, of_each, bar.update)
+            with closing(_decoded(model, todo, store, workers, timeout)) as items:
+                _explain_all(model, items, store, common, rows_per_part, found.kind, bar)
+        return todo.verified()
 
 
 def asked_options(options: dict[str, Any], preprocess: Any, batch_size: int) -> Options:

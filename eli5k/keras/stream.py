@@ -22,6 +22,7 @@ from eli5k.keras.explain_batch import best_on, explain_batch
 from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.inputs import Document, read_document
 from eli5k.keras.metrics.best import BEST
+from eli5k.keras.model.room import rows_at_once
 from eli5k.keras.model.shared import is_alike
 from eli5k.keras.sources import Documents, Rows
 from eli5k.keras.support import not_supported
@@ -36,7 +37,7 @@ Shapes = tuple[tuple[int, ...], ...]
 def explain_predictions(
     model: keras.Model,
     docs: Any,
-    batch_size: int = 32,
+    batch_size: int | None = 32,
     *,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
     progress: bool | None = None,
@@ -54,8 +55,9 @@ def explain_predictions(
         PyTorch ``DataLoader``, a ``keras.utils.PyDataset``. Labels and weights in ``(x, y)`` and
         ``(x, y, weights)`` are ignored. The rank of the model's input tells a batch from a
         document.
-    batch_size : int
-        Maximum number of documents that are in memory and go through the model together.
+    batch_size : int or None
+        Maximum number of documents that are in memory and go through the model together; None for
+        as many as have room on the graphics card, 32 without one.
     targets : list, callable, array or None
         A flat list, as in :func:`~eli5k.explain_prediction_keras`, is for all documents. An array
         ``(documents,)`` or ``(documents, targets)``, or a list of lists, has the targets of each;
@@ -96,7 +98,8 @@ def explain_predictions(
     check_keras_model(model, docs)
     asked, others = split_options(kwargs)
     check_keywords(others)
-    options = Options(**asked, preprocess=preprocess, batch_size=batch_size, progress=progress)
+    size = rows_at_once(model) if batch_size is None else batch_size
+    options = Options(**asked, preprocess=preprocess, batch_size=size, progress=progress)
     documents = Documents(model, docs)
     of_each = targets_of_each(options.targets, documents.known_count)
     if of_each is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -43,9 +44,10 @@ class TestBackend:
         assert os.environ.get("KERAS_BACKEND") == chosen
 
     def test_none_installed(self, here):
+        Path("m.keras").write_text("never opened")
         code = (
             "import sys; sys.modules.update(tensorflow=None, torch=None, jax=None);"
-            "from eli5k.cli import main; sys.exit(main(['explain', 'red.png', 'red.png']))"
+            "from eli5k.cli import main; sys.exit(main(['explain', 'm.keras', 'red.png']))"
         )
         environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
         done = python("-c", code, env=environment)

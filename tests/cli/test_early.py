@@ -19,6 +19,7 @@ MISTAKES = {
     "explain m.keras": "which picture?",
     "explain m.keras --targets red.png": "--targets takes classes, and red.png is a file",
     "explain missing.keras red.png": "missing.keras: No such file or directory",
+    "explain red.png m.keras": "red.png: expected a .keras or .h5 file. The model comes before",
     "layers missing.keras": "missing.keras: No such file or directory",
     "audit missing.keras .": "missing.keras: No such file or directory",
     "audit m.keras red.png": "red.png is not a folder",

@@ -45,12 +45,13 @@ def test_names_of_files_and_classes(count, colours, here, capsys):
     [
         ["explain", EVIL, "red.png"],
         ["explain", "red.png", f"--{EVIL}"],
-        ["explain", "red.png", "red.png", "--method", EVIL],
-        ["explain", "red.png", "red.png", "--preprocess", f"{EVIL}:f"],
+        ["explain", "m.keras", "red.png", "--method", EVIL],
+        ["explain", "m.keras", "red.png", "--preprocess", f"{EVIL}:f"],
         [EVIL],
     ],
 )
 def test_what_is_wrong_is_repeated_harmlessly(arguments, here, capsys):
+    Path("m.keras").write_text("never opened")
     assert run(*arguments) == 2
     [line, end] = capsys.readouterr().err.split("\n")
     assert end == ""

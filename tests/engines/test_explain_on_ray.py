@@ -23,7 +23,7 @@ from tests.zoo import SHAPE, closed_form, functional, net_layers, noise
 DRIVER = Path(__file__).with_name("drive_explain_on_ray.py")
 COUNT, PART = 600, 32
 TARGETS = (2, 0)
-SECONDS = 240
+SECONDS = 300
 
 
 @pytest.fixture

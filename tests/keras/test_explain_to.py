@@ -26,6 +26,7 @@ from eli5k import explain_prediction, explain_to, read_explanations
 from eli5k.keras import audit_explanations
 from eli5k.keras.methods import IntegratedGradients
 from eli5k.keras.store import open_store, read_question
+from eli5k.keras.store_files import only_writer
 from eli5k.keras.store_keys import hashes_of
 from eli5k.keras.store_question import fingerprint, question_of
 from eli5k.options import Options
@@ -270,6 +271,18 @@ class TestGoingOn:
             explain_to(model, DOCS, tmp_path)
         with pytest.raises(FileNotFoundError, match="no folder of explanations"):
             read_explanations(tmp_path)
+
+    def test_a_second_writer_is_refused(self, model, tmp_path):
+        with only_writer(tmp_path), pytest.raises(RuntimeError, match="another process explains"):
+            explain_to(model, DOCS, tmp_path)
+        assert explain_to(model, DOCS, tmp_path).documents == 5
+
+    def test_results_below_their_source_are_no_source(self, model, tmp_path):
+        table = pyarrow.table({"id": range(5), "image": DOCS.tolist()})
+        pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+        for explained in (5, 0):
+            counts = explain_to(model, tmp_path, tmp_path / "results", key="id")
+            assert (counts.documents, counts.explained) == (5, explained)
 
     def test_twins_are_refused_or_told(self, model, photos, tmp_path):
         paths = sorted(map(str, photos.iterdir()))

@@ -87,6 +87,9 @@ class Backend(Protocol):
         A compiled function shows that, but an eager run may hide it.
         """
 
+    def free_memory(self) -> int | None:
+        """Return how many bytes of the graphics card are free; None if that isn't known."""
+
     def limit_threads(self, count: int) -> None:
         """Compute on so many cores at most, if nothing was computed yet.
 

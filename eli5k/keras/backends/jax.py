@@ -168,6 +168,14 @@ def draws_random_numbers(function: Callable[..., Any]) -> bool:
     return False
 
 
+def free_memory() -> int | None:
+    """Return how many bytes JAX may still take of its first device, unless that is a CPU."""
+    told = jax.local_devices()[0].memory_stats()
+    if not told or "bytes_limit" not in told:
+        return None
+    return int(told["bytes_limit"]) - int(told["bytes_in_use"])
+
+
 def limit_threads(count: int) -> None:
     """Compute on so many cores at most, if JAX has not computed anything yet."""
     # Its client for the CPU takes this for the number of cores.

@@ -157,6 +157,11 @@ def draws_random_numbers(function: Any) -> bool:
     return bool(function.is_random)
 
 
+def free_memory() -> int | None:
+    """Return None: TensorFlow tells what it has taken, and not what it may take."""
+    return None
+
+
 def limit_threads(count: int) -> None:
     """Compute on so many cores at most.
 

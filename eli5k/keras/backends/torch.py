@@ -126,6 +126,14 @@ def draws_random_numbers(function: Any) -> bool:
     return bool(function.is_random)
 
 
+def free_memory() -> int | None:
+    """Return how many bytes are free on the card, or were freed and kept for later."""
+    if not torch.cuda.is_available():
+        return None
+    kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return int(torch.cuda.mem_get_info()[0]) + int(kept)
+
+
 def limit_threads(count: int) -> None:
     """Compute on so many cores at most, which PyTorch takes at any time."""
     torch.set_num_threads(count)

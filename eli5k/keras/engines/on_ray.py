@@ -88,6 +88,12 @@ def explain_on_ray(
     RuntimeError
         If Ray can't be started, or has too little for the workers; if documents are missing in the
         end.
+
+    Examples
+    --------
+    >>> explain_on_ray(keras.Sequential(), "photos", "results")
+    Traceback (most recent call last):
+    TypeError: model must be the path of a saved model, which each worker loads. ...
     """
     if not isinstance(model, str | os.PathLike):
         raise TypeError(
