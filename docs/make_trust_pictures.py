@@ -30,7 +30,7 @@ def main() -> None:
     wrong.target = f"{CAT}, but the map of {CUP}"
     for name, expl in (("supported", right), ("contradicted", other)):
         print(expl.targets[0].check.sentence)
-        save(eli5k.format_as_image(expl, caption=True), IMAGES / f"{name}.png")
+        save(eli5k.format_as_image(expl, caption=True), IMAGES / f"{name}.webp")
 
 
 if __name__ == "__main__":
