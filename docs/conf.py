@@ -12,9 +12,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import eli5k  # noqa: E402
 
 # Sphinx reads no page from outside of its folder.
-shutil.copyfile(
-    FOLDER.parent / "notebooks" / "keras-image-classifiers.ipynb", FOLDER / "tutorial.ipynb"
-)
+for notebook, page in (("tutorial", "tutorial"), ("keras-image-classifiers", "eli5-tutorial")):
+    shutil.copyfile(FOLDER.parent / "notebooks" / f"{notebook}.ipynb", FOLDER / f"{page}.ipynb")
 
 project = "eli5k"
 author = "eli5k maintainers"
@@ -28,8 +27,11 @@ extensions = [
     "myst_nb",
     "mathml",
     "methods_table",
+    "accessible",
 ]
-exclude_patterns = ["_build", "benchmarks/*", "eli5-*.rst", "requirements.txt"]
+exclude_patterns = ["_build", "benchmarks/*", "requirements.txt"]
+# These are included in pages.
+exclude_patterns += ["eli5-facts.rst", "eli5-applications.rst"]
 templates_path = ["_templates"]
 python_use_unqualified_type_names = True
 
@@ -42,6 +44,12 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_attributes_as_param_list = True
+
+# Links to other sites are not followed: the documentation is built without a network. What is
+# checked are the links to pages, headings and names of its own, of which a wrong one is a warning.
+nitpicky = True
+nitpick_ignore_regex = [(r"py:.*", r"(?!eli5k).*"), (r"py:.*", r"eli5k\.keras\.model\..*")]
+linkcheck_ignore = [r"https?://.*"]
 
 html_theme = "furo"
 html_title = f"eli5k {release}"

@@ -12,7 +12,7 @@ import re
 import tempfile
 import textwrap
 
-from make_pictures import FOLDER, IMAGES, save
+from make_pictures import FOLDER, IMAGES, paper_of_the_page, reduced, save
 from PIL import Image
 
 PAGES = ("regression", "multi-label", "several-outputs", "embeddings", "picture-and-text")
@@ -32,12 +32,11 @@ def run(page: str) -> None:
 
 def main() -> None:
     for page in PAGES:
-        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        folder = tempfile.TemporaryDirectory()
+        with paper_of_the_page(), folder as path, contextlib.chdir(path):
             run(page)
             with Image.open(f"{page}.png") as picture:
-                size = (picture.width * 2 // 3, picture.height * 2 // 3)
-                small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-                save(small, IMAGES / "outputs" / f"{page}.png")
+                save(reduced(picture.convert("RGBA"), 800), IMAGES / "outputs" / page)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 import eli5k
-from docs.make_pictures import IMAGES, save
+from docs.make_pictures import IMAGES, paper_of_the_page, save
 from tests.digits.dense import DIGITS, NAMES, load_detector, load_segmenter
 from tests.digits.samples import load_samples
 
@@ -30,8 +30,8 @@ def main() -> None:
         load_detector(), pixels, target_names=list(map(str, range(DIGITS))), **asked
     )
     for name, expl in (("segmentation", mask), ("detection", boxes)):
-        picture = eli5k.format_as_image(expl, style="side", caption=True)
-        save(picture, IMAGES / f"{name}.png")
+        with paper_of_the_page():
+            save(eli5k.format_as_image(expl, style="side", caption=True), IMAGES / name)
 
 
 if __name__ == "__main__":

@@ -120,12 +120,12 @@ class Options:
 def shows_options(
     *others: inspect.Parameter, without: Iterable[str] = (), closed: bool = False
 ) -> Callable[[F], F]:
-    """Let ``help`` and completion show every keyword that a function passes on.
+    """Let ``help`` and completion show the keywords of :class:`Options` that a function passes on.
 
     Parameters
     ----------
     *others : inspect.Parameter
-        Keywords besides those of :class:`Options`.
+        Keywords besides these.
     without : iterable of str
         Keywords that the function doesn't take.
     closed : bool
@@ -144,17 +144,44 @@ def shows_options(
     >>> inspect.signature(explain).parameters["batch_size"].default
     32
     """
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    passed = [
+        inspect.Parameter(each.name, keyword, default=each.default, annotation=each.type)
+        for each in fields(Options)
+        if each.name not in without
+    ]
+    return shows_keywords(*passed, *others, closed=closed)
+
+
+def shows_keywords(*keywords: inspect.Parameter, closed: bool = True) -> Callable[[F], F]:
+    """Let ``help`` and completion show keywords that a function takes by ``**kwargs``.
+
+    Parameters
+    ----------
+    *keywords : inspect.Parameter
+        A function's own parameters go before them.
+    closed : bool
+        Whether it takes no others.
+
+    Returns
+    -------
+    callable
+        A decorator.
+
+    Examples
+    --------
+    >>> @shows_keywords(*optional_keywords(lambda style=None: style))
+    ... def draw(picture, **look):
+    ...     return look
+    >>> str(inspect.signature(draw))
+    '(picture, *, style=None)'
+    """
 
     def decorate(function: F) -> F:
-        own = inspect.signature(function, eval_str=False)
+        own = inspect.signature(function)
         *first, last = own.parameters.values()
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        passed = [
-            inspect.Parameter(each.name, keyword, default=each.default, annotation=each.type)
-            for each in fields(Options)
-        ]
-        known = {each.name for each in first} | set(without)
-        shown = {each.name: each for each in (*passed, *others) if each.name not in known}
+        known = {each.name for each in first}
+        shown = {each.name: each for each in keywords if each.name not in known}
         parameters = [*first, *shown.values(), *([] if closed else [last])]
         function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
         return function

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import eli5k
 from eli5k import cli
@@ -194,8 +195,21 @@ def test_each_row_of_the_table_page(row, passed, monkeypatch):
 
 def test_each_picture_exists():
     for page in PAGES:
-        for target in re.findall(r"^ *\.\. image:: (\S+)", page.read_text("utf-8"), re.MULTILINE):
+        text = page.read_text("utf-8")
+        for target in re.findall(r"^ *\.\. (?:image|figure):: (\S+)", text, re.MULTILINE):
             assert (page.parent / target).is_file(), f"{page.name}: {target}"
+
+
+def test_each_picture_is_on_a_page_small_and_without_white_paper():
+    """A page may be light or dark; a picture is a photograph, or leaves its paper to the page."""
+    shown = "".join(page.read_text("utf-8") for page in PAGES)
+    for file in (ROOT / "docs" / "images").rglob("*.*"):
+        assert file.parent.name == "methods" or file.name in shown, file.name
+        assert file.stat().st_size < 200_000, file.name
+        with Image.open(file) as picture:
+            pixels = np.asarray(picture.convert("RGBA"))
+        corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
+        assert not (corners >= 250).all(axis=1).any(), file.name
 
 
 def test_reference_has_each_public_name():
@@ -207,7 +221,7 @@ def test_reference_has_each_public_name():
 def test_method_pictures_are_of_methods_that_exist():
     from eli5k.keras.methods import METHODS
 
-    pictures = {file.stem for file in (ROOT / "docs" / "images" / "methods").glob("*.png")}
+    pictures = {file.stem for file in (ROOT / "docs" / "images" / "methods").glob("*.webp")}
     assert pictures
     assert pictures <= {name.replace("+", "-plus") for name in METHODS}
 

@@ -207,6 +207,11 @@ def test_the_other_functions_show_every_keyword_too():
     shown = inspect.signature(compare).parameters
     assert of_options.keys() - shown.keys() == {"method", "layer"}
     assert "top_targets" in pydoc.render_doc(explain_prediction)
+    for function in (eli5k.save, eli5k.plot):
+        assert {"style", "colormap", "caption", "cuts"} <= set(
+            inspect.signature(function).parameters
+        )
+    assert "title" in inspect.signature(eli5k.save).parameters
 
 
 def test_dir_lists_what_is_public():

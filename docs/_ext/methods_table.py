@@ -1,4 +1,4 @@
-"""The directive ``methods-table``: every method of the registry, with its picture.
+"""The directive ``methods-table``: the methods of a family, each with its picture.
 
 A picture that is not yet in ``images/methods`` is made during the build.
 """
@@ -16,7 +16,7 @@ DOCS = Path(__file__).parent.parent
 
 
 class MethodsTable(SphinxDirective):
-    """A table of the methods of one family."""
+    """The methods of one family."""
 
     required_arguments = 1
 
@@ -25,25 +25,37 @@ class MethodsTable(SphinxDirective):
         chosen = {name: each for name, each in METHODS.items() if each.family == family}
         if not chosen:
             raise self.error(f"no method is of the family {family!r}")
-        lines = [".. list-table::", "   :class: methods", "   :widths: 46 54", ""]
-        for name, method in chosen.items():
-            lines += row(name, method)
+        lines = [line for name, method in chosen.items() for line in entry(name, method)]
         return self.parse_text_to_nodes("\n".join(lines))
 
 
-def row(name: str, method: Method) -> list[str]:
-    """Lines of one row: title, sentence, when to use it, cost, paper; and the picture."""
+def entry(name: str, method: Method) -> list[str]:
+    """Lines of one method: its picture; title, sentence, when to use it, cost and paper."""
     return [
-        f"   * - **{method.title}**, ``{name}``",
+        ".. container:: method",
         "",
-        f"       {method.what} {method.when}",
+        f"   .. image:: {picture_of(name)}",
+        f"      :alt: the cat and the cup of the demo under {method.title}",
         "",
-        f"       *Cost:* {method.cost}.",
+        "   .. container:: said",
         "",
-        f"       {cited(method.paper)}",
-        f"     - .. image:: {picture_of(name)}",
-        f"          :alt: the cat and the cup of the demo under {method.title}",
+        f"      .. rubric:: {method.title}",
+        f"         :name: method-{slug(name)}",
+        "",
+        f'      ``method="{name}"``',
+        "",
+        f"      {method.what} {method.when}",
+        "",
+        f"      *Cost:* {method.cost}.",
+        "",
+        f"      {cited(method.paper)}",
+        "",
     ]
+
+
+def slug(name: str) -> str:
+    """Name of a method as the anchor of its entry."""
+    return make_pictures.method_file(name).stem
 
 
 def cited(paper: str) -> str:

@@ -61,7 +61,8 @@ def report(arguments: argparse.Namespace) -> int:
 
 def _save(folder: Path, summary: Summary, out: str | None) -> Path:
     # Beside the folder: whatever reads Parquet takes all files in it for parts.
-    path = folder.resolve().with_name(f"{folder.resolve().name}.html") if out is None else Path(out)
+    place = folder if folder.name else folder.resolve()
+    path = place.with_name(f"{place.name}.html") if out is None else Path(out)
     explanations = list(eli5k.read_explanations(folder, summary.doubtful))
     if path.suffix.lower() not in (".html", ".htm"):
         shown = [each for each in explanations if each.image is not None]

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eli5k.base import Explanation
+from eli5k.formatters.image import format_as_image
 from eli5k.formatters.panels import Look, panels_of, picture_of
 from eli5k.formatters.sheet import Panel, fit
+from eli5k.options import optional_keywords, shows_keywords
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 WIDE, LETTERS = 4.0, 9
 
 
+@shows_keywords(*optional_keywords(format_as_image))
 def plot(expl: Explanation, ax: Any = None, *, caption: bool = True, **look: Any) -> Any:
     """Draw an explanation into axes of your own figure, or into a new one.
 

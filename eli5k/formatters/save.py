@@ -12,9 +12,10 @@ from typing import IO, Any
 from PIL import ExifTags, Image
 
 from eli5k.base import Explanation
-from eli5k.formatters.image import draw_picture
+from eli5k.formatters.image import draw_picture, format_as_image
 from eli5k.formatters.page import page_with_shards
 from eli5k.formatters.panels import Look
+from eli5k.options import optional_keywords, shows_keywords
 
 # By what a program can tell later that eli5k made a file.
 MAKER = "eli5k"
@@ -33,6 +34,11 @@ OPAQUE = ("JPEG", "PDF")
 PAGES = (".html", ".htm")
 
 
+OF_PICTURES = optional_keywords(format_as_image)
+OF_PAGES = optional_keywords(page_with_shards)
+
+
+@shows_keywords(*OF_PICTURES, *OF_PAGES)
 def save(
     explanations: Explanation | Sequence[Explanation],
     path: str | os.PathLike[str],

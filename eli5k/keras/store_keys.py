@@ -29,7 +29,10 @@ class Keys:
         """Add hashes, some of which may be there."""
         run = np.unique(hashes)
         while self._runs and len(self._runs[-1]) < 2 * len(run):
-            run = np.union1d(self._runs.pop(), run)
+            longer = self._runs.pop()
+            run = np.concatenate([longer, run[~is_in(run, longer)]])
+            # Two sorted runs are merged, in less memory than np.union1d takes.
+            run.sort(kind="stable")
         self._runs.append(run)
 
     def have(self, hashes: np.ndarray) -> np.ndarray:

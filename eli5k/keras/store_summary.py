@@ -76,8 +76,9 @@ class Summary:
             lines.append(f"Checks: {_shares(self.verdicts)}")
         width = max((len(each.name) for each in self.classes[:SHOWN_CLASSES]), default=0)
         for each in self.classes[:SHOWN_CLASSES]:
-            told = _shares(each.verdicts) or f"{each.warned:,} with a warning"
-            lines.append(f"  {each.name:{width}}  {each.rows:>9,}  {told}")
+            warned = f"{each.warned:,} with a warning" if each.warned else ""
+            told = _shares(each.verdicts) or warned
+            lines.append(f"  {each.name:{width}}  {each.rows:>9,}  {told}".rstrip())
         if len(self.classes) > SHOWN_CLASSES:
             lines.append(f"  and {len(self.classes) - SHOWN_CLASSES:,} other classes")
         if self.errors:
@@ -128,7 +129,7 @@ def summarise(path: str | os.PathLike[str], most: int = 50) -> Summary:
     ...     _ = eli5k.explain_to(keras.Sequential(net), np.ones((5, 8, 8, 1)), out, targets=[2])
     ...     print(summarise(out))
     5 documents, 5 maps, 0 documents with a warning, 0 errors
-      2          5  0 with a warning
+      2          5
     """
     folder = Path(path)
     names = read_question(folder).get("class_names", {})
