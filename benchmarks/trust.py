@@ -301,8 +301,8 @@ def rank(count: int, only: list[str] | None = None) -> Table:
 
 
 def order_of(results: dict[str, tuple[float, float]]) -> float:
-    """Rank correlation; methods that are the same on this net, such as CAM's kin, count once."""
-    distinct = np.array(list({(round(a, 3), share): None for a, share in results.values()}))
+    """Rank correlation; methods that do the same to two decimals count once."""
+    distinct = np.array(list({(round(a, 2), share): None for a, share in results.values()}))
     return spearman(distinct[:, 0], distinct[:, 1])
 
 
