@@ -68,7 +68,7 @@ class TestFiles:
 
     def test_pictures_in_a_folder_that_eli5k_drew_are_passed_over(self, colours, here, capsys):
         for _ in range(2):
-            assert run("explain", colours, ".", "--out", ".") == 0
+            assert run("explain", colours, ".", "--format", "png") == 0
             assert "2 of 2 pictures" in capsys.readouterr().out
         assert {path.name for path in here.iterdir()} == {
             "red.png",

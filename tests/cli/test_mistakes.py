@@ -42,7 +42,7 @@ class TestBadArguments:
 class TestBadPictures:
     def explain_with_others(self, model: str, bad: str, capsys) -> str:
         """Explain a bad picture between two good ones; return the line about it."""
-        arguments = ["red.png", bad, "blue.png", "--out", "out", "--no-caption"]
+        arguments = ["red.png", bad, "blue.png", "--out", "out", "--no-caption", "--format", "png"]
         assert run("explain", model, *arguments) == 2
         printed = capsys.readouterr()
         assert printed.out.count("-> out/") == 2

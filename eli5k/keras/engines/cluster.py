@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +101,9 @@ def connected(address: str | None, demand: Demand) -> Iterator[Any]:
         If Ray can't be started, or has too little for the demand.
     """
     is_local = address in (None, LOCAL)
-    with _environment(ON_THIS_MACHINE if is_local else {}):
+    # A program that has imported Ray before has decided on its interfaces and its token.
+    is_ours = "ray" not in sys.modules or _token.cache_info().currsize > 0
+    with _environment(ON_THIS_MACHINE if is_local and is_ours else {}):
         ray = _imported()
         was_connected = ray.is_initialized()
         if not was_connected:
@@ -131,14 +135,20 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Set variables that the user has not set, for a while."""
     new = {name: value for name, value in variables.items() if name not in os.environ}
     if "RAY_AUTH_MODE" in new and "RAY_AUTH_TOKEN" not in os.environ:
-        # Of this run alone; Ray would write one into the user's home.
-        new["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        # Ray would write one into the user's home.
+        new["RAY_AUTH_TOKEN"] = _token()
     os.environ.update(new)
     try:
         yield
     finally:
         for name in new:
             os.environ.pop(name, None)
+
+
+@functools.cache
+def _token() -> str:
+    """Return the token of this process: Ray keeps the first one that it was given."""
+    return secrets.token_hex(32)
 
 
 def _start(ray: Any, demand: Demand) -> None:
@@ -169,12 +179,7 @@ def _start(ray: Any, demand: Demand) -> None:
 
 def _of_workers(demand: Demand) -> dict[str, Any]:
     """Return the environment of the workers: this backend, and one thread for each."""
-    variables = {
-        "KERAS_BACKEND": keras.config.backend(),
-        "OMP_NUM_THREADS": "1",
-        "TF_NUM_INTRAOP_THREADS": "1",
-        "TF_NUM_INTEROP_THREADS": "1",
-    }
+    variables = {"KERAS_BACKEND": keras.config.backend(), "OMP_NUM_THREADS": "1"}
     if 0 < demand.gpus_per_worker < 1:
         # Each would take the whole memory of the card.
         variables |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from eli5k.estimators import check_keras_model
+from eli5k.keras.backends import active_backend
 from eli5k.keras.engines.cluster import Demand, connected, default_workers
 from eli5k.keras.engines.work import Task, Work, Worker, suspects
 from eli5k.keras.store import Counts, Store, open_store
@@ -229,6 +230,7 @@ class _RayWorker(Worker):
         # Paths stay as they were written, since they are keys.
         if os.path.isdir(folder):
             os.chdir(folder)
+        active_backend().limit_threads(1)
         super().__init__(task, store)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

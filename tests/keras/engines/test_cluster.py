@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -40,6 +41,8 @@ class FakeRay:
 
 @pytest.fixture
 def start(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    cluster._token.cache_clear()
     for name in (*cluster.ON_THIS_MACHINE, "RAY_AUTH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
@@ -94,7 +97,8 @@ def test_own_ray_has_a_token_of_its_own_and_leaves_no_variables(start):
     start(second, Demand(workers=2))
     assert inside["RAY_AUTH_MODE"] == "token"
     assert len(first.token) == 64
-    assert first.token != second.token
+    # Ray keeps the first one that a process has.
+    assert first.token == second.token
     assert os.environ == before
     assert first.keywords["num_cpus"] == 3
     # A cluster of the user's has its own rules.
@@ -110,3 +114,11 @@ def test_half_a_card_leaves_memory_to_the_other_half(start):
     variables = ray.keywords["runtime_env"]["env_vars"]
     assert variables["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
     assert variables["OMP_NUM_THREADS"] == os.environ.get("OMP_NUM_THREADS", "1")
+
+
+def test_ray_of_a_program_that_has_imported_it_is_left_as_it_is(start, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+    ray = FakeRay()
+    inside = start(ray, Demand(workers=2)).environment
+    assert "RAY_AUTH_MODE" not in inside
+    assert ray.token is None
