@@ -8,7 +8,7 @@ from __future__ import annotations
 import keras
 
 import eli5k
-from docs.make_pictures import IMAGES, save
+from docs.make_pictures import IMAGES, paper_of_the_page, save
 from eli5k.demo import NAMES, PHOTOS, load_model, preprocess
 
 CAT, CUP = "Egyptian cat", "espresso"
@@ -30,7 +30,8 @@ def main() -> None:
     wrong.target = f"{CAT}, but the map of {CUP}"
     for name, expl in (("supported", right), ("contradicted", other)):
         print(expl.targets[0].check.sentence)
-        save(eli5k.format_as_image(expl, caption=True), IMAGES / f"{name}.webp")
+        with paper_of_the_page():
+            save(eli5k.format_as_image(expl, caption=True), IMAGES / f"{name}.webp")
 
 
 if __name__ == "__main__":
