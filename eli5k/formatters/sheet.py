@@ -18,8 +18,8 @@ from eli5k.printable import printable
 # panels would otherwise be wider than SHEET.
 SHORTEST, LONGEST, SHEET = 224, 1024, 8192
 
-# Width of a sheet to its height, and how much holes cost: three squares stand in one row.
-ASPECT, HOLE = 1.6, 1.5
+# Width of a sheet to its height, and how much holes cost: three photographs stand in one row.
+ASPECT, HOLE = 1.8, 4.5
 
 PAPER, INK = "white", "black"
 
