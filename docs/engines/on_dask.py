@@ -8,7 +8,7 @@ import pandas
 import pyarrow
 
 from eli5k.keras import ExplainBatch
-from eli5k.keras.store_rows import schema
+from eli5k.keras.store.rows import schema
 
 
 def explain(model, files, results, options=None):

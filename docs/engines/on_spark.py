@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from eli5k.keras import ExplainBatch
-from eli5k.keras.store_rows import schema
+from eli5k.keras.store.rows import schema
 
 
 def explain(spark, model, files, results, options=None):

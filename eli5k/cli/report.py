@@ -14,7 +14,7 @@ from eli5k.cli.messages import say
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from eli5k.keras.store_summary import Summary
+    from eli5k.keras.store.summary import Summary
 
 MOST = 50
 
@@ -44,7 +44,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def report(arguments: argparse.Namespace) -> int:
     """Print a summary, and save the most doubtful explanations."""
     import_library()
-    from eli5k.keras.store_summary import summarise
+    from eli5k.keras.store.summary import summarise
 
     if arguments.most < 0:
         raise UserError(f"--most must not be negative. Received: {arguments.most}")

@@ -15,9 +15,9 @@ from eli5k.keras.explain_prediction import explain_prediction_keras
 from eli5k.keras.gradcam import gradcam, gradcam_backend
 from eli5k.keras.metrics import audit, check_maps, rank_layers, rank_methods
 from eli5k.keras.similarity import Similarity, similar_to
-from eli5k.keras.store_audit import audit_explanations
-from eli5k.keras.store_reading import read_explanations
-from eli5k.keras.store_writing import explain_to
+from eli5k.keras.store.audit import audit_explanations
+from eli5k.keras.store.reading import read_explanations
+from eli5k.keras.store.writing import explain_to
 from eli5k.keras.stream import explain_predictions
 
 __all__ = [

@@ -23,7 +23,7 @@ from eli5k.keras.columns import listed, values_of
 from eli5k.keras.decoding import Decoder, form_of
 from eli5k.keras.files import path_of
 from eli5k.keras.sources import Rows
-from eli5k.keras.store_rows import numbered, table_of
+from eli5k.keras.store.rows import numbered, table_of
 from eli5k.keras.stream import Shapes, explain_documents
 from eli5k.options import Options
 from eli5k.worker import unpickled
@@ -149,7 +149,7 @@ class ExplainBatch:
         Returns
         -------
         pyarrow.Table
-            A row for each document and target, as :func:`~eli5k.keras.store_rows.schema` says. A
+            A row for each document and target, as :func:`~eli5k.keras.store.rows.schema` says. A
             document that can't be explained has one row, with ``error`` set.
         """
         docs = self._documents(batch)

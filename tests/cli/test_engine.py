@@ -6,7 +6,7 @@ import pytest
 
 from eli5k.demo import PHOTOS
 from eli5k.keras.engines import on_ray
-from eli5k.keras.store import Counts
+from eli5k.keras.store.folder import Counts
 from tests.cli.shell import assert_one_line, run
 
 

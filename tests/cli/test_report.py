@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import eli5k
-from eli5k.keras.store_summary import summarise
+from eli5k.keras.store.summary import summarise
 from tests.cli.colours import COLOURS
 from tests.cli.shell import assert_one_line, run
 

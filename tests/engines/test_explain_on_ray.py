@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from eli5k.keras.store import ATTEMPTS
+from eli5k.keras.store.folder import ATTEMPTS
 from tests.close import assert_close
 from tests.engines.drive_explain_on_ray import DEADLY
 from tests.zoo import SHAPE, closed_form, functional, net_layers, noise

@@ -25,10 +25,10 @@ import eli5k
 from eli5k import explain_prediction, explain_to, read_explanations
 from eli5k.keras import audit_explanations
 from eli5k.keras.methods import IntegratedGradients
-from eli5k.keras.store import open_store, read_question
-from eli5k.keras.store_files import only_writer
-from eli5k.keras.store_keys import hashes_of
-from eli5k.keras.store_question import fingerprint, question_of
+from eli5k.keras.store.files import only_writer
+from eli5k.keras.store.folder import open_store, read_question
+from eli5k.keras.store.keys import hashes_of
+from eli5k.keras.store.question import fingerprint, question_of
 from eli5k.options import Options
 from tests.cli.colours import COLOURS, colours_model
 from tests.close import assert_close

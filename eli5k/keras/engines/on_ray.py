@@ -15,11 +15,11 @@ from eli5k.estimators import check_keras_model
 from eli5k.keras.backends import active_backend
 from eli5k.keras.engines.cluster import Demand, connected, default_workers
 from eli5k.keras.engines.work import Task, Work, Worker, suspects
-from eli5k.keras.store import Counts, Store, open_store
-from eli5k.keras.store_keys import HASH, hashes_of
-from eli5k.keras.store_question import question_of
-from eli5k.keras.store_sources import ARCHIVES, TABLES, Source, files_of, open_source
-from eli5k.keras.store_writing import asked_options
+from eli5k.keras.store.folder import Counts, Store, open_store
+from eli5k.keras.store.keys import HASH, hashes_of
+from eli5k.keras.store.question import question_of
+from eli5k.keras.store.sources import ARCHIVES, TABLES, Source, files_of, open_source
+from eli5k.keras.store.writing import asked_options
 from eli5k.keras.stream import targets_of_each
 from eli5k.keras.support import not_supported
 from eli5k.progress import progress_bar

@@ -21,10 +21,10 @@ import keras
 
 from eli5k.base import Explanation, ExplanationWarning, collected_warnings
 from eli5k.keras.decoding import Decoder, form_of
-from eli5k.keras.store import ATTEMPTS, Store
-from eli5k.keras.store_rows import arrow, numbered, table_of
-from eli5k.keras.store_sources import Item, open_source
-from eli5k.keras.store_writing import explain_items
+from eli5k.keras.store.folder import ATTEMPTS, Store
+from eli5k.keras.store.rows import arrow, numbered, table_of
+from eli5k.keras.store.sources import Item, open_source
+from eli5k.keras.store.writing import explain_items
 from eli5k.keras.stream import Shapes
 from eli5k.options import Options
 
@@ -74,7 +74,7 @@ class Task:
     options : Options
     columns : dict
         Of the source: ``column``, ``key`` and ``targets`` of
-        :func:`~eli5k.keras.store_sources.open_source`.
+        :func:`~eli5k.keras.store.sources.open_source`.
     kind : pyarrow.DataType
         Of the keys.
     rows_per_part : int

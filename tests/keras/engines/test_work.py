@@ -12,8 +12,8 @@ from PIL import Image
 
 from eli5k.keras.engines.on_ray import _pictures, _shares
 from eli5k.keras.engines.work import Task, Worker, suspects
-from eli5k.keras.store import open_store
-from eli5k.keras.store_sources import open_source
+from eli5k.keras.store.folder import open_store
+from eli5k.keras.store.sources import open_source
 from eli5k.options import Options
 from tests.close import assert_close
 from tests.zoo import SHAPE, closed_form, functional, net_layers, noise

@@ -19,9 +19,9 @@ from eli5k.base import ExplanationWarning
 from eli5k.keras.columns import listed, values_of
 from eli5k.keras.files import path_of
 from eli5k.keras.sources import Documents, Sample
-from eli5k.keras.store import QUESTION
-from eli5k.keras.store_keys import hashes_of
-from eli5k.keras.store_rows import arrow
+from eli5k.keras.store.folder import QUESTION
+from eli5k.keras.store.keys import hashes_of
+from eli5k.keras.store.rows import arrow
 from eli5k.picture_files import find_pictures
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from eli5k.base import Check, Explanation, ExplanationWarning, TargetExplanation
 from eli5k.keras.columns import values_of
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.pictures import picture_of
-from eli5k.keras.store import read_question
-from eli5k.keras.store_rows import CHECK_CURVES, CHECK_NUMBERS, arrow
+from eli5k.keras.store.folder import read_question
+from eli5k.keras.store.rows import CHECK_CURVES, CHECK_NUMBERS, arrow
 from eli5k.pixels import open_picture
 
 # Rows that are in memory together.
@@ -111,7 +111,7 @@ def explanation_of(rows: list[dict[str, Any]], column: Any = None) -> Explanatio
     Parameters
     ----------
     rows : list of dict
-        As :func:`~eli5k.keras.store_rows.schema` names their values.
+        As :func:`~eli5k.keras.store.rows.schema` names their values.
     column : str or list of str, optional
         That of the pictures, if they are in a table.
 

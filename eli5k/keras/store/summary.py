@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eli5k.keras.store import Store, read_question
-from eli5k.keras.store_rows import arrow
+from eli5k.keras.store.folder import Store, read_question
+from eli5k.keras.store.rows import arrow
 
 # The most doubtful first; what wasn't checked comes last.
 VERDICTS = ("contradicted", "not shown", "untestable", "supported")

@@ -15,10 +15,10 @@ from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.inputs import read_document
 from eli5k.keras.metrics.audit import LEAST_PICTURES, Audit, audit_run
-from eli5k.keras.store import Store, read_question
-from eli5k.keras.store_question import fingerprint
-from eli5k.keras.store_reading import read_explanations
-from eli5k.keras.store_rows import arrow
+from eli5k.keras.store.folder import Store, read_question
+from eli5k.keras.store.question import fingerprint
+from eli5k.keras.store.reading import read_explanations
+from eli5k.keras.store.rows import arrow
 
 
 def audit_explanations(

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eli5k.keras.store_files import write_beside
-from eli5k.keras.store_keys import HASH, Keys, hashes_of, is_in
-from eli5k.keras.store_rows import SCHEMA_VERSION, arrow
+from eli5k.keras.store.files import write_beside
+from eli5k.keras.store.keys import HASH, Keys, hashes_of, is_in
+from eli5k.keras.store.rows import SCHEMA_VERSION, arrow
 
 if TYPE_CHECKING:
     import pyarrow
@@ -247,7 +247,7 @@ def open_store(out: str | os.PathLike[str], question: dict[str, Any]) -> Store:
     ----------
     out : path
     question : dict
-        As :func:`~eli5k.keras.store_question.question_of` returns it.
+        As :func:`~eli5k.keras.store.question.question_of` returns it.
 
     Returns
     -------

@@ -18,7 +18,7 @@ import numpy as np
 
 from eli5k.class_names import names_by_index
 from eli5k.keras.model.structure import walk
-from eli5k.keras.store_rows import SCHEMA_VERSION
+from eli5k.keras.store.rows import SCHEMA_VERSION
 from eli5k.options import Options
 
 # They change how fast the answers come, and no answer.

@@ -21,12 +21,12 @@ from eli5k.keras.decoding import Decoder, form_of
 from eli5k.keras.each import ALL
 from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.sources import Rows
-from eli5k.keras.store import Counts, Store, open_store
-from eli5k.keras.store_files import only_writer
-from eli5k.keras.store_keys import HASH, Keys, hashes_of
-from eli5k.keras.store_question import question_of
-from eli5k.keras.store_rows import arrow, numbered, table_of
-from eli5k.keras.store_sources import Item, Source, open_source
+from eli5k.keras.store.files import only_writer
+from eli5k.keras.store.folder import Counts, Store, open_store
+from eli5k.keras.store.keys import HASH, Keys, hashes_of
+from eli5k.keras.store.question import question_of
+from eli5k.keras.store.rows import arrow, numbered, table_of
+from eli5k.keras.store.sources import Item, Source, open_source
 from eli5k.keras.stream import Shapes, explain_documents, targets_of_each
 from eli5k.keras.support import not_supported
 from eli5k.options import Options
