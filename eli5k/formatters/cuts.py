@@ -39,7 +39,7 @@ def draw_cuts(array: np.ndarray, word: str, style: Style, heat: Heat) -> Image.I
     >>> from eli5k.formatters.styles import find_style
     >>> volume = np.zeros((8, 16, 16))
     >>> draw_cuts(volume, "slice", find_style("overlay"), Heat(np.ones((4, 4, 4)))).size
-    (544, 246)
+    (648, 246)
     """
     bounds = bounds_of(heat.frame, 3)
     shown = stretched(array)

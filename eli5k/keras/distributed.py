@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from eli5k.decoder import Form
-from eli5k.keras.backends import SUPPORTED, active_backend
+from eli5k.keras.backends import SUPPORTED, active_backend, backend_name
 from eli5k.keras.columns import listed, values_of
 from eli5k.keras.decoding import Decoder, form_of
 from eli5k.keras.files import path_of
@@ -178,7 +178,7 @@ def _loaded(place: str, threads: int | None, backend: str | None) -> keras.Model
 # A few, so that a process which explains one model after another doesn't keep them all.
 @lru_cache(maxsize=4)
 def _load(place: str, threads: int | None, backend: str | None) -> keras.Model:
-    running = keras.config.backend()
+    running = backend_name()
     if backend not in (None, running):
         raise RuntimeError(
             f"backend={backend!r} came too late: Keras runs on {running!r} in this process. Set "

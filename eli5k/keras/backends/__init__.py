@@ -113,13 +113,25 @@ def active_backend() -> Backend:
     >>> active_backend().__name__.startswith("eli5k.keras.backends.")
     True
     """
-    name = keras.config.backend()
+    name = backend_name()
     if name not in SUPPORTED:
         raise RuntimeError(
             f"Keras runs on the backend {name!r}, but eli5k needs one of {', '.join(SUPPORTED)}. "
             "Set the environment variable KERAS_BACKEND before you import keras."
         )
     return cast("Backend", importlib.import_module(f"{__name__}.{name}"))
+
+
+def backend_name() -> str:
+    """Return the name of the backend that Keras runs on.
+
+    Examples
+    --------
+    >>> backend_name() in SUPPORTED
+    True
+    """
+    name: str = keras.config.backend()
+    return name
 
 
 def to_tensors(structure: Any) -> Any:

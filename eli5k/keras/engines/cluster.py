@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
+from eli5k.keras.backends import backend_name
 from eli5k.keras.decoding import core_count
 
 LOCAL = "local"
@@ -179,7 +178,7 @@ def _start(ray: Any, demand: Demand) -> None:
 
 def _of_workers(demand: Demand) -> dict[str, Any]:
     """Return the environment of the workers: this backend, and one thread for each."""
-    variables = {"KERAS_BACKEND": keras.config.backend(), "OMP_NUM_THREADS": "1"}
+    variables = {"KERAS_BACKEND": backend_name(), "OMP_NUM_THREADS": "1"}
     if 0 < demand.gpus_per_worker < 1:
         # Each would take the whole memory of the card.
         variables |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}

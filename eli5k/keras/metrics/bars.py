@@ -35,7 +35,7 @@ def bars_of(
     Examples
     --------
     >>> figure = bars_of(["grad-cam"], [0.8], [0.5], [0.01])
-    >>> [bar.get_width() for bar in figure.axes[0].patches]
+    >>> [float(bar.get_width()) for bar in figure.axes[0].patches]
     [0.8, 0.4]
     """
     from matplotlib.figure import Figure
