@@ -76,3 +76,14 @@ def _generator(seed):
 
 def _tensor(values, dtype):
     return sys.modules["keras"].ops.convert_to_tensor(values, dtype)
+
+
+@pytest.fixture
+def registry():
+    """The registry of methods, which comes back as it was, in its order."""
+    from eli5k.keras.methods import METHODS
+
+    before = dict(METHODS)
+    yield METHODS
+    METHODS.clear()
+    METHODS.update(before)

@@ -79,18 +79,6 @@ def workplace(saved_model, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def registry(monkeypatch):
-    """The registry of methods, to which an example may add."""
-    from eli5k.keras import methods
-
-    monkeypatch.setattr(methods, "METHODS", methods.METHODS)
-    before = dict(methods.METHODS)
-    yield
-    methods.METHODS.clear()
-    methods.METHODS.update(before)
-
-
 @pytest.mark.parametrize("page", pages_with("python", "pycon"))
 def test_python_runs_and_prints_what_the_page_says(page, workplace, registry):
     namespace: dict = {"__name__": "__main__"}

@@ -8,7 +8,6 @@ import pytest
 import eli5k
 from eli5k.keras import run
 from eli5k.keras.evidence.probes import Layer, Probe
-from eli5k.keras.methods import METHODS
 from eli5k.keras.methods.cam import grad_cam
 from eli5k.keras.metrics.best import best_method
 from tests.keras.metrics.test_check import spot_model, two_spots
@@ -19,10 +18,10 @@ def inverted(run):
 
 
 @pytest.fixture
-def two_methods(monkeypatch):
+def two_methods(registry):
     """Only gradient, whose map is everywhere the same in a spot, and Grad-CAM take part."""
-    for name in set(METHODS) - {"grad-cam", "gradient"}:
-        monkeypatch.delitem(METHODS, name)
+    for name in set(registry) - {"grad-cam", "gradient"}:
+        del registry[name]
 
 
 def test_the_method_that_agrees_best_is_taken():
