@@ -17,6 +17,8 @@ CHANCE_AGAINST = 0.04
 LEAST_AGAINST = 0.5
 # The picture must raise the score by so many standard deviations of the halves' scores.
 LEAST_GAIN = 1.0
+# Rounding, of the largest score: less is no gain.
+ROUNDING = 1e-5
 
 
 def verdict_on(found: Agreement, scores: tuple[np.ndarray, np.ndarray], gain: float) -> str:
@@ -56,8 +58,10 @@ def _least(found: Agreement) -> float:
 
 def is_testable(found: Agreement, scores: tuple[np.ndarray, np.ndarray], gain: float) -> bool:
     """Tell whether there is a map that varies, and a score that the picture raises."""
-    scatter = np.concatenate(scores).std() if np.isfinite(scores).all() else np.nan
-    return bool(np.isfinite(found.value) and found.copies and gain > LEAST_GAIN * scatter)
+    if not (np.isfinite(scores).all() and np.isfinite(found.value) and found.copies):
+        return False
+    halves = np.concatenate(scores)
+    return bool(gain > max(LEAST_GAIN * halves.std(), ROUNDING * np.abs(halves).max()))
 
 
 def sentence_on(
