@@ -28,6 +28,7 @@ FLAGS = {
     "key": "--key",
     "workers": "--workers",
     "timeout": "--timeout",
+    "out": "--out",
 }
 _ANY = "|".join(FLAGS)
 # These are no words of English: wherever they stand, the argument is meant.
@@ -52,6 +53,7 @@ _RULES = (
     (rf"\b({_ANY})=", _flag),
     (rf"\beither ({_ANY}) or\b", lambda match: f"either {FLAGS[match[1]]} or"),
     (rf"(?:^|(?<=: ))({_ANY})(?= must\b| index must\b| '| is\b)", _flag),
+    (rf"^({_ANY})(?=: )", _flag),
     (rf"\b({_CERTAIN})\b", _flag),
 )
 
@@ -74,6 +76,8 @@ def in_shell_words(text: str) -> str:
     '--targets must hold classes (int) and names from --names (str).'
     >>> in_shell_words("Pass logits=True, or preprocess=keras.applications.resnet.preprocess_input")
     'Pass --logits, or --preprocess keras.applications.resnet:preprocess_input'
+    >>> in_shell_words("out: 'results' holds explanations of another model.")
+    "--out: 'results' holds explanations of another model."
     """
     for pattern, replacement in _RULES:
         text = re.sub(pattern, replacement, text)

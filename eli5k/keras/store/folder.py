@@ -316,7 +316,7 @@ def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
     """Refuse to mix the answers to two questions."""
     # As JSON has it, where tuples are lists.
     now = json.loads(json.dumps(now))
-    hint = "Pass another folder as out, or delete this one."
+    hint = "Take another folder, or delete this one."
     if before.get("model") != now.get("model"):
         raise ValueError(
             f"out: {str(folder)!r} holds explanations of another model, "
