@@ -60,7 +60,7 @@ def explain_by_methods(
     [('Grad-CAM', (6, 6)), ('Gradient', (8, 8))]
     """
     known, others = split_options(kwargs)
-    check_keywords(others)
+    check_keywords(others, "compare")
     options = Options(**known)
     columns: list[list[Explanation]] = [[] for _ in methods]
     for layer in layers:

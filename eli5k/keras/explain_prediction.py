@@ -206,8 +206,8 @@ def explain_document(
         return [warned(refused(model, str(error)))] * len(methods)
 
 
-def check_keywords(keywords: Iterable[str]) -> None:
-    """Accept eli5's other keywords; refuse unknown ones with a suggestion.
+def check_keywords(keywords: Iterable[str], function: str = "explain_prediction") -> None:
+    """Accept eli5's other keywords; refuse unknown ones of a function with a suggestion.
 
     Examples
     --------
@@ -222,7 +222,7 @@ def check_keywords(keywords: Iterable[str]) -> None:
         if keyword not in IGNORED_KEYWORDS:
             near = difflib.get_close_matches(keyword, known, n=1)
             raise TypeError(
-                f"explain_prediction got an unexpected keyword argument {keyword!r}."
+                f"{function} got an unexpected keyword argument {keyword!r}."
                 + (f" Did you mean {near[0]!r}?" if near else f" It takes: {', '.join(known)}")
             )
         if keyword == "top":

@@ -97,7 +97,7 @@ def explain_predictions(
     """
     check_keras_model(model, docs)
     asked, others = split_options(kwargs)
-    check_keywords(others)
+    check_keywords(others, "explain_predictions")
     size = rows_at_once(model) if batch_size is None else batch_size
     options = Options(**asked, preprocess=preprocess, batch_size=size, progress=progress)
     documents = Documents(model, docs)

@@ -137,7 +137,7 @@ def open_source(
         )
     elif isinstance(source, str | os.PathLike):
         found = _pictures(find_pictures(source))
-    elif isinstance(source, list | tuple) and source and all(map(_is_path, source)):
+    elif isinstance(source, list | tuple) and all(map(_is_path, source)):
         found = _pictures([os.fspath(path) for path in source])
     else:
         found = _stream(model, source)

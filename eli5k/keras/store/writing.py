@@ -141,7 +141,7 @@ def explain_to(
 def asked_options(options: dict[str, Any], preprocess: Any, batch_size: int) -> Options:
     """Check the keywords that a store can answer."""
     known = {field.name for field in fields(Options)}
-    check_keywords(options.keys() - known)
+    check_keywords(options.keys() - known, "explain_to")
     made = {name: value for name, value in options.items() if name in known}
     asked = Options(**made, preprocess=preprocess, batch_size=batch_size, progress=False)
     if ALL in (asked.input, asked.output):
