@@ -13,15 +13,6 @@ from eli5k.cli.words import in_shell_words
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-FAMILIES = {
-    "layer": "From a layer",
-    "input": "From the input",
-    "perturbation": "By perturbing the input",
-    "meta": "Around another method",
-}
-INDENT = " " * 4
-WIDTH = 100
-
 
 def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command and its arguments."""
@@ -35,6 +26,7 @@ def print_methods(arguments: argparse.Namespace) -> int:  # noqa: ARG001
     """Print each method: name, what it does, when to use it, and its runs of the model."""
     import_library()
     from eli5k.keras.methods import METHODS
+    from eli5k.keras.methods.table import FAMILIES
 
     for family, title in FAMILIES.items():
         say(title)
@@ -48,4 +40,6 @@ def print_methods(arguments: argparse.Namespace) -> int:  # noqa: ARG001
 
 
 def _say_wrapped(text: str) -> None:
+    from eli5k.keras.methods.table import INDENT, WIDTH
+
     say(*textwrap.wrap(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT))

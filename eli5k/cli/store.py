@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 PARQUET = "parquet"
 # Tables of pictures, or of their paths, and archives of pictures.
 SOURCES = (".parquet", ".pq", ".tar")
-# What eli5k.explain_to writes first.
-STARTED = "_eli5k.json"
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,9 @@ def explain_into(model: keras.Model, results: Results, question: Question) -> in
     UserError
         If the folder holds answers to another question, or it can't be done.
     """
-    if (results.out / STARTED).exists():
+    from eli5k.keras.store.folder import QUESTION
+
+    if (results.out / QUESTION).exists():
         say(f"{results.out}: going on with what is there")
     asked = keywords(question.options) | {
         "method": question.methods[0],

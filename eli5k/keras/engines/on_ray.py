@@ -17,11 +17,8 @@ from eli5k.keras.engines.cluster import Demand, connected, default_workers
 from eli5k.keras.engines.work import Task, Work, Worker, suspects
 from eli5k.keras.store.folder import Counts, Store, open_store
 from eli5k.keras.store.keys import HASH, hashes_of
-from eli5k.keras.store.question import question_of
 from eli5k.keras.store.sources import ARCHIVES, TABLES, Source, files_of, open_source
-from eli5k.keras.store.writing import asked_options
-from eli5k.keras.stream import targets_of_each
-from eli5k.keras.support import not_supported
+from eli5k.keras.store.writing import read_question_of
 from eli5k.progress import progress_bar
 
 
@@ -109,16 +106,13 @@ def explain_on_ray(
     place = _absolute(model)
     net = keras.saving.load_model(place, compile=False)
     check_keras_model(net, source)
-    asked = asked_options(options, preprocess, batch_size)
-    refusal = not_supported(net, asked.method)
-    if refusal is not None:
-        raise ValueError(str(refusal.error))
     columns: dict[str, Any] = {"column": column, "key": key, "targets": targets_column}
-    found = open_source(net, source, **columns)
-    if targets_of_each(asked.targets, found.total) is not None:
+    asked, found, of_each, question = read_question_of(
+        net, source, columns, preprocess=preprocess, batch_size=batch_size, **options
+    )
+    if of_each is not None:
         raise ValueError("targets must be the same for all documents: pass targets_column=.")
-    more = {"key_type": str(found.kind), "column": column, "key": key}
-    store = open_store(_absolute(out), question_of(net, asked, **more))
+    store = open_store(_absolute(out), question)
     files = files_of(source, TABLES) or files_of(source, ARCHIVES)
     seen: list[np.ndarray] = []
     works = list(

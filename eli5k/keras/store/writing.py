@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import fields, replace
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -118,32 +118,68 @@ def explain_to(
     check_keras_model(model, source)
     if rows_per_part < 1:
         raise ValueError(f"rows_per_part must be at least 1. Received: {rows_per_part}")
-    asked = asked_options(options, preprocess, batch_size)
-    refusal = not_supported(model, asked.method)
-    if refusal is not None:
-        raise ValueError(str(refusal.error))
-    if targets_column is not None and (asked.targets, asked.top_targets) != (None, None):
-        raise ValueError("Pass either targets, top_targets or targets_column. Received two.")
-    found = open_source(model, source, column=column, key=key, targets=targets_column)
-    of_each = targets_of_each(asked.targets, found.total)
-    # Targets of each document belong to it, as its pixels do, not to the question.
-    common = asked if of_each is None else replace(asked, targets=None)
-    more = {"key_type": str(found.kind), "column": column, "key": key}
+    columns = {"column": column, "key": key, "targets": targets_column}
+    asked, found, of_each, question = read_question_of(
+        model, source, columns, preprocess=preprocess, batch_size=batch_size, **options
+    )
     with only_writer(out):
-        store = open_store(out, question_of(model, common, **more))
+        store = open_store(out, question)
         with progress_bar(total=found.total, progress=progress, unit="doc") as bar:
             todo = _Todo(found, store, of_each, bar.update)
             with closing(_decoded(model, todo, store, workers, timeout)) as items:
-                _explain_all(model, items, store, common, rows_per_part, found.kind, bar)
+                _explain_all(model, items, store, asked, rows_per_part, found.kind, bar)
         return todo.verified()
 
 
-def asked_options(options: dict[str, Any], preprocess: Any, batch_size: int) -> Options:
+class Asked(NamedTuple):
+    """What is asked of a store: the options of all documents, and the targets of each."""
+
+    options: Options
+    source: Source
+    targets_of_each: Sequence[Any] | None
+    question: dict[str, Any]
+
+
+def read_question_of(
+    model: keras.Model, source: Any, columns: dict[str, Any], **options: Any
+) -> Asked:
+    """Read what a user asks: whoever writes into a store asks the same in the same words.
+
+    Parameters
+    ----------
+    model : keras.Model
+    source : object
+        As in :func:`explain_to`.
+    columns : dict
+        ``column``, ``key`` and ``targets``, its ``targets_column``.
+    **options
+        Its other keywords.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`explain_to`.
+    """
+    asked = _options_of(options)
+    refusal = not_supported(model, asked.method)
+    if refusal is not None:
+        raise ValueError(str(refusal.error))
+    if columns["targets"] is not None and (asked.targets, asked.top_targets) != (None, None):
+        raise ValueError("Pass either targets, top_targets or targets_column. Received two.")
+    found = open_source(model, source, **columns)
+    of_each = targets_of_each(asked.targets, found.total)
+    # Targets of each document belong to it, as its pixels do, not to the question.
+    common = asked if of_each is None else replace(asked, targets=None)
+    more = {"key_type": str(found.kind), "column": columns["column"], "key": columns["key"]}
+    return Asked(common, found, of_each, question_of(model, common, **more))
+
+
+def _options_of(options: dict[str, Any]) -> Options:
     """Check the keywords that a store can answer."""
     known = {field.name for field in fields(Options)}
     check_keywords(options.keys() - known, "explain_to")
     made = {name: value for name, value in options.items() if name in known}
-    asked = Options(**made, preprocess=preprocess, batch_size=batch_size, progress=False)
+    asked = Options(**made, progress=False)
     if ALL in (asked.input, asked.output):
         raise ValueError(
             "explain_to explains one input and one output. Call it once for each, with folders of "
