@@ -12,7 +12,7 @@ from eli5k.base import Check, ExplanationWarning, TargetExplanation
 from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.metrics.agreement import agreement, on_cells
-from eli5k.keras.metrics.halves import Halves, cells_of, draw_fields, measure_halves
+from eli5k.keras.metrics.halves import Halves, cells_of, draw_fields, measure_halves, with_extra
 from eli5k.keras.metrics.pointing import heat_in, region_mask
 from eli5k.keras.metrics.verdict import CONTRADICTED, sentence_on, verdict_on
 from eli5k.keras.metrics.worth import worth_of
@@ -129,30 +129,70 @@ def check_run(
     >>> check_run(asked, np.ones((1, 1, 7, 7)), quick=True)[0][0].verdict
     'untestable'
     """
+    [checks] = check_together(run, [maps], quick=quick, region=region)
+    return checks
+
+
+def check_together(
+    run: Run,
+    of_each: Sequence[np.ndarray],
+    halves: Halves | None = None,
+    *,
+    quick: bool = False,
+    region: Any = None,
+) -> list[list[list[Check]]]:
+    """Check the maps of several methods or layers with the same halves.
+
+    Parameters
+    ----------
+    run : Run
+    of_each : sequence of numpy.ndarray
+        ``(targets, batch, *grid)``: the same targets for each, on any grid.
+    halves : Halves or None
+        Halves of this run, if they were measured before.
+    quick, region
+        As in :func:`check_maps`.
+
+    Returns
+    -------
+    list of list of list of Check
+        For each method, for each sample, one for each target.
+
+    Examples
+    --------
+    >>> from eli5k.keras import run
+    >>> model = keras.Sequential([keras.Input((14, 14, 1)), keras.layers.Flatten()])
+    >>> asked = run(model, np.ones((1, 14, 14, 1)), targets=5)
+    >>> len(check_together(asked, [np.ones((1, 1, 7, 7)), np.ones((1, 1, 2, 2))], quick=True))
+    2
+    """
     grid = run.image.shape[1:-1]
-    on_grid = on_cells(maps, cells_of(grid))
-    extra = [] if quick else _curve_masks(on_grid)
+    on_grid = [on_cells(maps, cells_of(grid)) for maps in of_each]
+    extra = [] if quick else _curve_masks(np.concatenate(on_grid))
     place = None if region is None else region_mask(region, grid)
     if place is not None:
         extra = [*extra, 1 - place[np.newaxis]]
-    halves = measure_halves(run, QUICK_PAIRS if quick else PAIRS, extra=extra)
+    if halves is None:
+        halves = measure_halves(run, QUICK_PAIRS if quick else PAIRS, extra=extra)
+    else:
+        halves = with_extra(run, halves, extra)
     worth = worth_of(halves)
-    checks = []
-    for sample in range(run.count):
-        of_sample = []
-        for target in range(len(maps)):
-            check = judge(halves, on_grid[target, sample], sample, target, maps[target, sample])
+    found: list[list[list[Check]]] = []
+    for number, maps in enumerate(of_each):
+        found.append([[] for _ in range(run.count)])
+        for sample, target in np.ndindex(run.count, len(maps)):
+            own = maps[target, sample]
+            check = judge(halves, on_grid[number][target, sample], sample, target, own)
             check.worth = worth[target, sample]
             if not quick:
                 check.runs += 2 * len(SHARES) * (1 + BLOBS)
-                _add_curve(check, halves, len(maps), sample, target)
+                _add_curve(check, halves, number * len(maps) + target, sample, target)
             if place is not None:
                 check.runs += 1
-                check.region_heat = heat_in(maps[target, sample], region, grid)
+                check.region_heat = heat_in(own, region, grid)
                 check.region_covered = float(halves.extra[-1, sample, target])
-            of_sample.append(check)
-        checks.append(of_sample)
-    return checks
+            found[-1][sample].append(check)
+    return found
 
 
 def with_checks(
@@ -224,7 +264,7 @@ def judge(
 def _curve_masks(on_grid: np.ndarray) -> list[np.ndarray]:
     """Return what the runs of the curve keep.
 
-    For each share, a blob and its opposite; then the hottest cells and their opposite, by target.
+    For each share, a blob and its opposite; then the hottest cells and their opposite, by map.
     """
     fields = draw_fields(on_grid.shape[2:], BLOBS, BLOB_SEED)[:, np.newaxis]
     masks = []
@@ -260,10 +300,12 @@ def largest(fields: np.ndarray, share: float) -> np.ndarray:
     return (ranks >= flat.shape[1] - count).reshape(fields.shape).astype("float32")
 
 
-def _add_curve(check: Check, halves: Halves, targets: int, sample: int, target: int) -> None:
-    scores = halves.extra[: (BLOBS + targets) * 2 * len(SHARES), sample, target]
-    by_field = scores.reshape(BLOBS + targets, len(SHARES), 2)
-    elsewhere, own = by_field[:BLOBS].mean(axis=0), by_field[BLOBS + target]
+def _add_curve(check: Check, halves: Halves, number: int, sample: int, target: int) -> None:
+    """Add the scores of the blobs, and of the hottest cells of the map of that number."""
+    scores = halves.extra[:, sample, target]
+    of_field = 2 * len(SHARES)
+    by_field = scores[: (BLOBS + number + 1) * of_field].reshape(-1, len(SHARES), 2)
+    elsewhere, own = by_field[:BLOBS].mean(axis=0), by_field[-1]
     check.shares = SHARES
     check.kept, check.dropped = _floats(own[:, 0]), _floats(own[:, 1])
     check.kept_elsewhere, check.dropped_elsewhere = map(_floats, elsewhere.T)
