@@ -149,7 +149,7 @@ def _explain_together(
     asked = _Asked(run, aims, names, labels, documents[:n_valid])
     answers = list(_answers(run, methods, layers, labels, ranking))
     checks = (
-        _checked(run, answers, ranking and ranking[1]) if options.check else [[]] * len(answers)
+        _checked(asked, answers, ranking and ranking[1]) if options.check else [[]] * len(answers)
     )
     explained = [_explanations(asked, *each) for each in zip(answers, checks)]
     return [explanation for of_answer in explained for explanation in of_answer]
@@ -243,15 +243,15 @@ def _warned(document: Document, about: Sequence[ExplanationWarning]) -> list[Exp
 
 
 def _checked(
-    run: Run, answers: Sequence[_Answer], halves: Halves | None
+    asked: _Asked, answers: Sequence[_Answer], halves: Halves | None
 ) -> list[list[list[Check]]]:
     """Check what was answered, all of it by the same runs of the model."""
     classes = answers[0].found.scores.classes
-    asked = replace(run, classes=classes)
+    run = replace(asked.run, classes=classes)
     if halves is not None and not np.array_equal(halves.classes, classes):
         halves = None  # They are about other targets.
     maps = [on_whole_picture(each.found, run.survey.picture_grid).maps for each in answers]
-    return check_together(asked, maps, halves)
+    return check_together(run, maps, halves, frames=[each.frame for each in asked.documents])
 
 
 def _common(

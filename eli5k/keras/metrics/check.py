@@ -13,9 +13,11 @@ from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.metrics.agreement import agreement, on_cells
 from eli5k.keras.metrics.halves import Halves, cells_of, draw_fields, measure_halves, with_extra
+from eli5k.keras.metrics.places import place_of
 from eli5k.keras.metrics.pointing import heat_in, region_mask
 from eli5k.keras.metrics.verdict import CONTRADICTED, sentence_on, verdict_on
 from eli5k.keras.metrics.worth import worth_of
+from eli5k.maps import Bounds, bounds_of, inside, over_picture
 
 PAIRS, QUICK_PAIRS = 31, 16
 SHARES = (0.05, 0.1, 0.2, 0.4)
@@ -43,11 +45,14 @@ def check_maps(
     Parameters
     ----------
     model : keras.Model
-    docs, targets, output, batch_size, progress
+    docs : numpy.ndarray or tensor, or list or dict of these
+        ``(batch, *grid, channels)``, as the model takes it, for each input: already preprocessed.
+    targets, output, batch_size, progress
         As in :func:`eli5k.keras.attribute`.
     maps : array-like
         ``(batch, *grid)``, or ``(batch, targets, *grid)`` if ``targets`` has two axes; signed if
-        the method is. The grid may be of any size, and covers the whole picture.
+        the method is. The grid may be of any size, and covers the model's input: if a photograph
+        was cropped for it, the crop.
     quick : bool
         Run the model 34 times for each document, however many targets, and leave out the hottest
         parts.
@@ -138,6 +143,7 @@ def check_together(
     of_each: Sequence[np.ndarray],
     halves: Halves | None = None,
     *,
+    frames: Sequence[tuple[float, ...]] | None = None,
     quick: bool = False,
     region: Any = None,
 ) -> list[list[list[Check]]]:
@@ -150,6 +156,9 @@ def check_together(
         ``(targets, batch, *grid)``: the same targets for each, on any grid.
     halves : Halves or None
         Halves of this run, if they were measured before.
+    frames : sequence of tuple of float, optional
+        Where the model's input lies in each picture, if preprocessing cuts or pads it: as in
+        :class:`~eli5k.Explanation`. Peaks and ``worth`` are told in terms of the picture.
     quick, region
         As in :func:`check_maps`.
 
@@ -181,9 +190,11 @@ def check_together(
     for number, maps in enumerate(of_each):
         found.append([[] for _ in range(run.count)])
         for sample, target in np.ndindex(run.count, len(maps)):
-            own = maps[target, sample]
-            check = judge(halves, on_grid[number][target, sample], sample, target, own)
-            check.worth = worth[target, sample]
+            own, cells = maps[target, sample], on_grid[number][target, sample]
+            bounds = None if frames is None else bounds_of(frames[sample], own.ndim)
+            peak = place_of(own, bounds) if np.isfinite(own).any() else None
+            check = judge(halves, cells, sample, target, peak)
+            check.worth = _over_picture(worth[target, sample], bounds)
             if not quick:
                 check.runs += 2 * len(SHARES) * (1 + BLOBS)
                 _add_curve(check, halves, number * len(maps) + target, sample, target)
@@ -193,6 +204,19 @@ def check_together(
                 check.region_covered = float(halves.extra[-1, sample, target])
             found[-1][sample].append(check)
     return found
+
+
+def _over_picture(worth: np.ndarray, bounds: Bounds | None) -> np.ndarray:
+    """Lay what cells are worth over the whole picture; what the model doesn't see is worth 0."""
+    if bounds is None:
+        return worth
+    spans = [high - low for low, high in zip(*bounds)]
+    grid = [max(1, round(count / span)) for count, span in zip(worth.shape, spans)]
+    laid = over_picture(worth, grid, bounds)
+    if min(bounds[0]) < 0 or max(bounds[1]) > 1:
+        return laid  # Padding is worth something, too.
+    seen = inside(grid, bounds)
+    return (laid + seen * (worth.sum() - laid.sum()) / max(seen.sum(), 1)).astype("float32")
 
 
 def with_checks(
@@ -224,7 +248,7 @@ def judge(
     on_grid: np.ndarray,
     sample: int,
     target: int,
-    whole: np.ndarray | None = None,
+    peak: str | None = None,
 ) -> Check:
     """Judge one map with halves that were measured before.
 
@@ -234,8 +258,8 @@ def judge(
     on_grid : numpy.ndarray
         ``(*cells)``: a signed map, on the cells of the halves.
     sample, target : int
-    whole : numpy.ndarray or None
-        The map before it was brought to these cells: its peak is told.
+    peak : str or None
+        Where the map has its peak, if not where ``on_grid`` has it.
 
     Returns
     -------
@@ -251,7 +275,7 @@ def judge(
     means = float(important[0].mean()), float(important[1].mean())
     return Check(
         verdict,
-        sentence_on(verdict, found, on_grid, means, (plain, blurred), whole),
+        sentence_on(verdict, found, on_grid, means, (plain, blurred), peak),
         agreement=found.value,
         p_value=found.p_value,
         p_against=found.p_against,
