@@ -18,8 +18,9 @@ from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.targets import class_count
 from eli5k.keras.inputs import read_document
 from eli5k.keras.methods import find_method
+from eli5k.keras.methods.registry import BEST
 from eli5k.keras.metrics.audit import LEAST_PICTURES, Audit, audit_run
-from eli5k.keras.metrics.best import BEST, best_method
+from eli5k.keras.metrics.best import best_method
 from eli5k.keras.metrics.explained import explained
 from eli5k.keras.model.room import rows_at_once
 from eli5k.keras.sides import is_regression
@@ -144,8 +145,8 @@ def _check_classes(asked: Run) -> None:
 def _best(asked: Run) -> tuple[MethodLike, str]:
     """Rank methods on some of the documents, evenly spread."""
     rows = np.unique(np.linspace(0, asked.count - 1, min(RANKED, asked.count)).round().astype(int))
-    best = best_method(asked.part(rows))
-    return best, f"The maps are by {best.title}, ranked on {len(rows)} of these documents."
+    best = best_method(asked.part(rows), where=f"{len(rows)} of these documents")
+    return best, f"The maps are by {best.title}. {best.why}"
 
 
 def _read(

@@ -153,7 +153,8 @@ class TestBest:
         found = audit(model, docs, method="best")
         # CAM and Grad-CAM do the same here, and the first of equals is taken.
         assert found.method == "CAM"
-        assert found.note == "The maps are by CAM, ranked on 16 of these documents."
+        assert found.note.startswith("The maps are by CAM. It agrees best with the model of ")
+        assert "methods, ranked on 16 of these documents only (agreement " in found.note
         plain = audit(model, docs)
         assert (plain.method, plain.note) == ("Grad-CAM", "")
         assert numbers_of(found) == numbers_of(plain)

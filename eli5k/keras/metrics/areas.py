@@ -8,15 +8,17 @@ from eli5k.keras.metrics.agreement import copies_of
 from eli5k.keras.metrics.check import largest
 
 SHARES = {"tenth": 0.1, "quarter": 0.25}
+# What is as hot as the peak; how often the number of peaks is smoothed; what the mean map decides.
+PEAK, SMOOTHINGS, TIE = 0.999, 2, 1e-3
 
 
-def areas_of(mean_map: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def areas_of(peaks: np.ndarray, mean_map: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the areas to cover, each with another one of its size to compare it with.
 
     Parameters
     ----------
-    mean_map : numpy.ndarray
-        ``(*cells)``
+    peaks, mean_map : numpy.ndarray
+        ``(*cells)``: how many maps peak around each cell, and what they show on average.
 
     Returns
     -------
@@ -27,13 +29,13 @@ def areas_of(mean_map: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     Examples
     --------
     >>> mean_map = np.add.outer(np.arange(6), np.arange(6))
-    >>> tenth, other = areas_of(mean_map)["tenth"]
+    >>> tenth, other = areas_of(mean_map, mean_map)["tenth"]
     >>> np.argwhere(tenth).tolist(), np.argwhere(other).min(axis=0).tolist()
     ([[3, 5], [4, 5], [5, 4], [5, 5]], [0, 0])
     """
     found = {}
     for size, share in SHARES.items():
-        area = grown(mean_map, share)
+        area = grown(peaks, share)
         found[size] = area, _coldest_copy(area, mean_map)
     border = np.ones_like(mean_map, "float32")
     border[(slice(1, -1),) * border.ndim] = 0
@@ -44,14 +46,46 @@ def areas_of(mean_map: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found | {"border": (border, core)}
 
 
-def grown(mean_map: np.ndarray, share: float) -> np.ndarray:
-    """Grow an area from the hottest cell: the hottest neighbour joins until it is large enough.
-
-    So it is one place, which has a name, and not the hottest cells of several.
+def peaks_of(heat: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
+    """Return how many maps peak around each cell; where none does, the mean map tells cells apart.
 
     Parameters
     ----------
-    mean_map : numpy.ndarray
+    heat : numpy.ndarray
+        ``(maps, cells)``, each with a maximum of 1.
+    cells : tuple of int
+
+    Examples
+    --------
+    >>> heat = np.eye(5)[[0, 0, 4]]
+    >>> int(peaks_of(heat, (5,)).argmax()), int(peaks_of(heat, (5,)).argmin())
+    (0, 2)
+    """
+    near = at_peak(heat).mean(axis=0).reshape(cells)
+    for axis in range(near.ndim):
+        for _ in range(SMOOTHINGS):
+            wide = np.pad(near, [(int(each == axis),) * 2 for each in range(near.ndim)], "edge")
+            low, high = (np.delete(wide, ends, axis) for ends in ((-1, -2), (0, 1)))
+            near = (low + 2 * near + high) / 4
+    found: np.ndarray = near + TIE * heat.mean(axis=0).reshape(cells)
+    return found
+
+
+def at_peak(heat: np.ndarray) -> np.ndarray:
+    """Return which share of each map's peak each cell has: all of it, if no other is as hot."""
+    peak = (heat >= PEAK).astype(float)
+    shares: np.ndarray = peak / peak.sum(axis=1, keepdims=True)
+    return shares
+
+
+def grown(field: np.ndarray, share: float) -> np.ndarray:
+    """Grow an area from the largest cell: the largest neighbour joins until there are enough.
+
+    So it is one place, which has a name, and not the largest cells of several.
+
+    Parameters
+    ----------
+    field : numpy.ndarray
         ``(*cells)``
     share : float
         Of the cells.
@@ -61,7 +95,7 @@ def grown(mean_map: np.ndarray, share: float) -> np.ndarray:
     >>> grown(np.array([9, 1, 3, 2, 8]), 0.6).tolist()
     [1.0, 1.0, 1.0, 0.0, 0.0]
     """
-    heat = mean_map.astype(float)
+    heat = field.astype(float)
     area = np.zeros(heat.shape, bool)
     edge = {np.unravel_index(heat.argmax(), heat.shape)}
     for _ in range(max(1, round(share * heat.size))):

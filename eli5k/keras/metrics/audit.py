@@ -12,7 +12,7 @@ from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scores import Scores
 from eli5k.keras.evidence.targets import class_count
 from eli5k.keras.metrics.agreement import on_cells
-from eli5k.keras.metrics.areas import areas_of, surrounds
+from eli5k.keras.metrics.areas import areas_of, at_peak, peaks_of, surrounds
 from eli5k.keras.metrics.groups import Group, groups_of, likeness_of
 from eli5k.keras.metrics.halves import cells_of, scores_of_masks
 from eli5k.keras.metrics.places import place_of
@@ -26,8 +26,7 @@ PEAKS = {"tenth": 0.35, "quarter": 0.55}
 # another place. The border needs no peaks: a coarse map doesn't show a thin one.
 FOLLOWED = 0.25
 CHANGES, LEAST_CHANGES = 0.1, 4  # share, and number of pictures
-# Of a map, relative to its maximum: what isn't flat, and what is as hot as the peak.
-LEAST_CONTRAST, PEAK = 1e-3, 0.999
+LEAST_CONTRAST = 1e-3  # of a map that isn't flat, relative to its maximum
 MIDDLE, BORDER = "in the middle", "along the border"
 ONE_CLASS = "The model gives all of these pictures the same class: audit pictures of several."
 
@@ -43,9 +42,9 @@ class Audit:
     method : str
         What made the maps.
     place : str
-        Where the mean map peaks, or ``"along the border"``.
+        Where most maps peak, or ``"along the border"``.
     size : str
-        ``"tenth"`` or ``"quarter"`` of the picture, where the mean map is hottest, or ``"border"``.
+        ``"tenth"`` or ``"quarter"`` of the picture, in one piece around there, or ``"border"``.
     peaks : float
         Share of the maps that peak there.
     how : str
@@ -145,7 +144,8 @@ def audit_run(
         maps, cells_of(run.image.shape[1:-1]), method=method, note=note, numbers=numbers
     )
     heat, _ = _heat(maps, found.mean_map.shape)
-    regions = areas_of(found.mean_map)
+    peaking = peaks_of(heat, found.mean_map.shape)
+    regions = areas_of(peaking, found.mean_map)
     all_regions = [region for pair in regions.values() for region in pair]
     given = predicted(run)
     tried = {
@@ -158,7 +158,7 @@ def audit_run(
     for how, (number, (size, (region, _))) in product(tried, enumerate(regions.items())):
         peaks = _peaks(heat, region)
         changed, elsewhere = tried[how][2 * number : 2 * number + 2]
-        place = BORDER if size == "border" else place_of(found.mean_map)
+        place = BORDER if size == "border" else place_of(peaking)
         least = max(CHANGES, LEAST_CHANGES / run.count)
         if size == "border":
             # A cover of any colour is a border, too.
@@ -217,9 +217,10 @@ def audit_maps(
     blank = len(maps) - len(rows)
     if blank:
         note = f"{note} {blank} of {len(maps)} maps are blank or flat, and left out.".lstrip()
-    mean_map = heat.mean(axis=0).reshape(cells)
-    place = place_of(mean_map)
-    region_of = {size: areas_of(mean_map)[size][0] for size in PEAKS}
+    mean_map, peaking = heat.mean(axis=0).reshape(cells), peaks_of(heat, cells)
+    place = place_of(peaking)
+    areas = areas_of(peaking, mean_map)
+    region_of = {size: areas[size][0] for size in PEAKS}
     peaks = {size: _peaks(heat, region) for size, region in region_of.items()}
     size = next((each for each in PEAKS if peaks[each] >= PEAKS[each]), "tenth")
     if surrounds(region_of[size]):
@@ -258,8 +259,7 @@ def _heat(maps: np.ndarray, cells: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
 
 def _peaks(heat: np.ndarray, region: np.ndarray) -> float:
     """Share of the maps that peak in a region; one that peaks at several cells, in part."""
-    peak = (heat >= PEAK).astype(float)
-    return float((peak @ region.ravel() / peak.sum(axis=1)).mean())
+    return float((at_peak(heat) @ region.ravel()).mean())
 
 
 def _importance(audit: Audit) -> tuple[bool, bool, bool, float]:
