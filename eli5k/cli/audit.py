@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import eli5k
 from eli5k.cli.backend import import_library
+from eli5k.cli.destination import naming
 from eli5k.cli.errors import FAILURE, UserError, raised_by_others, reason_of
 from eli5k.cli.messages import complain, say
 from eli5k.cli.model import LOADING, add_model_arguments, check_model_arguments, load_model
@@ -52,6 +53,11 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="how many pictures to take, evenly spread (default: %(default)s)",
     )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="page with the mean map and the groups of maps, such as a.html",
+    )
     parser.set_defaults(
         command=audit,
         targets=None,
@@ -75,6 +81,8 @@ def audit(arguments: argparse.Namespace) -> int:
     if more or further:
         raise UserError("an audit takes one --method and one --layer")
     options = read_options(arguments, None)
+    if arguments.out is not None and not arguments.out.lower().endswith((".html", ".htm")):
+        raise UserError(f"--out must name a page, such as audit.html. Received: {arguments.out}")
     if not folder.is_dir():
         raise UserError(
             f"{folder} is not a folder"
@@ -106,11 +114,20 @@ def audit(arguments: argparse.Namespace) -> int:
             )
         except raised_by_others() as error:
             raise UserError(reason_of(error)) from error
+    if arguments.out is not None:
+        _save(found, Path(arguments.out))
     for warning in caught:
         complain(str(warning.message))
     _report(found)
     # Others warn of the model.
     return FAILURE if any(each.category is eli5k.ExplanationWarning for each in caught) else 0
+
+
+def _save(found: Audit, path: Path) -> None:
+    from eli5k.keras.metrics.audit_page import page_of
+
+    with naming(path):
+        path.write_text(page_of(found._repr_html_(), "What the maps have in common"), "utf-8")
 
 
 def _report(found: Audit) -> None:

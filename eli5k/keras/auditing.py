@@ -107,7 +107,7 @@ def audit(
         return audit_store(model, docs, most=most, preprocess=preprocess, **how)
     check_keras_model(model, docs)
     how["batch_size"] = rows_at_once(model) if batch_size is None else batch_size
-    inputs, numbers, own = _read(model, docs, targets, preprocess, most, progress)
+    inputs, names, own = _read(model, docs, targets, preprocess, most, progress)
     asked = prepare(model, inputs, own, layer=layer, output=output, logits=True, **how)
     _check_classes(asked)
     if targets is None and class_count(asked.survey.heads[asked.target.output]) == 1:
@@ -116,7 +116,7 @@ def audit(
     warn_of_model(asked)
     method, note = _best(asked) if method == BEST else (method, "")
     maps = np.moveaxis(np.asarray(explained(asked, method).maps), 0, 1).mean(axis=1)
-    return audit_run(asked, maps, method=find_method(method).title, note=note, numbers=numbers)
+    return audit_run(asked, maps, method=find_method(method).title, note=note, names=names)
 
 
 def _check_nothing_to_explain(**arguments: Any) -> None:
@@ -151,8 +151,8 @@ def _best(asked: Run) -> tuple[MethodLike, str]:
 
 def _read(
     model: Any, docs: Any, targets: Any, preprocess: Any, most: int, progress: bool | None
-) -> tuple[Any, list[int], Any]:
-    """Return inputs, the numbers of their documents, and their targets."""
+) -> tuple[Any, list[str | int], Any]:
+    """Return the inputs of documents, their paths or numbers, and their targets."""
     documents = Documents(model, docs)
     count = documents.known_count
     wanted = range(count or 0)
@@ -160,6 +160,7 @@ def _read(
         wanted = np.linspace(0, count - 1, most).round().astype(int).tolist()
     chosen = set(wanted)
     read: dict[int, Any] = {}
+    names: list[str | int] = []
     reasons: list[str] = []
     seen, is_enough = 0, False
     with progress_bar(total=documents.total, progress=progress, unit="doc") as bar:
@@ -174,6 +175,7 @@ def _read(
                     inputs = read_document(model, sample.doc, preprocess=preprocess).inputs
                     _check_finite(inputs)
                     read[number] = inputs
+                    names.append(sample.path or number)
                 except BAD_DOCUMENT as error:
                     reasons.append(f"{place}: passed over, because {_told(error)}")
             is_enough = count is None and len(read) == most
@@ -186,7 +188,7 @@ def _read(
         )
     for reason in reasons:
         warn(reason, ExplanationWarning)
-    return _stacked(read), list(read), _of_each(targets, list(read), seen, is_enough)
+    return _stacked(read), names, _of_each(targets, list(read), seen, is_enough)
 
 
 def _told(error: Exception) -> str:

@@ -56,23 +56,23 @@ def test_folders_in_the_folder_are_read_too_and_other_files_are_not(colours, fol
     assert capsys.readouterr().out.startswith("11 pictures: ")
 
 
-def test_best_ranks_the_methods(colours, folder, capsys):
-    assert run("audit", colours, folder, "--method", "best") == 0
-    assert "ranked on 12 of these documents" in capsys.readouterr().out
-
-
 def test_results_are_audited_with_and_without_the_model(colours, folder, here, capsys):
     assert run("explain", colours, folder, "--out", "results") == 0
     capsys.readouterr()
     assert run("audit", colours, "results") == 0
     whole = capsys.readouterr().out
-    assert run("audit", "results") == 0
+    assert run("audit", "results", "--out", "audit.html") == 0
+    page = Path("audit.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.count("<img") == 2
     alone = capsys.readouterr().out
     assert whole.startswith("12 pictures: 100 % of these maps peak at the bottom right; with")
     assert alone.startswith("12 pictures: 100 % of these maps peak at the bottom right: they meet")
     assert alone.splitlines()[1:] == whole.splitlines()[1:]
     assert run("audit", colours, "results", "--method", "best") == 2
     assert_one_line(capsys, "--method must not be passed with a folder of explanations")
+    assert run("audit", colours, "results", "--out", "audit.png") == 2
+    assert_one_line(capsys, "--out must name a page, such as audit.html")
     assert run("audit", folder) == 2
     assert_one_line(capsys, f"eli5k audit MODEL {folder}")
     assert run("audit", colours) == 2

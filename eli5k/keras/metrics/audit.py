@@ -7,18 +7,22 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
+from PIL import Image
 
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scores import Scores
 from eli5k.keras.evidence.targets import class_count
 from eli5k.keras.metrics.agreement import on_cells
 from eli5k.keras.metrics.areas import areas_of, at_peak, peaks_of, surrounds
+from eli5k.keras.metrics.audit_page import draw_area, draw_map, html_of
 from eli5k.keras.metrics.groups import Group, groups_of, likeness_of
 from eli5k.keras.metrics.halves import cells_of, scores_of_masks
 from eli5k.keras.metrics.places import place_of
+from eli5k.keras.pictures import picture_of
 from eli5k.maps import resize
 
 LEAST_PICTURES = 10
+PICTURES = 4  # axes of an array of them
 # A place is remarkable if so many maps peak in it, and covering it changes so many more predictions
 # than covering another place of the same size.
 PEAKS = {"tenth": 0.35, "quarter": 0.55}
@@ -28,6 +32,7 @@ FOLLOWED = 0.25
 CHANGES, LEAST_CHANGES = 0.1, 4  # share, and number of pictures
 LEAST_CONTRAST = 1e-3  # of a map that isn't flat, relative to its maximum
 MIDDLE, BORDER = "in the middle", "along the border"
+LINE = "The line is around the place."
 ONE_CLASS = "The model gives all of these pictures the same class: audit pictures of several."
 
 
@@ -67,6 +72,8 @@ class Audit:
         ``(*cells)``: the mean map, each scaled by its maximum; and 1 where the place is.
     note : str
         What else there is to know, such as how the method was chosen.
+    mean_picture : PIL.Image.Image or None
+        The mean of the pictures, as the model takes them.
     """
 
     pictures: int
@@ -83,9 +90,32 @@ class Audit:
     mean_map: np.ndarray = field(repr=False, compare=False)
     region: np.ndarray = field(repr=False, compare=False)
     note: str = ""
+    mean_picture: Image.Image | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.sentence} {self.note}".rstrip()
+
+    def _repr_html_(self) -> str:
+        size = None if self.mean_picture is None else self.mean_picture.size[::-1]
+        main = [
+            (
+                draw_map(self.mean_map, self.region, size),
+                f"The mean of {self.pictures} maps. {LINE}",
+            )
+        ]
+        if self.mean_picture is not None:
+            main += [
+                (draw_area(self.mean_picture, self.region), f"The mean of the pictures. {LINE}")
+            ]
+        groups = [
+            (
+                draw_map(group.mean_map, grid=size),
+                f"{100 * group.share:.0f} % of the maps: they peak {group.place}. Most typical: "
+                f"{', '.join(map(str, group.examples))}.",
+            )
+            for group in self.groups
+        ]
+        return html_of([self.sentence, self.note], main, groups)
 
     @property
     def sentence(self) -> str:
@@ -122,7 +152,7 @@ def audit_run(
     *,
     method: str = "",
     note: str = "",
-    numbers: Sequence[int] | None = None,
+    names: Sequence[str | int] | None = None,
 ) -> Audit:
     """Tell what maps have in common, and whether the place matters to the model.
 
@@ -133,15 +163,16 @@ def audit_run(
         ``(batch, *grid)``
     method, note : str
         As in :class:`Audit`.
-    numbers : sequence of int, optional
-        Of the documents.
+    names : sequence of str or int, optional
+        Of the documents; by default, their numbers.
 
     Returns
     -------
     Audit
     """
-    found = audit_maps(
-        maps, cells_of(run.image.shape[1:-1]), method=method, note=note, numbers=numbers
+    found = replace(
+        audit_maps(maps, cells_of(run.image.shape[1:-1]), method=method, note=note, names=names),
+        mean_picture=picture_of(run.image.mean(axis=0)) if run.image.ndim == PICTURES else None,
     )
     heat, _ = _heat(maps, found.mean_map.shape)
     peaking = peaks_of(heat, found.mean_map.shape)
@@ -180,7 +211,7 @@ def audit_run(
                 region=region,
             )
         )
-    return max(audits, key=_importance)
+    return _most_important(audits)
 
 
 def audit_maps(
@@ -189,7 +220,7 @@ def audit_maps(
     *,
     method: str = "",
     note: str = "",
-    numbers: Sequence[int] | None = None,
+    names: Sequence[str | int] | None = None,
 ) -> Audit:
     """Tell what maps have in common, without the model.
 
@@ -199,7 +230,7 @@ def audit_maps(
         ``(batch, *grid)``
     cells : tuple of int
         How many places to tell apart along each axis.
-    method, note, numbers
+    method, note, names
         As in :func:`audit_run`.
 
     Returns
@@ -235,7 +266,9 @@ def audit_maps(
         changed=float("nan"),
         changed_elsewhere=float("nan"),
         likeness=likeness_of(heat),
-        groups=groups_of(heat, cells, rows if numbers is None else np.asarray(numbers)[rows]),
+        groups=groups_of(
+            heat, cells, [row if names is None else names[row] for row in rows.tolist()]
+        ),
         remarkable=peaks[size] >= PEAKS[size] and place != MIDDLE,
         mean_map=mean_map.astype("float32"),
         region=region_of[size],
@@ -262,15 +295,17 @@ def _peaks(heat: np.ndarray, region: np.ndarray) -> float:
     return float((at_peak(heat) @ region.ravel()).mean())
 
 
-def _importance(audit: Audit) -> tuple[bool, bool, bool, float]:
-    """Order audits.
-
-    A place where maps peak says more than the border. What changes more comes first, but a larger
-    place must change much more.
-    """
-    gain = audit.changed - audit.changed_elsewhere
-    own = gain / np.sqrt(audit.region.mean()) if audit.remarkable else float(audit.size == "tenth")
-    return audit.remarkable, audit.size != "border", audit.how == "covered", float(own)
+def _most_important(audits: Sequence[Audit]) -> Audit:
+    """Return the audit of the place that matters most; a larger one must matter much more."""
+    remarkable = [each for each in audits if each.remarkable]
+    if not remarkable:
+        return audits[0]
+    most = max(
+        remarkable,
+        key=lambda each: (each.changed - each.changed_elsewhere) / np.sqrt(each.region.mean()),
+    )
+    # To cover it is easier to understand than to exchange it, and comes first.
+    return next(each for each in remarkable if each.size == most.size)
 
 
 def predicted(run: Run) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,15 +26,15 @@ class Group:
         Mean correlation of a map with the mean of the group.
     mean_map : numpy.ndarray
         ``(*cells)``
-    examples : tuple of int
-        The documents, by number, whose maps resemble the mean most.
+    examples : tuple of str or int
+        The documents whose maps resemble the mean most: their paths if known, else their numbers.
     """
 
     place: str
     share: float
     likeness: float
     mean_map: np.ndarray = field(repr=False, compare=False)
-    examples: tuple[int, ...] = ()
+    examples: tuple[str | int, ...] = ()
 
 
 def likeness_of(heat: np.ndarray) -> float:
@@ -58,7 +59,9 @@ def _standardised(heat: np.ndarray) -> np.ndarray:
     return standard
 
 
-def groups_of(heat: np.ndarray, cells: tuple[int, ...], numbers: np.ndarray) -> tuple[Group, ...]:
+def groups_of(
+    heat: np.ndarray, cells: tuple[int, ...], names: Sequence[str | int]
+) -> tuple[Group, ...]:
     """Group maps by k-means of what makes correlation a distance.
 
     Parameters
@@ -67,8 +70,8 @@ def groups_of(heat: np.ndarray, cells: tuple[int, ...], numbers: np.ndarray) -> 
         ``(maps, cells)``, not negative.
     cells : tuple of int
         The grid.
-    numbers : numpy.ndarray
-        ``(maps,)``, int: of the documents.
+    names : sequence of str or int
+        Of the documents.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def groups_of(heat: np.ndarray, cells: tuple[int, ...], numbers: np.ndarray) -> 
     Examples
     --------
     >>> heat = np.eye(9)[[0, 0, 0, 8, 8]]
-    >>> [(group.place, group.share) for group in groups_of(heat, (3, 3), np.arange(5))]
+    >>> [(group.place, group.share) for group in groups_of(heat, (3, 3), range(5))]
     [('at the top left', 0.6), ('at the bottom right', 0.4)]
     """
     rows = _standardised(heat)
@@ -103,7 +106,7 @@ def groups_of(heat: np.ndarray, cells: tuple[int, ...], numbers: np.ndarray) -> 
                     len(own) / len(rows),
                     float(alike.mean()),
                     mean_map,
-                    tuple(numbers[own[np.argsort(-alike, kind="stable")[:EXAMPLES]]].tolist()),
+                    tuple(names[row] for row in own[np.argsort(-alike, kind="stable")[:EXAMPLES]]),
                 )
             )
     return tuple(sorted(found, key=lambda group: -group.share))

@@ -95,11 +95,12 @@ def audit_store(
             f"docs must have explanations of {LEAST_PICTURES} documents or more{needed}. "
             f"Received: {len(found)} in {os.fspath(path)!r}"
         )
-    method = found[0].method or ""
+    told: dict[str, Any] = {"method": found[0].method or ""}
+    told["names"] = [each.source or number for number, each in enumerate(found)]
     if model is None:
         shape = _targets(found[0])[0].attribution.shape
         grid = tuple(size * ceil(FINE / min(*shape, FINE)) for size in shape)
-        return audit_maps(_maps(found, grid), cells_of(grid), method=method)
+        return audit_maps(_maps(found, grid), cells_of(grid), **told)
     inputs = [read_document(model, each.image, preprocess=preprocess).inputs for each in found]
     stacked = keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *inputs)
     asked = prepare(
@@ -110,7 +111,7 @@ def audit_store(
         batch_size=rows_at_once(model) if batch_size is None else batch_size,
         progress=progress,
     )
-    return audit_run(asked, _maps(found, asked.survey.picture_grid), method=method)
+    return audit_run(asked, _maps(found, asked.survey.picture_grid), **told)
 
 
 def _check(model: keras.Model, question: dict[str, Any], preprocess: Any) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
+from html import escape
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 from eli5k import audit
 from eli5k.keras import run
@@ -167,11 +173,29 @@ def test_a_model_that_sees_one_class_is_told():
     assert str(found).endswith("the same class: audit pictures of several.")
 
 
+def test_the_page_shows_the_place_and_the_groups():
+    docs, _ = pictures([BOTTOM_LEFT] * 24 + [(2, 12)] * 6)
+    found = audit(spot_model(), docs)
+    assert [group.place for group in found.groups[:2]] == ["at the bottom left", "at the top"]
+    html = found._repr_html_()
+    assert html.count("<img") == 2 + len(found.groups)
+    assert escape(found.sentence) in html
+    assert "80 % of the maps: they peak at the bottom left. Most typical: " in html
+    first = base64.b64decode(re.search('base64,([^"]+)', html)[1])
+    pixels = np.asarray(Image.open(io.BytesIO(first))).astype(int)
+    # Bright where the maps meet, dark where they don't, and a white line between.
+    assert pixels[230, 30].sum() > 400
+    assert pixels[128, 200].sum() < 250
+    column = pixels[:, 30]
+    assert (column[150:230] == 255).all(axis=1).any()
+    assert not (column[:100] == 255).all(axis=1).any()
+
+
 def test_without_a_model_only_the_place_is_told():
     maps = np.zeros((12, 7, 7))
     maps[:9, 6, 6] = 1
     maps[9:, 3, 3] = 1
-    found = audit_maps(maps, (7, 7), numbers=range(100, 112))
+    found = audit_maps(maps, (7, 7), names=range(100, 112))
     assert (found.place, found.peaks, found.how) == ("at the bottom right", 0.75, "not tried")
     assert found.remarkable
     assert np.isnan(found.changed)
