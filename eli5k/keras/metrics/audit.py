@@ -143,7 +143,9 @@ class Audit:
             return f"{start} The maps have no place in common that would point at a shortcut."
         if self.place == MIDDLE:
             return f"{start} Most photographs have their object there: it points at no shortcut."
-        return f"{start} The maps meet there, but the place hardly matters to the model."
+        return (
+            f"{start} The maps meet there, but it doesn't clearly matter more than another place."
+        )
 
 
 def audit_run(
