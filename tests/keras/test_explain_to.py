@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -25,10 +26,12 @@ import eli5k
 from eli5k import explain_prediction, explain_to, read_explanations
 from eli5k.keras import audit_explanations
 from eli5k.keras.methods import IntegratedGradients
+from eli5k.keras.store import writing
 from eli5k.keras.store.files import only_writer
 from eli5k.keras.store.folder import open_store, read_question
 from eli5k.keras.store.keys import hashes_of
 from eli5k.keras.store.question import fingerprint, question_of
+from eli5k.keras.store.writing import explain_items
 from eli5k.options import Options
 from tests.cli.colours import COLOURS, colours_model
 from tests.close import assert_close
@@ -106,6 +109,7 @@ class TestRows:
         with tarfile.open(tmp_path / "shard.tar", "w") as archive:
             for path in paths:
                 archive.add(path, os.path.basename(path))
+        (tmp_path / "shard.tgz").write_bytes(gzip.compress((tmp_path / "shard.tar").read_bytes()))
         sources = {
             "folder": (photos, {}, paths),
             "pattern": (f"{photos}/*.png", {}, paths),
@@ -121,6 +125,11 @@ class TestRows:
                 f"{tmp_path}/*.tar",
                 {},
                 [f"{tmp_path}/shard.tar/{i}.png" for i in range(5)],
+            ),
+            "compressed": (
+                tmp_path / "shard.tgz",
+                {},
+                [f"{tmp_path}/shard.tgz/{i}.png" for i in range(5)],
             ),
             "stream": ((each for each in paths), {}, paths),
         }
@@ -164,6 +173,20 @@ class TestRows:
         assert (
             explain_to(model, photos, tmp_path / "out", preprocess=scale, workers=1).explained == 0
         )
+
+    def test_of_batches_that_fit_the_card(self, model, tmp_path, monkeypatch):
+        sizes = []
+
+        def explain(model, batch, *rest):
+            sizes.append(len(batch))
+            return explain_items(model, batch, *rest)
+
+        monkeypatch.setattr(writing, "rows_at_once", lambda model: 2)
+        monkeypatch.setattr(writing, "explain_items", explain)
+        explain_to(model, DOCS, tmp_path, batch_size=None)
+        assert sizes == [2, 2, 1]
+        question = read_question(tmp_path)
+        assert "batch_size" not in question["options"]
 
 
 class TestReadingBack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import gzip
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,9 +28,11 @@ from eli5k.picture_files import find_pictures
 if TYPE_CHECKING:
     import pyarrow
 
-TABLES, ARCHIVES = (".parquet", ".pq"), (".tar",)
+COMPRESSED = (".tar.gz", ".tgz")
+TABLES, ARCHIVES = (".parquet", ".pq"), (".tar", *COMPRESSED)
 # How many keys are looked up at a time, and how many rows of a table are read.
 BLOCK, ROWS = 1024, 256
+BUFFER = 1 << 20
 TOO_MANY = 5
 
 
@@ -136,7 +139,7 @@ def open_source(
             f"Received: targets_column={targets!r}"
         )
     elif isinstance(source, str | os.PathLike):
-        found = _pictures(find_pictures(source))
+        found = _pictures(find_pictures(source, "source"))
     elif isinstance(source, list | tuple) and all(map(_is_path, source)):
         found = _pictures([os.fspath(path) for path in source])
     else:
@@ -248,7 +251,8 @@ def _tables(
 
 def _groups(file: str, columns: list[str], key: str | None, targets: str | None) -> Iterator[Block]:
     """Yield the keys of each group of rows of a table: only of wanted ones more is read."""
-    with arrow("pyarrow.parquet").ParquetFile(file) as table:
+    # Without a buffer, a column of a group is in memory as a whole.
+    with arrow("pyarrow.parquet").ParquetFile(file, buffer_size=BUFFER) as table:
         start = 0
         for group in range(table.num_row_groups):
             count = table.metadata.row_group(group).num_rows
@@ -307,7 +311,7 @@ def _archived(files: list[str], targets: str | None) -> Iterator[Block]:
     endings = tuple(Image.registered_extensions())
     for file in files:
         pictures, labels = [], {}
-        with tarfile.open(file, "r:") as archive:
+        with tarfile.open(file, "r:gz" if file.lower().endswith(COMPRESSED) else "r:") as archive:
             while (member := archive.next()) is not None:
                 # The archive itself would keep them all.
                 archive.members = []  # type: ignore[attr-defined]
@@ -317,7 +321,7 @@ def _archived(files: list[str], targets: str | None) -> Iterator[Block]:
                 if member.name.lower().endswith(endings):
                     pictures.append((member.name, *place))
                 elif targets is not None and member.name.endswith(f".{targets}"):
-                    labels[_stem(member.name)] = place
+                    labels[_stem(member.name)] = _label(archive, member)
         keys = [_text(f"{file}/{name}") for name, _, _ in pictures]
 
         def read(
@@ -325,14 +329,16 @@ def _archived(files: list[str], targets: str | None) -> Iterator[Block]:
             file: str = file,
             keys: list[str] = keys,
             pictures: list[tuple[str, int, int]] = pictures,
-            labels: dict[str, tuple[int, int]] = labels,
+            labels: dict[str, int | str] = labels,
         ) -> Iterator[Item]:
-            with Path(file).open("rb") as archive:
+            with _opened(file) as archive:
+                # In the order of the archive: a compressed one can't go back.
                 for number in np.flatnonzero(wanted):
                     name, offset, size = pictures[number]
                     label = labels.get(_stem(name))
-                    own = None if label is None else [_label(_bytes(archive, *label))]
-                    yield Item(keys[number], _bytes(archive, offset, size), keys[number], own)
+                    own = None if label is None else [label]
+                    archive.seek(offset)
+                    yield Item(keys[number], archive.read(size), keys[number], own)
 
         yield keys, read
 
@@ -343,14 +349,13 @@ def _stem(name: str) -> str:
     return f"{folder}/{file.partition('.')[0]}"
 
 
-def _bytes(archive: Any, offset: int, size: int) -> bytes:
-    archive.seek(offset)
-    data: bytes = archive.read(size)
-    return data
+def _opened(file: str) -> Any:
+    return gzip.open(file) if file.lower().endswith(COMPRESSED) else Path(file).open("rb")
 
 
-def _label(data: bytes) -> int | str:
-    text = data.decode("utf-8").strip()
+def _label(archive: tarfile.TarFile, member: tarfile.TarInfo) -> int | str:
+    content = archive.extractfile(member)
+    text = "" if content is None else content.read().decode("utf-8").strip()
     return int(text) if text.lstrip("-").isdecimal() else text
 
 
