@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 from eli5k.base import ExplanationWarning, warn
 from eli5k.decoder import Form, Settings, plugins
 from eli5k.keras.decoding_process import Decoded, DecodingError, Process, how_ended
-from eli5k.keras.files import path_of, plain
+from eli5k.keras.files import parts_of, path_of, plain
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
 from eli5k.keras.model.structure import has_channels_first
 from eli5k.keras.preprocessing import preprocessor_of
@@ -259,7 +259,7 @@ class _Pool:
         source = plain(source)
         if _is_encoded(source):
             return self._threads.submit(self._decode, position, source, ledger)
-        if any(_is_encoded(plain(part)) for part in _parts(source).values()):
+        if any(_is_encoded(plain(part)) for part in parts_of(source).values()):
             return self._threads.submit(self._decode_parts, position, source, ledger)
         ready: Future[Decoded] = Future()
         ready.set_result((source, ()))
@@ -267,7 +267,7 @@ class _Pool:
 
     def _decode_parts(self, position: int, source: Any, ledger: Ledger) -> Decoded:
         """Decode the pictures among the inputs of one document."""
-        decoded = _parts(source)
+        decoded = parts_of(source)
         said: list[tuple[type[Warning], str]] = []
         for name, part in decoded.items():
             encoded = plain(part)
@@ -309,13 +309,6 @@ class _Pool:
                 self._workers = [each for each in self._workers if not each.is_ended] + [worker]
             worker.wait_for_start()
         return worker
-
-
-def _parts(source: Any) -> dict[Any, Any]:
-    """Return the inputs of a document of several; none of another."""
-    if isinstance(source, Mapping):
-        return dict(source)
-    return dict(enumerate(source)) if isinstance(source, list | tuple) else {}
 
 
 def _is_encoded(source: Any) -> bool:

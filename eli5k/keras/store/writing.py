@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import fields, replace
+from inspect import signature
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -118,8 +119,9 @@ def explain_to(
     if isinstance(model, str | os.PathLike):
         model = keras.saving.load_model(model, compile=False)
     check_keras_model(model, source)
-    if rows_per_part < 1:
-        raise ValueError(f"rows_per_part must be at least 1. Received: {rows_per_part}")
+    for name, value, least in (("rows_per_part", rows_per_part, 1), ("workers", workers or 0, 0)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number from {least} on. Received: {value!r}")
     columns = {"column": column, "key": key, "targets": targets_column}
     asked, found, of_each, question = read_question_of(
         model, source, columns, preprocess=preprocess, batch_size=batch_size, **options
@@ -181,7 +183,8 @@ def _options_of(model: keras.Model, options: dict[str, Any]) -> Options:
     if options["batch_size"] is None:
         options = options | {"batch_size": rows_at_once(model)}
     known = {field.name for field in fields(Options)}
-    check_keywords(options.keys() - known, "explain_to")
+    own = list(signature(explain_to).parameters)[3:-1]
+    check_keywords(options.keys() - known, "explain_to", own)
     made = {name: value for name, value in options.items() if name in known}
     asked = Options(**made, progress=False)
     if ALL in (asked.input, asked.output):
