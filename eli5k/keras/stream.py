@@ -21,7 +21,7 @@ from eli5k.keras.evidence.targets import choose_targets
 from eli5k.keras.explain_batch import best_on, explain_batch
 from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.inputs import Document, read_document
-from eli5k.keras.metrics.best import BEST
+from eli5k.keras.methods.registry import BEST
 from eli5k.keras.model.room import rows_at_once
 from eli5k.keras.model.shared import is_alike
 from eli5k.keras.sources import Documents, Rows
