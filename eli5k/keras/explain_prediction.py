@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
 
 import keras
@@ -213,8 +213,17 @@ def explain_document(
         return [warned(refused(model, str(error)))] * len(methods)
 
 
-def check_keywords(keywords: Iterable[str], function: str = "explain_prediction") -> None:
+def check_keywords(
+    keywords: Collection[str], function: str = "explain_prediction", own: Iterable[str] = ()
+) -> None:
     """Accept eli5's other keywords; refuse unknown ones of a function with a suggestion.
+
+    Parameters
+    ----------
+    keywords : collection of str
+    function : str
+    own : iterable of str
+        What the function takes besides.
 
     Examples
     --------
@@ -224,7 +233,8 @@ def check_keywords(keywords: Iterable[str], function: str = "explain_prediction"
     'method'?
     """
     parameters = inspect.signature(explain_prediction_keras).parameters
-    known = [*list(parameters)[2:-1], *IGNORED_KEYWORDS]
+    taken = [*own, *list(parameters)[2:-1], *IGNORED_KEYWORDS]
+    known = [name for name in dict.fromkeys(taken) if name not in keywords]
     for keyword in keywords:
         if keyword not in IGNORED_KEYWORDS:
             near = difflib.get_close_matches(keyword, known, n=1)

@@ -15,7 +15,7 @@ from eli5k.estimators import check_keras_model
 from eli5k.keras.aims import names_of
 from eli5k.keras.attribution import ask
 from eli5k.keras.batches import BAD_DOCUMENT
-from eli5k.keras.decoding import DecodingError
+from eli5k.keras.decoding_process import DecodingError
 from eli5k.keras.each import ALL
 from eli5k.keras.evidence.targets import choose_targets
 from eli5k.keras.explain_batch import best_on, explain_batch
