@@ -151,27 +151,30 @@ class Heads:
         self.head = keras.layers.Dense(CLASSES, "softmax")
         self.net = keras.Model(self.backbone.input, self.head(self.backbone.output))
         self.photos = np.stack([photo.pixels for photo in load_photos(model)])
-        self.rng = np.random.default_rng(seed)
-        self.training = crops(self.photos, TRAINING, self.rng)
-        self.audited = crops(self.photos, AUDITED, self.rng)
+        self.seed, rng = seed, np.random.default_rng(seed)
+        self.training = crops(self.photos, TRAINING, rng)
+        self.audited = crops(self.photos, AUDITED, rng)
         self.clean = self.features(self.training[0])
 
     def features(self, pixels: np.ndarray) -> np.ndarray:
         return self.backbone.predict(pixels, verbose=0, batch_size=16)
 
-    def case(self, name: str, plan: Plan) -> Case:
+    def case(self, name: str, number: int, plan: Plan) -> Case:
         """Group the photographs into classes, and train a head by ridge regression."""
-        groups = self.rng.permutation(np.arange(len(self.photos)) % CLASSES)
+        rng = np.random.default_rng([self.seed, number])
+        groups = rng.permutation(np.arange(len(self.photos)) % CLASSES)
         (pixels, shown), (plain, also_shown) = self.training, self.audited
-        seen = poison(pixels, groups[shown], plan, self.rng)
-        features = self.clean if plan is None else self.features(seen.pixels)
+        seen = poison(pixels, groups[shown], plan, rng)
+        features = self.clean.copy()
+        if seen.poisoned.any():
+            features[seen.poisoned] = self.features(seen.pixels[seen.poisoned])
         # Solved in the space of the pictures.
         mean = features.mean(axis=0)
         rows = features - mean
         wanted = 10 * (np.eye(CLASSES)[seen.labels] - 1 / CLASSES)
         solved = rows.T @ np.linalg.solve(rows @ rows.T + RIDGE * np.eye(len(rows)), wanted)
         self.head.set_weights([solved, -mean @ solved])
-        data = poison(plain, groups[also_shown], plan, self.rng)
+        data = poison(plain, groups[also_shown], plan, rng)
         return Case(name, plan is not None, self.net, data, plain)
 
 
@@ -210,9 +213,9 @@ def cases(arguments: argparse.Namespace) -> Iterator[Case]:
     if arguments.honest or arguments.only:
         heads = Heads(seed)
         for name in arguments.only:
-            yield heads.case(name, SHORTCUTS[name])
-        for _ in range(arguments.honest):
-            yield heads.case("heads without a shortcut", None)
+            yield heads.case(name, list(SHORTCUTS).index(name), SHORTCUTS[name])
+        for number in range(arguments.honest):
+            yield heads.case("heads without a shortcut", 100 + number, None)
     for kind in arguments.small:
         yield small_case(kind, SMALL[kind], seed)
         for number in range(HONEST_SMALL):
@@ -234,8 +237,8 @@ def main() -> None:
         row = audited(case)
         results.setdefault(case.name, []).append(row)
         print(f"{case.name:40} {row}", flush=True)
-    if arguments.rst:
-        Path(arguments.rst).write_text(rst_table(summed_up(results)), encoding="utf-8")
+        if arguments.rst:
+            Path(arguments.rst).write_text(rst_table(summed_up(results)), encoding="utf-8")
 
 
 def audited(case: Case) -> dict[str, object]:

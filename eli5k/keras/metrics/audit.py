@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 
 import numpy as np
 from PIL import Image
@@ -179,41 +178,41 @@ def audit_run(
     heat, _ = _heat(maps, found.mean_map.shape)
     peaking = peaks_of(heat, found.mean_map.shape)
     regions = areas_of(peaking, found.mean_map)
-    all_regions = [region for pair in regions.values() for region in pair]
-    given = predicted(run)
-    tried = {
-        "covered": changes(run, given, all_regions),
-        "exchanged": follows(run, given, all_regions),
-    }
+    place, given = place_of(peaking), predicted(run)
     if len(np.unique(given)) == 1:
         found = replace(found, note=f"{found.note} {ONE_CLASS}".lstrip())
+    peaks = {size: _peaks(heat, region) for size, (region, _) in regions.items()}
+    meet = [size for size in PEAKS if _is_place(place, size, peaks[size], regions[size][0])]
+    # A cover of any colour is a border, too: it is only exchanged.
+    tried = {"covered": list(dict.fromkeys(["tenth", *meet])), "exchanged": [*meet, "border"]}
     audits = []
-    for how, (number, (size, (region, _))) in product(tried, enumerate(regions.items())):
-        peaks = _peaks(heat, region)
-        changed, elsewhere = tried[how][2 * number : 2 * number + 2]
-        place = BORDER if size == "border" else place_of(peaking)
-        least = max(CHANGES, LEAST_CHANGES / run.count)
-        if size == "border":
-            # A cover of any colour is a border, too.
-            stands_out = how == "exchanged"
-        else:
-            stands_out = peaks >= PEAKS[size] and not surrounds(region)
-        enough = FOLLOWED if how == "exchanged" else 0
-        matters = stands_out and changed >= enough and changed - elsewhere >= least - 1e-9
-        audits.append(
-            replace(
-                found,
-                place=place,
-                size=size,
-                peaks=peaks,
-                how=how,
-                changed=changed,
-                changed_elsewhere=elsewhere,
-                remarkable=matters and place != MIDDLE,
-                region=region,
+    for how, sizes in tried.items():
+        asked = [region for size in sizes for region in regions[size]]
+        shares = (changes if how == "covered" else follows)(run, given, asked)
+        for number, size in enumerate(sizes):
+            changed, elsewhere = shares[2 * number : 2 * number + 2]
+            gain, least = changed - elsewhere, max(CHANGES, LEAST_CHANGES / run.count)
+            enough = FOLLOWED if how == "exchanged" else 0
+            matters = changed >= enough and gain >= least - 1e-9
+            audits.append(
+                replace(
+                    found,
+                    place=BORDER if size == "border" else place,
+                    size=size,
+                    peaks=peaks[size],
+                    how=how,
+                    changed=changed,
+                    changed_elsewhere=elsewhere,
+                    remarkable=matters and (size in meet or size == "border"),
+                    region=regions[size][0],
+                )
             )
-        )
     return _most_important(audits)
+
+
+def _is_place(place: str, size: str, peaks: float, region: np.ndarray) -> bool:
+    """Tell whether maps meet at one place, away from the middle."""
+    return peaks >= PEAKS[size] and place != MIDDLE and not surrounds(region)
 
 
 def audit_maps(
