@@ -216,10 +216,10 @@ def check_keywords(keywords: Iterable[str], function: str = "explain_prediction"
     TypeError: explain_prediction got an unexpected keyword argument 'method_'. Did you mean
     'method'?
     """
-    parameters = inspect.signature(explain_prediction_keras).parameters
-    known = [*list(parameters)[2:-1], *IGNORED_KEYWORDS]
     for keyword in keywords:
         if keyword not in IGNORED_KEYWORDS:
+            parameters = inspect.signature(explain_prediction_keras).parameters
+            known = [*list(parameters)[2:-1], *IGNORED_KEYWORDS]
             near = difflib.get_close_matches(keyword, known, n=1)
             raise TypeError(
                 f"{function} got an unexpected keyword argument {keyword!r}."
