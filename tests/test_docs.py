@@ -161,7 +161,7 @@ def marked(row: tuple) -> object:
     return pytest.param(row, marks=marks, id=row[0][:60])
 
 
-@pytest.mark.parametrize("row", map(marked, rows_of_table_page()))
+@pytest.mark.parametrize("row", [marked(row) for row in rows_of_table_page()])
 def test_each_row_of_the_table_page(row, passed, monkeypatch):
     namespace, folder = passed
     monkeypatch.chdir(folder)
