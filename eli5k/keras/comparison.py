@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -25,7 +24,8 @@ def explain_by_methods(
     """Explain one document by each method at each layer.
 
     Methods that look at the same evidence share the run: all that weight the channels of a layer
-    need one for each layer, and all that look at the gradient of the input need one.
+    need one for each layer, and all that look at the gradient of the input need one. With
+    ``check=True``, they also share the halves of the picture.
 
     Parameters
     ----------
@@ -62,14 +62,4 @@ def explain_by_methods(
     known, others = split_options(kwargs)
     check_keywords(others, "compare")
     options = Options(**known)
-    columns: list[list[Explanation]] = [[] for _ in methods]
-    for layer in layers:
-        # What has no layer is the same at each.
-        asked = [number for number, own in enumerate(columns) if not own or own[-1].layer]
-        if not asked:
-            break
-        chosen = [methods[number] for number in asked]
-        found = explain_document(model, doc, replace(options, layer=layer), image, chosen)
-        for number, explanation in zip(asked, found):
-            columns[number].append(explanation)
-    return [explanation for of_method in columns for explanation in of_method]
+    return explain_document(model, doc, options, image, list(methods), list(layers))
