@@ -1,4 +1,4 @@
-"""Read a document: an array, a tensor, a picture, a path, or several of them."""
+"""Read a document: array, tensor, picture, path, or several of them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Document:
 
 @dataclass(frozen=True)
 class _Part:
-    """One input as the model takes it, before and after preprocessing, and its picture."""
+    """Input before and after preprocessing, and its picture."""
 
     array: np.ndarray
     values: np.ndarray
@@ -209,7 +209,7 @@ def _read_for_preprocessor(
     spec: keras.KerasTensor,
     channels_first: bool,
 ) -> _Part:
-    """Read a picture of any size, and let the model's preprocessor fit it."""
+    """Read a picture of any size for the model's own preprocessor."""
     part = loaded(plain(part))
     if is_picture(part):
         picture = open_picture(part)
