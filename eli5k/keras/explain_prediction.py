@@ -169,7 +169,7 @@ def explain_document(
     methods: Sequence[MethodLike],
     layers: Sequence[Any] | None = None,
 ) -> list[Explanation]:
-    """Explain one document by several methods; those of the same evidence share the run.
+    """Explain one document by several methods, sharing runs.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def explain_document(
 def check_keywords(
     keywords: Collection[str], function: str = "explain_prediction", own: Iterable[str] = ()
 ) -> None:
-    """Accept eli5's other keywords; refuse unknown ones of a function with a suggestion.
+    """Accept eli5's other keywords; refuse unknown ones with a suggestion.
 
     Parameters
     ----------
@@ -232,11 +232,12 @@ def check_keywords(
     TypeError: explain_prediction got an unexpected keyword argument 'method_'. Did you mean
     'method'?
     """
-    parameters = inspect.signature(explain_prediction_keras).parameters
-    taken = [*own, *list(parameters)[2:-1], *IGNORED_KEYWORDS]
-    known = [name for name in dict.fromkeys(taken) if name not in keywords]
     for keyword in keywords:
         if keyword not in IGNORED_KEYWORDS:
+            # Only now: reading a signature at each explanation takes longer than the rest of this.
+            parameters = inspect.signature(explain_prediction_keras).parameters
+            taken = [*own, *list(parameters)[2:-1], *IGNORED_KEYWORDS]
+            known = [name for name in dict.fromkeys(taken) if name not in keywords]
             near = difflib.get_close_matches(keyword, known, n=1)
             raise TypeError(
                 f"{function} got an unexpected keyword argument {keyword!r}."

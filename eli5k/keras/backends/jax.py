@@ -170,7 +170,7 @@ def draws_random_numbers(function: Callable[..., Any]) -> bool:
 
 
 def free_memory() -> int | None:
-    """Return how many bytes JAX may still take of its first device, unless that is a CPU."""
+    """Return the bytes left of the first device; None on a CPU."""
     told = jax.local_devices()[0].memory_stats()
     if not told or "bytes_limit" not in told:
         return None
@@ -178,6 +178,6 @@ def free_memory() -> int | None:
 
 
 def limit_threads(count: int) -> None:
-    """Compute on so many cores at most, if JAX has not computed anything yet."""
+    """Limit the number of cores, before JAX has computed anything."""
     # Its client for the CPU takes this for the number of cores.
     os.environ["NPROC"] = str(count)
