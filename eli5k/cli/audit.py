@@ -71,7 +71,10 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def audit(arguments: argparse.Namespace) -> int:
-    """Audit the pictures of a folder; a broken one is passed over, and the exit code tells."""
+    """Audit the pictures of a folder; skip broken ones.
+
+    The exit code tells whether there were any.
+    """
     has_model = arguments.folder is not None
     folder = Path(arguments.folder if has_model else arguments.model)
     if has_model:

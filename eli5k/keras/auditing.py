@@ -129,7 +129,7 @@ def _check_nothing_to_explain(**arguments: Any) -> None:
 
 
 def _check_classes(asked: Run) -> None:
-    """Refuse what has no classes that could change, or no places that could be covered."""
+    """Refuse models without classes, and inputs that can't be covered."""
     if asked.survey.image_index in asked.survey.embeddings:
         raise ValueError(
             "docs must be pictures, signals or volumes, of which a place can be covered. Received: "

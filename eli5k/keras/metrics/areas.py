@@ -13,7 +13,7 @@ PEAK, SMOOTHINGS, TIE = 0.999, 2, 1e-3
 
 
 def areas_of(peaks: np.ndarray, mean_map: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the areas to cover, each with another one of its size to compare it with.
+    """Return the areas to cover, each with another of its size.
 
     Parameters
     ----------
@@ -47,7 +47,9 @@ def areas_of(peaks: np.ndarray, mean_map: np.ndarray) -> dict[str, tuple[np.ndar
 
 
 def peaks_of(heat: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
-    """Return how many maps peak around each cell; where none does, the mean map tells cells apart.
+    """Return how many maps peak around each cell.
+
+    The mean map tells cells apart around which none does.
 
     Parameters
     ----------
@@ -72,16 +74,17 @@ def peaks_of(heat: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
 
 
 def at_peak(heat: np.ndarray) -> np.ndarray:
-    """Return which share of each map's peak each cell has: all of it, if no other is as hot."""
+    """Share each map's peak among the cells that are as hot."""
     peak = (heat >= PEAK).astype(float)
     shares: np.ndarray = peak / peak.sum(axis=1, keepdims=True)
     return shares
 
 
 def grown(field: np.ndarray, share: float) -> np.ndarray:
-    """Grow an area from the largest cell: the largest neighbour joins until there are enough.
+    """Grow an area from the largest cell.
 
-    So it is one place, which has a name, and not the largest cells of several.
+    The largest neighbour joins until there are enough. So it is one place, which has a name, and
+    not the largest cells of several.
 
     Parameters
     ----------
@@ -111,7 +114,7 @@ def grown(field: np.ndarray, share: float) -> np.ndarray:
 
 
 def surrounds(area: np.ndarray) -> bool:
-    """Tell whether an area reaches all sides of a picture, as a border does.
+    """Tell whether an area reaches all sides, as a border does.
 
     Examples
     --------

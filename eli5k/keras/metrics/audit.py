@@ -118,7 +118,7 @@ class Audit:
 
     @property
     def sentence(self) -> str:
-        """Where the maps peak, and what the place is worth to the model."""
+        """Where the maps peak, and what that place is worth."""
         start = f"{100 * self.peaks:.0f} % of these maps peak {self.place}"
         if self.how == "not tried":
             end = "at one place" if self.remarkable else "at no place that would be remarkable"
@@ -155,7 +155,7 @@ def audit_run(
     note: str = "",
     names: Sequence[str | int] | None = None,
 ) -> Audit:
-    """Tell what maps have in common, and whether the place matters to the model.
+    """Tell what maps have in common, and whether it matters.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def audit_maps(
 
 
 def _heat(maps: np.ndarray, cells: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the maps that show something, flat, each with a maximum of 1; and their rows."""
+    """Return the maps that show something, scaled to 1, and their rows."""
     on_grid = on_cells(np.nan_to_num(maps, posinf=0, neginf=0), cells)
     heat = np.clip(on_grid, 0, None).reshape(len(on_grid), -1)
     rows = np.flatnonzero(np.ptp(heat, axis=1) > LEAST_CONTRAST * heat.max(axis=1))
@@ -292,12 +292,12 @@ def _heat(maps: np.ndarray, cells: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
 
 
 def _peaks(heat: np.ndarray, region: np.ndarray) -> float:
-    """Share of the maps that peak in a region; one that peaks at several cells, in part."""
+    """Return the share of the maps that peak in a region."""
     return float((at_peak(heat) @ region.ravel()).mean())
 
 
 def _most_important(audits: Sequence[Audit]) -> Audit:
-    """Return the audit of the place that matters most; a larger one must matter much more."""
+    """Return the audit of the place that matters most for its size."""
     remarkable = [each for each in audits if each.remarkable]
     if not remarkable:
         return audits[0]
@@ -322,7 +322,7 @@ def predicted(run: Run) -> np.ndarray:
 
 
 def changes(run: Run, given: np.ndarray, regions: Sequence[np.ndarray]) -> list[float]:
-    """Return for each region the share of pictures whose class changes when it is covered.
+    """Return for each region how often covering it changes the class.
 
     Parameters
     ----------
@@ -338,7 +338,7 @@ def changes(run: Run, given: np.ndarray, regions: Sequence[np.ndarray]) -> list[
 
 
 def follows(run: Run, given: np.ndarray, regions: Sequence[np.ndarray]) -> list[float]:
-    """Return for each region how often the class goes along with it to another picture.
+    """Return for each region how often the class moves along with it.
 
     Each picture gets the region of the next one that has another class.
 

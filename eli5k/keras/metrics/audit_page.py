@@ -151,7 +151,7 @@ def _flat(array: np.ndarray) -> np.ndarray:
 
 
 def _size(shape: Sequence[int]) -> tuple[int, int]:
-    """Return height and width, the longer one as long as it may be."""
+    """Scale height and width to the longest that may be."""
     height, width = (max(1, round(each * LONGEST / max(shape))) for each in shape)
     return height, width
 

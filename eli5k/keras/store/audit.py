@@ -115,7 +115,7 @@ def audit_store(
 
 
 def _check(model: keras.Model, question: dict[str, Any], preprocess: Any) -> None:
-    """Check that the model sees the pictures as it did when they were explained."""
+    """Check that this model, with this preprocessing, was explained."""
     if question["model"] != fingerprint(model):
         raise ValueError(
             f"model must be the one that was explained. Received another one: {model.name!r}"
@@ -128,7 +128,7 @@ def _check(model: keras.Model, question: dict[str, Any], preprocess: Any) -> Non
 
 
 def _spread(folder: Path, most: int) -> list[Any]:
-    """Return the keys of documents from the whole store, evenly spread, that were explained."""
+    """Return keys of explained documents, spread evenly over the store."""
     keys: list[Any] = []
     for part in Store(folder, {}).parts():
         with arrow("pyarrow.parquet").ParquetFile(part) as file:
@@ -143,7 +143,7 @@ def _targets(explanation: Explanation) -> list[Any]:
 
 
 def _maps(explanations: list[Explanation], grid: tuple[int, ...]) -> np.ndarray:
-    """Return the mean map of each document, over the whole picture: ``(batch, *grid)``."""
+    """Return each document's mean map over the whole picture."""
     return np.stack([_map(each, grid) for each in explanations])
 
 
