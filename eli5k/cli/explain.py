@@ -15,7 +15,7 @@ from eli5k.cli.destination import FORMATS, naming
 from eli5k.cli.engine import RAY, add_engine, check_engine, explain_on_engine
 from eli5k.cli.errors import FAILURE, UserError, raised_by_others, reason_of
 from eli5k.cli.look import add_look
-from eli5k.cli.messages import complain, say, summed_up
+from eli5k.cli.messages import complain, say, summed_up, warnings_as_lines
 from eli5k.cli.model import LOADING, add_model_arguments, load_model
 from eli5k.cli.options import add_options, with_function
 from eli5k.cli.picture import best_classes, explain_picture, report, summary
@@ -99,7 +99,10 @@ def _explain_files(model: keras.Model, plan: Plan) -> tuple[int, list[Path]]:
                     raise UserError(reason_of(error)) from error
                 complain(f"{file}: {reason_of(error)}")
                 continue
-            path = None if plan.destination is None else plan.destination.save(found, file.stem)
+            path = None
+            if plan.destination is not None:
+                with warnings_as_lines(file):
+                    path = plan.destination.save(found, file.stem)
             if is_only:
                 report(file, found, best, path)
             else:
@@ -116,7 +119,7 @@ def _finish(plan: Plan, shown: list[eli5k.Explanation]) -> list[Path]:
     """Write what tells of all pictures, and say where."""
     made = []
     for page in plan.pages if shown else ():
-        with naming(page):
+        with naming(page), warnings_as_lines(page):
             page.parent.mkdir(parents=True, exist_ok=True)
             made.append(eli5k.save(shown, page, **plan.look))
     table = None if plan.destination is None else plan.destination.finish()

@@ -103,26 +103,31 @@ def draw_sheet(
     columns = columns or _columns(panels)
     pictures = [fit(panel.image, longest=min(LONGEST, SHEET // columns)) for panel in panels]
     width = max(SHORTEST, *(picture.width for picture in pictures))
-    highest = max(picture.height for picture in pictures)
     size = max(13, width // 24)
     gap, line = size // 2, 3 * size // 2
     captions = _captions([panel.caption for panel in panels], width - gap, size)
-    bars = line + gap if any(panel.bar for panel in panels) else 0
-    height = highest + gap + bars + line * max(len(caption) for caption in captions)
-    rows = math.ceil(len(panels) / columns)
-    sheet_width, bottom = gap + columns * (width + gap), gap + rows * (height + gap)
+    rows = [
+        range(start, min(start + columns, len(panels))) for start in range(0, len(panels), columns)
+    ]
+    highest = [max(pictures[number].height for number in row) for row in rows]
+    bars = [line + gap if any(panels[number].bar for number in row) else 0 for row in rows]
+    most = [max(len(captions[number]) for number in row) for row in rows]
+    heights = [high + gap + bar + line * lines for high, bar, lines in zip(highest, bars, most)]
+    sheet_width = gap + columns * (width + gap)
     last = _packed(list(map(printable, footer)), sheet_width - 2 * gap, size)
+    bottom = gap + sum(heights) + gap * len(heights)
     sheet = Image.new("RGBA", (sheet_width, bottom + line * len(last)), PAPER)
     for number, (panel, picture, caption) in enumerate(zip(panels, pictures, captions)):
         row, column = divmod(number, columns)
-        left, top = gap + column * (width + gap), gap + row * (height + gap)
+        left = gap + column * (width + gap)
+        top = gap + sum(heights[:row]) + gap * row + highest[row]
         # Pictures of one row stand on one line, above their captions.
-        place = (left + (width - picture.width) // 2, top + highest - picture.height)
+        place = (left + (width - picture.width) // 2, top - picture.height)
         sheet.alpha_composite(panel.draw(picture), place)
-        top += highest + gap
+        top += gap
         if panel.bar:
             _draw_bar(sheet, panel.bar, (left, top, left + width, top + line), size)
-        _write(sheet, caption, left + width // 2, top + bars, size)
+        _write(sheet, caption, left + width // 2, top + bars[row], size)
     _write(sheet, last, sheet_width // 2, bottom - gap // 2, size)
     return sheet
 

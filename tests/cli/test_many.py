@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import eli5k
+from eli5k.formatters import fonts
 from tests.cli.colours import COLOURS, colours_model, paint
 from tests.cli.shell import assert_one_line, run
 
@@ -169,7 +170,18 @@ class TestWarnings:
         assert line.startswith("eli5k: warning: The map is blank: the output is saturated at ")
         assert line.endswith(" (on 4 of 5 pictures, such as photos/blue.png)")
         # The other one is about a single picture, and names it.
-        assert [x for x in lines if x != line][0].startswith("eli5k: photos/black.png: warning: ")
+        [other] = [each for each in lines if each != line]
+        assert other.startswith("eli5k: photos/black.png: warning: ")
+
+    def test_that_of_a_picture_as_it_is_drawn_too(self, colours, photos, capsys, monkeypatch):
+        monkeypatch.setattr(fonts, "_has_letters", lambda _, letters: "猫" not in letters)
+        names = Path("猫.png"), Path("photos/猫.png")
+        for name in names:
+            paint("red").save(name)
+        assert run("explain", colours, *names, "--out", "out", "--format", "png") == 0
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith("eli5k: warning: '猫.png' is drawn with boxes for letters")
+        assert line.endswith(" (on 2 of 2 pictures, such as 猫.png)")
 
     def test_an_error_names_each_picture(self, colours, photos, capsys):
         for name in ("one.png", "two.png"):

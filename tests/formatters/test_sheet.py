@@ -80,6 +80,14 @@ def test_a_caption_tells_name_score_and_probability_below_its_panel(written):
         assert top + 300 < box[1]
 
 
+def test_a_row_is_as_high_as_its_own_captions():
+    expl = explain(picture(600, 150), [TargetExplanation(name, score=0.5) for name in "ab"])
+    sheet = format_as_image(expl, style="side", alpha_limit=0)
+    tops = [top for _, top in find(expl.image.convert("RGBA"), sheet)]
+    # The original has no caption.
+    assert np.diff(tops).tolist() == [150 + 12 + 12, 150 + 12 + 2 * 37 + 12]
+
+
 def test_a_caption_without_numbers_is_the_name(written):
     format_as_image(explain(picture(300, 300), [TargetExplanation("a"), TargetExplanation("b")]))
     assert [text for text, _ in written] == ["y=a", "y=b"]
