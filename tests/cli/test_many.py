@@ -250,7 +250,9 @@ def test_methods_lists_each_with_what_it_does_and_costs(capsys):
     from eli5k.keras.methods import METHODS
 
     assert run("methods") == 0
-    text = " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr().out
+    text = " ".join(printed.split())
+    assert len(printed.splitlines()) == len(str(eli5k.methods()).splitlines())
     for name, method in METHODS.items():
         assert f"{name}: {method.title} {method.what}" in text
         assert f"Cost: {method.cost}." in text
