@@ -22,6 +22,10 @@ SHORTEST, LONGEST, SHEET = 224, 1024, 8192
 ASPECT, HOLE = 1.8, 4.5
 
 PAPER, INK = "white", "black"
+# Without paper, letters are read on white and on black: a contrast of 4.3 or more on both.
+NO_PAPER, GREY = (117, 117, 117, 0), (117, 117, 117)
+
+Ink = str | tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,10 @@ class Panel:
 
 
 def draw_sheet(
-    panels: Sequence[Panel], footer: Sequence[str] = (), columns: int | None = None
+    panels: Sequence[Panel],
+    footer: Sequence[str] = (),
+    columns: int | None = None,
+    on_paper: bool = True,
 ) -> Image.Image:
     """Draw panels with their captions below.
 
@@ -86,6 +93,8 @@ def draw_sheet(
         What holds for all of them.
     columns : int or None
         How many panels stand side by side; None chooses what suits their shape.
+    on_paper : bool
+        Write in black on white; otherwise in grey on nothing, for a window that may be dark.
 
     Returns
     -------
@@ -116,7 +125,8 @@ def draw_sheet(
     sheet_width = gap + columns * (width + gap)
     last = _packed(list(map(printable, footer)), sheet_width - 2 * gap, size)
     bottom = gap + sum(heights) + gap * len(heights)
-    sheet = Image.new("RGBA", (sheet_width, bottom + line * len(last)), PAPER)
+    paper, ink = (PAPER, INK) if on_paper else (NO_PAPER, GREY)
+    sheet = Image.new("RGBA", (sheet_width, bottom + line * len(last)), paper)
     for number, (panel, picture, caption) in enumerate(zip(panels, pictures, captions)):
         row, column = divmod(number, columns)
         left = gap + column * (width + gap)
@@ -126,26 +136,30 @@ def draw_sheet(
         sheet.alpha_composite(panel.draw(picture), place)
         top += gap
         if panel.bar:
-            _draw_bar(sheet, panel.bar, (left, top, left + width, top + line), size)
-        _write(sheet, caption, left + width // 2, top + bars[row], size)
-    _write(sheet, last, sheet_width // 2, bottom - gap // 2, size)
+            _draw_bar(sheet, panel.bar, (left, top, left + width, top + line), size, ink)
+        _write(sheet, caption, left + width // 2, top + bars[row], size, ink)
+    _write(sheet, last, sheet_width // 2, bottom - gap // 2, size, ink)
     return sheet
 
 
-def _write(sheet: Image.Image, lines: Sequence[str], middle: int, top: int, size: int) -> None:
+def _write(
+    sheet: Image.Image, lines: Sequence[str], middle: int, top: int, size: int, ink: Ink
+) -> None:
     pen = ImageDraw.Draw(sheet)
     line = 3 * size // 2
     for number, text in enumerate(lines):
         place = (middle, top + number * line + line // 2)
-        pen.text(place, text, fill=INK, font=font_for(text, size), anchor="mm")
+        pen.text(place, text, fill=ink, font=font_for(text, size), anchor="mm")
 
 
-def _draw_bar(sheet: Image.Image, bar: Bar, box: tuple[int, int, int, int], size: int) -> None:
+def _draw_bar(
+    sheet: Image.Image, bar: Bar, box: tuple[int, int, int, int], size: int, ink: Ink
+) -> None:
     left, top, right, bottom = box
     middle, gap = (top + bottom) // 2, size // 2
     pen = ImageDraw.Draw(sheet)
     for text, edge, anchor in ((bar.low, left, "lm"), (bar.high, right, "rm")):
-        pen.text((edge, middle), text, fill=INK, font=font_for(text, size), anchor=anchor)
+        pen.text((edge, middle), text, fill=ink, font=font_for(text, size), anchor=anchor)
     start = left + round(font_for(bar.low, size).getlength(bar.low)) + gap
     stop = right - round(font_for(bar.high, size).getlength(bar.high)) - gap
     # On a medium grey one sees how opaque the colours are.
