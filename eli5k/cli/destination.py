@@ -14,7 +14,8 @@ from typing import Any
 import eli5k
 from eli5k.cli import table
 from eli5k.cli.errors import UserError, reason_of
-from eli5k.formatters.save import MAKER, PAGES, PICTURES, written_beside
+from eli5k.formatters.save import MAKER, PAGES, PICTURES
+from eli5k.whole_files import written_beside
 
 JSON = ".json"
 #: What a file may be, by the end of its name.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PARQUET = "parquet"
 # Tables of pictures, or of their paths, and archives of pictures.
-SOURCES = (".parquet", ".pq", ".tar")
+SOURCES = (".parquet", ".pq", ".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,6 @@ def explain_into(model: keras.Model, results: Results, question: Question) -> in
     UserError
         If the folder holds answers to another question, or it can't be done.
     """
-    from eli5k.keras.store.folder import QUESTION
-
-    if (results.out / QUESTION).exists():
-        say(f"{results.out}: going on with what is there")
     asked = keywords(question.options) | {
         "method": question.methods[0],
         "layer": question.layers[0],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -27,7 +26,8 @@ def explain_by_methods(
     """Explain one document by each method at each layer.
 
     Methods that look at the same evidence share the run: all that weight the channels of a layer
-    need one for each layer, and all that look at the gradient of the input need one.
+    need one for each layer, and all that look at the gradient of the input need one. With
+    ``check=True``, they also share the halves of the picture.
 
     Parameters
     ----------
@@ -62,8 +62,7 @@ def explain_by_methods(
     [('Grad-CAM', (6, 6)), ('Gradient', (8, 8))]
     """
     options = _options(kwargs)
-    columns = _columns(model, doc, options, image, methods, layers)
-    return [explanation for of_method in columns for explanation in of_method]
+    return explain_document(model, doc, options, image, list(methods), list(layers))
 
 
 def explain_by_suited(
@@ -80,7 +79,7 @@ def explain_by_suited(
     Parameters
     ----------
     model, doc, methods, layers, image, **kwargs
-        As in :func:`explain_by_methods`, with which it has in common that methods share runs.
+        As in :func:`explain_by_methods`; methods share runs here too.
 
     Returns
     -------
@@ -104,48 +103,35 @@ def explain_by_suited(
     (['Gradient'], [['cam']])
     """
     options = _options(kwargs)
-    columns: dict[int, list[Explanation]] = {}
+
+    def explain(own: Sequence[MethodLike]) -> tuple[list[Explanation], str]:
+        for method in own if image is None else ():
+            refusal = not_supported(model, method)
+            if refusal is not None:
+                return [], str(refusal.error)
+        try:
+            found = explain_document(model, doc, options, image, list(own), list(layers))
+        except ValueError as error:
+            return [], str(error)
+        return found, found[0].error or ""
+
+    found, reason = explain(methods)
+    if not reason:
+        return found, {}
+    of_methods: dict[int, list[Explanation]] = {}
     refused: dict[str, list[MethodLike]] = {}
     # Those that share a run look at the same evidence: one can have it if all can.
     for numbers, _ in sharing(methods):
-        own = [methods[number] for number in numbers]
-        refusal = None if image is not None else not_supported(model, own[0])
-        reason, found = "" if refusal is None else refusal.error, []
-        try:
-            found = [] if reason else _columns(model, doc, options, image, own, layers)
-            reason = reason or found[0][0].error
-        except ValueError as error:
-            reason = str(error)
+        found, reason = explain([methods[number] for number in numbers])
         if reason:
-            refused.setdefault(reason, []).extend(own)
-        else:
-            columns.update(zip(numbers, found))
-    return [each for number in sorted(columns) for each in columns[number]], refused
+            refused.setdefault(reason, []).extend(methods[number] for number in numbers)
+        for place, number in enumerate(() if reason else numbers):
+            count = len(found) // len(numbers)
+            of_methods[number] = found[place * count : (place + 1) * count]
+    return [each for number in sorted(of_methods) for each in of_methods[number]], refused
 
 
 def _options(kwargs: dict[str, Any]) -> Options:
     known, others = split_options(kwargs)
     check_keywords(others, "compare")
     return Options(**known)
-
-
-def _columns(
-    model: keras.Model,
-    doc: Any,
-    options: Options,
-    image: Any,
-    methods: Sequence[MethodLike],
-    layers: Sequence[Any],
-) -> list[list[Explanation]]:
-    """Explain by each method at each layer: a list for each method."""
-    columns: list[list[Explanation]] = [[] for _ in methods]
-    for layer in layers:
-        # What has no layer is the same at each.
-        asked = [number for number, own in enumerate(columns) if not own or own[-1].layer]
-        if not asked:
-            break
-        chosen = [methods[number] for number in asked]
-        found = explain_document(model, doc, replace(options, layer=layer), image, chosen)
-        for number, explanation in zip(asked, found):
-            columns[number].append(explanation)
-    return columns

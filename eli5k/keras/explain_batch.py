@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,9 +29,11 @@ from eli5k.keras.evidence.targets import TargetNames
 from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.inputs import Document
 from eli5k.keras.methods import Method, find_method
+from eli5k.keras.methods.registry import BEST
 from eli5k.keras.methods.together import answers_of, sharing
-from eli5k.keras.metrics.best import BEST, Best, best_method
-from eli5k.keras.metrics.check import check_run, with_checks, with_contradictions
+from eli5k.keras.metrics.best import Best, best_method
+from eli5k.keras.metrics.check import PAIRS, check_together, with_checks, with_contradictions
+from eli5k.keras.metrics.halves import Halves, measure_halves
 from eli5k.keras.model.interface import image_inputs
 from eli5k.keras.model.shared import is_alike
 from eli5k.keras.scaling import warnings_of_scale
@@ -51,6 +53,7 @@ def explain_batch(
     n_valid: int | None = None,
     targets: Sequence[Any] | None = None,
     methods: Sequence[MethodLike] | None = None,
+    layers: Sequence[Any] | None = None,
 ) -> list[Explanation]:
     """Explain documents of one shape, in one run if possible.
 
@@ -65,12 +68,15 @@ def explain_batch(
         The targets of each document, if they differ: as many for each.
     methods : sequence or None
         Several methods instead of that of the options. Those that look at the same evidence share
-        the run.
+        the run, and all share the halves of the pictures that a check takes.
+    layers : sequence or None
+        Several layers instead of that of the options. A method that looks at the input is asked
+        once.
 
     Returns
     -------
     list of Explanation
-        One for each of the ``n_valid`` documents, method by method.
+        One for each of the ``n_valid`` documents, method by method and layer by layer.
 
     Raises
     ------
@@ -82,20 +88,18 @@ def explain_batch(
             model,
             documents,
             options,
-            lambda each: explain_batch(model, documents, each, n_valid, targets, methods),
+            lambda each: explain_batch(model, documents, each, n_valid, targets, methods, layers),
         )
     asked = [options.method] if methods is None else methods
     of_each = [options.targets] * len(documents) if targets is None else targets
     if not is_alike(model, [document.inputs for document in documents]):
         one_by_one = [
-            explain_batch(model, [each], options, targets=[own], methods=asked)
+            explain_batch(model, [each], options, targets=[own], methods=asked, layers=layers)
             for each, own in zip(documents[:n_valid], of_each)
         ]
         return [explanation for of_method in zip(*one_by_one) for explanation in of_method]
-    if BEST in asked:
-        best = best_on(model, documents, options, of_each, n_valid)
-        asked = [best if each == BEST else each for each in asked]
-    return _explain_together(model, documents, options, n_valid, of_each, asked)
+    at = [options.layer] if layers is None else layers
+    return _explain_together(model, documents, options, n_valid, of_each, asked, at)
 
 
 class _Asked(NamedTuple):
@@ -113,18 +117,17 @@ def best_on(
     documents: Sequence[Document],
     options: Options,
     targets: Sequence[Any],
-    n_valid: int | None = None,
 ) -> Best:
     """Choose the method that is best on documents of one shape.
 
     Parameters
     ----------
-    model, documents, options, targets, n_valid
+    model, documents, options, targets
         As in :func:`explain_batch`; the targets of each document.
     """
     run = ask(model, _stack([document.inputs for document in documents]), options)
     run, _ = aimed(run, documents, names_of(run), targets)
-    return best_method(replace(run, n_valid=n_valid))
+    return best_method(run)
 
 
 def _explain_together(
@@ -134,39 +137,71 @@ def _explain_together(
     n_valid: int | None,
     targets: Sequence[Any],
     methods: Sequence[MethodLike],
+    layers: Sequence[Any],
 ) -> list[Explanation]:
     run = ask(model, _stack([document.inputs for document in documents]), options)
     names = names_of(run)
     run, aims = aimed(run, documents, names, targets)
     run = replace(run, n_valid=n_valid)
+    ranking = (run, measure_halves(run, PAIRS)) if BEST in methods else None
     labels = None if options.threshold is None else count_labels(run, options.threshold)
     run = run if labels is None else with_room_for(run, labels)
     asked = _Asked(run, aims, names, labels, documents[:n_valid])
-    explained: dict[int, list[Explanation]] = {}
-    for numbers, shared in sharing(methods):
-        with collected_warnings() as about_all:
-            answer = explain_samples(run, shared)
-            hidden = hidden_logits(run, answer.scores)
-            if hidden and options.logits:
-                warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
-        for number, own in zip(numbers, answers_of(shared, answer)):
-            method = find_method(methods[number])
-            explained[number] = _explanations(asked, own, method, hidden, about_all)
-    return [each for number in range(len(methods)) for each in explained[number]]
+    answers = list(_answers(run, methods, layers, labels, ranking))
+    checks = (
+        _checked(asked, answers, ranking and ranking[1]) if options.check else [[]] * len(answers)
+    )
+    explained = [_explanations(asked, *each) for each in zip(answers, checks)]
+    return [explanation for of_answer in explained for explanation in of_answer]
+
+
+class _Answer(NamedTuple):
+    """What a method answered, why the logits are hidden, and what was warned of meanwhile."""
+
+    method: Method
+    found: Attribution
+    hidden: str | None
+    about_all: Sequence[ExplanationWarning]
+
+
+def _answers(
+    run: Run,
+    methods: Sequence[MethodLike],
+    layers: Sequence[Any],
+    labels: np.ndarray | None,
+    ranking: tuple[Run, Halves] | None,
+) -> Iterator[_Answer]:
+    """Yield the answers method by method; what looks at the input is asked once."""
+    columns: list[list[_Answer]] = [[] for _ in methods]
+    for layer in layers:
+        numbers = [n for n, own in enumerate(columns) if not own or own[-1].found.layer]
+        at = run.at_layer(layer)
+        chosen = [methods[number] for number in numbers]
+        if ranking and BEST in chosen:
+            best = best_method(ranking[0].at_layer(layer), halves=ranking[1])
+            chosen = [best if each == BEST else each for each in chosen]
+        for places, shared in sharing(chosen):
+            with collected_warnings() as about_all:
+                answer = explain_samples(at, shared)
+                hidden = hidden_logits(at, answer.scores)
+                if hidden and run.options.logits:
+                    warn(f"logits=True has no effect: {hidden}. {COPY}", ExplanationWarning)
+            for place, own in zip(places, answers_of(shared, answer)):
+                found = own if labels is None else first_targets(own, max(1, labels.max()))
+                method = find_method(chosen[place])
+                columns[numbers[place]].append(_Answer(method, found, hidden, about_all))
+    for column in columns:
+        yield from column
 
 
 def _explanations(
-    asked: _Asked,
-    answer: Attribution,
-    method: Method,
-    hidden: str | None,
-    about_all: Sequence[ExplanationWarning],
+    asked: _Asked, answered: _Answer, checks: Sequence[Sequence[Check]]
 ) -> list[Explanation]:
     """Make an explanation of each document from what a method answered."""
     run, aims, names, labels, documents = asked
+    method, answer, hidden, about_all = answered
     called = _called(answer, run.target, names)
     if labels is not None:
-        answer = first_targets(answer, max(1, labels.max()))
         called = [row[: max(1, count)] for row, count in zip(called, labels)]
     is_scaled = run.options.preprocess is not None or documents[0].is_preprocessed
     unscaled = [None] * run.count if is_scaled else warnings_of_scale(run)
@@ -174,7 +209,6 @@ def _explanations(
     about_each = with_sides(about_each, run, answer, names)
     if labels is not None:
         about_each = with_too_few(about_each, answer.scores, labels, run.options.threshold)
-    checks = _checked(run, answer) if run.options.check else []
     about_each = with_contradictions(about_each, checks, called)
     common = _common(run, answer, method, hidden, names)
     explanations = []
@@ -208,9 +242,16 @@ def _warned(document: Document, about: Sequence[ExplanationWarning]) -> list[Exp
     return own
 
 
-def _checked(run: Run, answer: Attribution) -> list[list[Check]]:
-    asked = replace(run, classes=answer.scores.classes)
-    return check_run(asked, on_whole_picture(answer, run.survey.picture_grid).maps)
+def _checked(
+    asked: _Asked, answers: Sequence[_Answer], halves: Halves | None
+) -> list[list[list[Check]]]:
+    """Check what was answered, all of it by the same runs of the model."""
+    classes = answers[0].found.scores.classes
+    run = replace(asked.run, classes=classes)
+    if halves is not None and not np.array_equal(halves.classes, classes):
+        halves = None  # They are about other targets.
+    maps = [on_whole_picture(each.found, run.survey.picture_grid).maps for each in answers]
+    return check_together(run, maps, halves, frames=[each.frame for each in asked.documents])
 
 
 def _common(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
 
 import keras
@@ -162,7 +162,12 @@ def explain_prediction_keras(
 
 
 def explain_document(
-    model: keras.Model, doc: Any, options: Options, image: Any, methods: Sequence[MethodLike]
+    model: keras.Model,
+    doc: Any,
+    options: Options,
+    image: Any,
+    methods: Sequence[MethodLike],
+    layers: Sequence[Any] | None = None,
 ) -> list[Explanation]:
     """Explain one document by several methods; those of the same evidence share the run.
 
@@ -173,11 +178,13 @@ def explain_document(
     options : Options
         Its method is not looked at.
     methods : sequence of str or callable
+    layers : sequence or None
+        Several layers instead of that of the options.
 
     Returns
     -------
     list of Explanation
-        One for each method.
+        One for each method and layer.
 
     Raises
     ------
@@ -194,20 +201,29 @@ def explain_document(
             return [warned(refusal)] * len(methods)
     try:
         document = read_document(model, doc, image=image, preprocess=options.preprocess)
-        return explain_batch(model, [document], options, methods=methods)
+        return explain_batch(model, [document], options, methods=methods, layers=layers)
     except RankError as error:
         if not hasattr(doc, "shape"):
             raise
         return [warned(refused(model, str(error)))] * len(methods)
     except NoLayerError as error:
         is_table = max(len(array.shape) for array in keras.tree.flatten(document.inputs)) < 3
-        if not is_table or options.layer is not None:
+        if not is_table or options.layer is not None or layers not in (None, [None]):
             raise
         return [warned(refused(model, str(error)))] * len(methods)
 
 
-def check_keywords(keywords: Iterable[str], function: str = "explain_prediction") -> None:
+def check_keywords(
+    keywords: Collection[str], function: str = "explain_prediction", own: Iterable[str] = ()
+) -> None:
     """Accept eli5's other keywords; refuse unknown ones of a function with a suggestion.
+
+    Parameters
+    ----------
+    keywords : collection of str
+    function : str
+    own : iterable of str
+        What the function takes besides.
 
     Examples
     --------
@@ -216,10 +232,12 @@ def check_keywords(keywords: Iterable[str], function: str = "explain_prediction"
     TypeError: explain_prediction got an unexpected keyword argument 'method_'. Did you mean
     'method'?
     """
-    parameters = inspect.signature(explain_prediction_keras).parameters
-    known = [*list(parameters)[2:-1], *IGNORED_KEYWORDS]
     for keyword in keywords:
         if keyword not in IGNORED_KEYWORDS:
+            # Only now: reading a signature at each explanation takes longer than the rest of this.
+            parameters = inspect.signature(explain_prediction_keras).parameters
+            taken = [*own, *list(parameters)[2:-1], *IGNORED_KEYWORDS]
+            known = [name for name in dict.fromkeys(taken) if name not in keywords]
             near = difflib.get_close_matches(keyword, known, n=1)
             raise TypeError(
                 f"{function} got an unexpected keyword argument {keyword!r}."

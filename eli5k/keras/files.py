@@ -33,6 +33,19 @@ def path_of(doc: Any) -> str | None:
     return None
 
 
+def parts_of(doc: Any) -> dict[Any, Any]:
+    """Return the inputs of a document of several, by name or position; none of another.
+
+    Examples
+    --------
+    >>> parts_of(["cat.jpg", 3.0]), parts_of("cat.jpg")
+    ({0: 'cat.jpg', 1: 3.0}, {})
+    """
+    if isinstance(doc, Mapping):
+        return dict(doc)
+    return dict(enumerate(doc)) if isinstance(doc, list | tuple) else {}
+
+
 def is_picture(part: Any) -> bool:
     """Tell whether something is a picture, or the place or content of one, and no array.
 

@@ -15,13 +15,13 @@ from eli5k.estimators import check_keras_model
 from eli5k.keras.aims import names_of
 from eli5k.keras.attribution import ask
 from eli5k.keras.batches import BAD_DOCUMENT
-from eli5k.keras.decoding import DecodingError
+from eli5k.keras.decoding_process import DecodingError
 from eli5k.keras.each import ALL
 from eli5k.keras.evidence.targets import choose_targets
 from eli5k.keras.explain_batch import best_on, explain_batch
 from eli5k.keras.explain_prediction import check_keywords
 from eli5k.keras.inputs import Document, read_document
-from eli5k.keras.metrics.best import BEST
+from eli5k.keras.methods.registry import BEST
 from eli5k.keras.model.room import rows_at_once
 from eli5k.keras.model.shared import is_alike
 from eli5k.keras.sources import Documents, Rows

@@ -8,7 +8,7 @@ import keras
 
 from eli5k.base import Explanation, ExplanationWarning, warn
 from eli5k.keras.methods import find_method, names_without_layer
-from eli5k.keras.metrics.best import BEST
+from eli5k.keras.methods.registry import BEST
 from eli5k.keras.model.interface import call_arguments, input_specs, may_have_grid, takes_text
 from eli5k.options import MethodLike
 

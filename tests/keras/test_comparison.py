@@ -70,13 +70,15 @@ def test_methods_of_one_evidence_share_the_run(model, asked):
 
 
 def test_those_that_a_model_can_have_share_the_run_too(model, asked):
-    methods = ["grad-cam", "gradient", "cam", "layer-cam", "gradient-x-input"]
+    methods = ["cam", "grad-cam", "gradient", "layer-cam", "gradient-x-input"]
     flat = keras.Sequential([*model.layers[:1], keras.layers.Flatten(), keras.layers.Dense(3)])
     found, refused = explain_by_suited(flat, DOC, methods, preprocess=False)
     titles = ["Grad-CAM", "Gradient", "LayerCAM", "Gradient x input"]
     assert [each.method for each in found] == titles
     assert list(refused.values()) == [["cam"]]
-    assert [getattr(point, "path", "input") for point in asked] == ["early", "input", "early"]
+    # Twice in vain, with the others and alone.
+    of_cam, others = ["early", "early"], ["early", "input"]
+    assert [getattr(point, "path", "input") for point in asked] == of_cam + others
 
 
 def test_those_of_a_model_without_a_grid_are_told_together():
@@ -110,3 +112,32 @@ def test_each_output_is_compared(model):
 def test_a_mistyped_keyword_is_suggested(model):
     with pytest.raises(TypeError, match="Did you mean 'targets'"):
         eli5k.compare(model, DOC, ["grad-cam"], target=[1])
+
+
+def test_checks_of_all_methods_layers_and_targets_share_the_halves(model, monkeypatch):
+    rows = []
+    ask = run_module.ask_model
+
+    def counted(question, operands=()):
+        rows.append(len(keras.tree.flatten(question.inputs)[0]))
+        return ask(question, operands)
+
+    monkeypatch.setattr(run_module, "ask_model", counted)
+    asked = {"targets": [2, 0], "preprocess": False, "check": True}
+    found = eli5k.compare(model, DOC, ["grad-cam", "gradient"], ["late", "early"], **asked)
+    # 62 halves, the picture and the blurred one, a blob, and two targets of three maps; some rows
+    # to explain, and to fill the last batch.
+    assert 64 + 8 + 6 * 8 <= sum(rows) <= 64 + 8 + 6 * 8 + 10
+    for each, layer in zip(found, ["late", "early", None]):
+        rows.clear()
+        method = "grad-cam" if layer else "gradient"
+        single = eli5k.explain_prediction(model, DOC, method=method, layer=layer, **asked)
+        assert sum(rows) >= 64
+        for one, other in zip(each.targets, single.targets):
+            assert one.check.verdict == other.check.verdict
+            assert one.check.agreement == pytest.approx(other.check.agreement, abs=1e-4)
+            for mine, its in (
+                (one.check.kept, other.check.kept),
+                (one.check.dropped, other.check.dropped),
+            ):
+                np.testing.assert_allclose(mine, its, rtol=1e-4)

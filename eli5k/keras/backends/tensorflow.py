@@ -191,7 +191,7 @@ def _is_random(graph: tf.Graph) -> bool:
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
     return any(
-        node.op.startswith(("Random", "ParameterizedTruncatedNormal", "TruncatedNormal"))
+        node.op.startswith(("Random", "ParameterizedTruncatedNormal", "TruncatedNormal", "Rng"))
         or node.op == "Multinomial"
         for node in nodes
     )

@@ -18,6 +18,8 @@ from eli5k.options import MethodLike
 T = TypeVar("T", bound=Callable[..., Any])
 
 FAMILIES = ("layer", "input", "perturbation", "meta")
+# What ``method=`` takes besides a method, if an explanation tells which one was taken.
+BEST = "best"
 # The best known come first in every list.
 FIRST = ("cam", "grad-cam", "gradient", "score-cam", "smooth-grad")
 
@@ -239,7 +241,7 @@ def find_method(method: MethodLike) -> Method:
     TypeError
         If ``method`` is a class instead of an object.
     ValueError
-        If there is no such method; the error suggests the nearest, and lists all.
+        If there is no such method; the error suggests the nearest, and lists all. "best" is none.
 
     Examples
     --------
@@ -265,6 +267,11 @@ def find_method(method: MethodLike) -> Method:
     for name in (*METHODS, *ALIASES) if isinstance(method, str) else ():
         if bare(name) == written:
             return METHODS[ALIASES.get(name, name)]
+    if written == BEST:
+        raise ValueError(
+            "method='best' is for explain_prediction, explain_predictions and compare, which tell "
+            "which method they took. Here, pass a name: eli5k.rank_methods(model, docs)[0].name."
+        )
     names = {bare(name): ALIASES.get(name, name) for name in (*ALIASES, *METHODS)}
     near = [names[each] for each in difflib.get_close_matches(written, names, n=1)]
     raise ValueError(

@@ -9,12 +9,11 @@ import numpy as np
 
 from eli5k.keras.evidence.run import Attribution, Run
 from eli5k.keras.methods import find_method
-from eli5k.keras.metrics.halves import measure_halves
-from eli5k.keras.metrics.ranking import CANNOT_EXPLAIN, Rank, affordable, ranked
+from eli5k.keras.metrics.check import PAIRS
+from eli5k.keras.metrics.halves import Halves, measure_halves
+from eli5k.keras.metrics.ranking import Rank, affordable, ranked
 from eli5k.options import MethodLike
 
-# What ``method=`` takes besides a method.
-BEST = "best"
 DEFAULT = "grad-cam"
 RUNS = 1  # of the model by each method
 # Methods whose agreement differs by less are equally good: the best known of them is taken.
@@ -43,15 +42,19 @@ class Best:
         return self.explain(run)
 
 
-def best_method(run: Run, methods: Sequence[MethodLike] | None = None) -> Best:
+def best_method(
+    run: Run, methods: Sequence[MethodLike] | None = None, halves: Halves | None = None
+) -> Best:
     """Rank methods on the samples of a run, and take the best.
 
     Parameters
     ----------
     run : Run
-        The model runs 66 times for each sample, and each method explains it.
+        The model runs 64 times for each sample, and each method explains it.
     methods : sequence of str or callable, optional
         The best known first; None takes all that run the model once.
+    halves : Halves, optional
+        Halves of this run, if they were measured before.
 
     Returns
     -------
@@ -75,10 +78,10 @@ def best_method(run: Run, methods: Sequence[MethodLike] | None = None) -> Best:
     """
     if run.classes is None and not run.target.functions:
         run = run.with_classes(run.scores())
+    if halves is None:
+        halves = measure_halves(run, PAIRS)
     names = affordable(RUNS) if methods is None else list(methods)
-    found = ranked(
-        [(str(n), name, run) for n, name in enumerate(names)], measure_halves(run), CANNOT_EXPLAIN
-    )
+    found = ranked([(str(n), name, run) for n, name in enumerate(names)], halves, ValueError)
     ranks = sorted(found, key=lambda rank: int(rank.name))
     tested = [rank for rank in ranks if np.isfinite(rank.agreement)]
     if tested:

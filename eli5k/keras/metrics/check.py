@@ -12,10 +12,12 @@ from eli5k.base import Check, ExplanationWarning, TargetExplanation
 from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.metrics.agreement import agreement, on_cells
-from eli5k.keras.metrics.halves import Halves, cells_of, draw_fields, measure_halves
+from eli5k.keras.metrics.halves import Halves, cells_of, draw_fields, measure_halves, with_extra
+from eli5k.keras.metrics.places import place_of
 from eli5k.keras.metrics.pointing import heat_in, region_mask
 from eli5k.keras.metrics.verdict import CONTRADICTED, sentence_on, verdict_on
 from eli5k.keras.metrics.worth import worth_of
+from eli5k.maps import Bounds, bounds_of, inside, over_picture
 
 PAIRS, QUICK_PAIRS = 31, 16
 SHARES = (0.05, 0.1, 0.2, 0.4)
@@ -43,11 +45,14 @@ def check_maps(
     Parameters
     ----------
     model : keras.Model
-    docs, targets, output, batch_size, progress
+    docs : numpy.ndarray or tensor, or list or dict of these
+        ``(batch, *grid, channels)``, as the model takes it, for each input: already preprocessed.
+    targets, output, batch_size, progress
         As in :func:`eli5k.keras.attribute`.
     maps : array-like
         ``(batch, *grid)``, or ``(batch, targets, *grid)`` if ``targets`` has two axes; signed if
-        the method is. The grid may be of any size, and covers the whole picture.
+        the method is. The grid may be of any size, and covers the model's input: if a photograph
+        was cropped for it, the crop.
     quick : bool
         Run the model 34 times for each document, however many targets, and leave out the hottest
         parts.
@@ -129,30 +134,89 @@ def check_run(
     >>> check_run(asked, np.ones((1, 1, 7, 7)), quick=True)[0][0].verdict
     'untestable'
     """
+    [checks] = check_together(run, [maps], quick=quick, region=region)
+    return checks
+
+
+def check_together(
+    run: Run,
+    of_each: Sequence[np.ndarray],
+    halves: Halves | None = None,
+    *,
+    frames: Sequence[tuple[float, ...]] | None = None,
+    quick: bool = False,
+    region: Any = None,
+) -> list[list[list[Check]]]:
+    """Check the maps of several methods or layers with the same halves.
+
+    Parameters
+    ----------
+    run : Run
+    of_each : sequence of numpy.ndarray
+        ``(targets, batch, *grid)``: the same targets for each, on any grid.
+    halves : Halves or None
+        Halves of this run, if they were measured before.
+    frames : sequence of tuple of float, optional
+        Where the model's input lies in each picture, if preprocessing cuts or pads it: as in
+        :class:`~eli5k.Explanation`. Peaks and ``worth`` are told in terms of the picture.
+    quick, region
+        As in :func:`check_maps`.
+
+    Returns
+    -------
+    list of list of list of Check
+        For each method, for each sample, one for each target.
+
+    Examples
+    --------
+    >>> from eli5k.keras import run
+    >>> model = keras.Sequential([keras.Input((14, 14, 1)), keras.layers.Flatten()])
+    >>> asked = run(model, np.ones((1, 14, 14, 1)), targets=5)
+    >>> len(check_together(asked, [np.ones((1, 1, 7, 7)), np.ones((1, 1, 2, 2))], quick=True))
+    2
+    """
     grid = run.image.shape[1:-1]
-    on_grid = on_cells(maps, cells_of(grid))
-    extra = [] if quick else _curve_masks(on_grid)
+    on_grid = [on_cells(maps, cells_of(grid)) for maps in of_each]
+    extra = [] if quick else _curve_masks(np.concatenate(on_grid))
     place = None if region is None else region_mask(region, grid)
     if place is not None:
         extra = [*extra, 1 - place[np.newaxis]]
-    halves = measure_halves(run, QUICK_PAIRS if quick else PAIRS, extra=extra)
+    if halves is None:
+        halves = measure_halves(run, QUICK_PAIRS if quick else PAIRS, extra=extra)
+    else:
+        halves = with_extra(run, halves, extra)
     worth = worth_of(halves)
-    checks = []
-    for sample in range(run.count):
-        of_sample = []
-        for target in range(len(maps)):
-            check = judge(halves, on_grid[target, sample], sample, target, maps[target, sample])
-            check.worth = worth[target, sample]
+    found: list[list[list[Check]]] = []
+    for number, maps in enumerate(of_each):
+        found.append([[] for _ in range(run.count)])
+        for sample, target in np.ndindex(run.count, len(maps)):
+            own, cells = maps[target, sample], on_grid[number][target, sample]
+            bounds = None if frames is None else bounds_of(frames[sample], own.ndim)
+            peak = place_of(own, bounds) if np.isfinite(own).any() else None
+            check = judge(halves, cells, sample, target, peak)
+            check.worth = _over_picture(worth[target, sample], bounds)
             if not quick:
                 check.runs += 2 * len(SHARES) * (1 + BLOBS)
-                _add_curve(check, halves, len(maps), sample, target)
+                _add_curve(check, halves, number * len(maps) + target, sample, target)
             if place is not None:
                 check.runs += 1
-                check.region_heat = heat_in(maps[target, sample], region, grid)
+                check.region_heat = heat_in(own, region, grid)
                 check.region_covered = float(halves.extra[-1, sample, target])
-            of_sample.append(check)
-        checks.append(of_sample)
-    return checks
+            found[-1][sample].append(check)
+    return found
+
+
+def _over_picture(worth: np.ndarray, bounds: Bounds | None) -> np.ndarray:
+    """Lay what cells are worth over the whole picture; what the model doesn't see is worth 0."""
+    if bounds is None:
+        return worth
+    spans = [high - low for low, high in zip(*bounds)]
+    grid = [max(1, round(count / span)) for count, span in zip(worth.shape, spans)]
+    laid = over_picture(worth, grid, bounds)
+    if min(bounds[0]) < 0 or max(bounds[1]) > 1:
+        return laid  # Padding is worth something, too.
+    seen = inside(grid, bounds)
+    return (laid + seen * (worth.sum() - laid.sum()) / max(seen.sum(), 1)).astype("float32")
 
 
 def with_checks(
@@ -184,7 +248,7 @@ def judge(
     on_grid: np.ndarray,
     sample: int,
     target: int,
-    whole: np.ndarray | None = None,
+    peak: str | None = None,
 ) -> Check:
     """Judge one map with halves that were measured before.
 
@@ -194,8 +258,8 @@ def judge(
     on_grid : numpy.ndarray
         ``(*cells)``: a signed map, on the cells of the halves.
     sample, target : int
-    whole : numpy.ndarray or None
-        The map before it was brought to these cells: its peak is told.
+    peak : str or None
+        Where the map has its peak, if not where ``on_grid`` has it.
 
     Returns
     -------
@@ -211,7 +275,7 @@ def judge(
     means = float(important[0].mean()), float(important[1].mean())
     return Check(
         verdict,
-        sentence_on(verdict, found, on_grid, means, (plain, blurred), whole),
+        sentence_on(verdict, found, on_grid, means, (plain, blurred), peak),
         agreement=found.value,
         p_value=found.p_value,
         p_against=found.p_against,
@@ -224,7 +288,7 @@ def judge(
 def _curve_masks(on_grid: np.ndarray) -> list[np.ndarray]:
     """Return what the runs of the curve keep.
 
-    For each share, a blob and its opposite; then the hottest cells and their opposite, by target.
+    For each share, a blob and its opposite; then the hottest cells and their opposite, by map.
     """
     fields = draw_fields(on_grid.shape[2:], BLOBS, BLOB_SEED)[:, np.newaxis]
     masks = []
@@ -260,10 +324,12 @@ def largest(fields: np.ndarray, share: float) -> np.ndarray:
     return (ranks >= flat.shape[1] - count).reshape(fields.shape).astype("float32")
 
 
-def _add_curve(check: Check, halves: Halves, targets: int, sample: int, target: int) -> None:
-    scores = halves.extra[: (BLOBS + targets) * 2 * len(SHARES), sample, target]
-    by_field = scores.reshape(BLOBS + targets, len(SHARES), 2)
-    elsewhere, own = by_field[:BLOBS].mean(axis=0), by_field[BLOBS + target]
+def _add_curve(check: Check, halves: Halves, number: int, sample: int, target: int) -> None:
+    """Add the scores of the blobs, and of the hottest cells of the map of that number."""
+    scores = halves.extra[:, sample, target]
+    of_field = 2 * len(SHARES)
+    by_field = scores[: (BLOBS + number + 1) * of_field].reshape(-1, len(SHARES), 2)
+    elsewhere, own = by_field[:BLOBS].mean(axis=0), by_field[-1]
     check.shares = SHARES
     check.kept, check.dropped = _floats(own[:, 0]), _floats(own[:, 1])
     check.kept_elsewhere, check.dropped_elsewhere = map(_floats, elsewhere.T)

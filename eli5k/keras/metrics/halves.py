@@ -182,6 +182,26 @@ def measure_halves(
     )
 
 
+def with_extra(run: Run, halves: Halves, extra: Sequence[np.ndarray]) -> Halves:
+    """Measure other masks for halves that were measured before.
+
+    Parameters
+    ----------
+    run : Run
+        The one of the halves.
+    halves : Halves
+    extra : sequence of numpy.ndarray
+        As in :func:`measure_halves`.
+
+    Returns
+    -------
+    Halves
+    """
+    if not extra:
+        return halves
+    return replace(halves, extra=scores_of_masks(before_activation(run), extra))
+
+
 def before_activation(run: Run) -> Run:
     """Ask about the scores before a softmax or sigmoid, with the classes chosen."""
     if run.target.functions:

@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from eli5k.base import ExplanationWarning, warn
 from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.asking import DisconnectedError
 from eli5k.keras.evidence.choice import is_map
-from eli5k.keras.evidence.run import NoLayerError, Run
+from eli5k.keras.evidence.run import Run
 from eli5k.keras.methods import METHODS, find_method
 from eli5k.keras.methods.registry import Cost
 from eli5k.keras.metrics.agreement import agreement, on_cells
@@ -25,8 +26,6 @@ from eli5k.keras.model.geometry import view_of
 from eli5k.keras.model.layers import candidate_calls
 from eli5k.options import MethodLike
 
-# A method that raises one of these can't explain the model.
-CANNOT_EXPLAIN = (NoLayerError, DisconnectedError)
 # Methods that run the model more often take part only if they are named.
 MOST_RUNS = 64
 BAR = 20  # characters
@@ -116,6 +115,11 @@ def rank_methods(
     TypeError, ValueError
         As :func:`eli5k.keras.attribute`; also if no method can explain the model.
 
+    Warns
+    -----
+    ExplanationWarning
+        If a method that you named is left out.
+
     Examples
     --------
     >>> layers = [keras.Input((14, 14, 1)), keras.layers.Conv2D(4, 3, activation="relu")]
@@ -125,13 +129,12 @@ def rank_methods(
     >>> sorted(rank.name for rank in found)
     ['grad-cam', 'gradient']
     """
+    chosen = affordable() if methods is None else list(methods)
+    names = [name_of(method) for method in chosen]
     asked = _prepared(model, docs, targets, layer, output, batch_size, progress)
     halves = measure_halves(asked, pairs)
-    named: list[tuple[str, MethodLike, Run]] = [
-        (name_of(method), method, asked)
-        for method in (affordable() if methods is None else methods)
-    ]
-    return ranked(named, halves, CANNOT_EXPLAIN)
+    named = [(name, method, asked) for name, method in zip(names, chosen)]
+    return ranked(named, halves, ValueError, warns=methods is not None)
 
 
 def rank_layers(
@@ -175,6 +178,7 @@ def rank_layers(
     >>> len(rank_layers(keras.Sequential(layers), docs))
     3
     """
+    find_method(method)
     asked = _prepared(model, docs, targets, None, output, batch_size, progress)
     halves = measure_halves(asked, pairs)
     chosen = _last_of_each_grid(asked) if layers is None else layers
@@ -227,8 +231,9 @@ def _runs(cost: Cost) -> float:
 
 
 def name_of(method: MethodLike) -> str:
-    """Name a method as a user would."""
-    return method if isinstance(method, str) else find_method(method).title
+    """Name a method as a user would, if there is such a method."""
+    title = find_method(method).title
+    return method if isinstance(method, str) else title
 
 
 def _last_of_each_grid(run: Run) -> list[str]:
@@ -247,7 +252,8 @@ def _last_of_each_grid(run: Run) -> list[str]:
 def ranked(
     named: Sequence[tuple[str, MethodLike, Run]],
     halves: Halves,
-    passed_over: type[ValueError] | tuple[type[ValueError], ...],
+    passed_over: type[ValueError],
+    warns: bool = False,
 ) -> Ranking:
     """Rank the maps of runs with halves that were measured before.
 
@@ -256,24 +262,30 @@ def ranked(
     named : sequence of (str, str or callable, Run)
         A name for the table, the method and the run that it explains.
     halves : Halves
-    passed_over : type of ValueError, or tuple of these
+    passed_over : type of ValueError
         Errors that leave out what raises them.
+    warns : bool
+        Whether to warn about what is left out.
 
     Raises
     ------
     ValueError
         If nothing is left.
     """
-    ranks, errors = Ranking(), []
+    ranks, errors = Ranking(), list[tuple[str, str]]()
     for name, method, asked in named:
         try:
             maps, seconds = _timed(asked, method)
         except passed_over as error:
-            errors.append(str(error))
+            errors.append((name, str(error)))
             continue
         ranks.append(rank_of(name, maps, halves, seconds))
     if not ranks:
-        raise ValueError(f"Nothing could be ranked: {errors[0] if errors else 'no method given'}")
+        raise ValueError(
+            f"Nothing could be ranked: {errors[0][1] if errors else 'no method given'}"
+        )
+    for name, reason in errors if warns else ():
+        warn(f"{name} is left out of the ranking: {reason}", ExplanationWarning)
     ranks.sort(key=lambda rank: -np.nan_to_num(rank.agreement, nan=-2))
     return ranks
 

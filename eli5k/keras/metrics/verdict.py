@@ -70,7 +70,7 @@ def sentence_on(
     on_grid: np.ndarray,
     important: tuple[float, float],
     ends: tuple[float, float],
-    whole: np.ndarray | None = None,
+    peak: str | None = None,
 ) -> str:
     """Say why, in scores and places.
 
@@ -84,8 +84,8 @@ def sentence_on(
         Mean scores of the halves that the map calls important, and of the others.
     ends : tuple of float
         Scores of the picture and of the blurred picture.
-    whole : numpy.ndarray or None
-        The map on its own grid, of which the text tells the peak too.
+    peak : str or None
+        Where the map has its peak, if not where ``on_grid`` has it.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def sentence_on(
         )
     kept, other = important
     start = (
-        f"The map peaks {place_of(on_grid if whole is None else whole)}. Keeping the half of the "
+        f"The map peaks {peak or place_of(on_grid)}. Keeping the half of the "
         f"picture that it calls important gives {kept:.3g} on average, the other half {other:.3g}"
     )
     if verdict == CONTRADICTED:

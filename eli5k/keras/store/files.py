@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from eli5k.whole_files import written_beside
 
 
 @contextlib.contextmanager
@@ -65,12 +66,10 @@ def write_beside(path: Path, data: Any) -> None:
     ...     os.listdir(folder)
     ['part']
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with beside.open("xb") as file:
+    with written_beside(path) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(beside, path)
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
         try:

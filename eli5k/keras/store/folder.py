@@ -303,7 +303,10 @@ def read_question(folder: str | os.PathLike[str]) -> dict[str, Any]:
             f"{os.fspath(folder)!r} is no folder of explanations: it has no {QUESTION}. "
             "eli5k.explain_to(model, source, out) makes one."
         )
-    question: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    try:
+        question: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise OSError(f"{file}: broken ({error}). Explain into another folder.") from error
     if question.get("schema") != SCHEMA_VERSION:
         raise ValueError(
             f"{os.fspath(folder)!r} has the schema {question.get('schema')!r}; this eli5k reads "

@@ -68,6 +68,20 @@ def hashes_of(keys: Any) -> np.ndarray:
     return np.fromiter(made, HASH, count=len(values))
 
 
+def is_first(hashes: np.ndarray) -> np.ndarray:
+    """Tell which hashes have no equal before them.
+
+    Examples
+    --------
+    >>> is_first(np.array([b"b", b"a", b"b"]))
+    array([ True,  True, False])
+    """
+    _, places = np.unique(hashes, return_index=True)
+    found = np.zeros(len(hashes), bool)
+    found[places] = True
+    return found
+
+
 def is_in(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Tell which hashes are among others, which are sorted.
 

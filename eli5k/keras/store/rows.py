@@ -146,7 +146,8 @@ def _rows(explanation: Explanation) -> Iterable[dict[str, Any]]:
         "layer": explanation.layer,
         "method": explanation.method,
         "warnings": [
-            {"category": type(each).__name__, "message": str(each)} for each in explanation.warnings
+            {"category": type(each).__name__, "message": text_of(str(each))}
+            for each in explanation.warnings
         ],
         "model": explanation.estimator,
         "description": explanation.description,
@@ -154,13 +155,25 @@ def _rows(explanation: Explanation) -> Iterable[dict[str, Any]]:
         "input": explanation.input,
         "kind": explanation.kind,
         "is_regression": explanation.is_regression,
-        "source": explanation.source,
+        "source": None if explanation.source is None else text_of(explanation.source),
     }
     targets = explanation.targets or ()
     for number, target in enumerate(targets):
         yield common | _of_target(target) | {"number": number}
     if not targets:
-        yield common | {"number": 0, "error": explanation.error or "no target was explained"}
+        reason = explanation.error or "no target was explained"
+        yield common | {"number": 0, "error": text_of(reason)}
+
+
+def text_of(path: str) -> str:
+    r"""Return a path, or what names one, as text that any encoding has.
+
+    Examples
+    --------
+    >>> print(text_of("caf\udce9.png"))
+    caf\udce9.png
+    """
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _of_target(target: TargetExplanation) -> dict[str, Any]:

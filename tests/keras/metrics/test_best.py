@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
 import eli5k
 from eli5k.keras import run
+from eli5k.keras.evidence import run as run_module
 from eli5k.keras.evidence.probes import Layer, Probe
 from eli5k.keras.methods.cam import grad_cam
 from eli5k.keras.metrics.best import best_method
@@ -22,6 +24,20 @@ def two_methods(registry):
     """Only gradient, whose map is everywhere the same in a spot, and Grad-CAM take part."""
     for name in set(registry) - {"grad-cam", "gradient"}:
         del registry[name]
+
+
+@pytest.fixture
+def rows_run(monkeypatch):
+    """How many rows go through a model in each run."""
+    rows = []
+    ask = run_module.ask_model
+
+    def counted(question, operands=()):
+        rows.append(len(keras.tree.flatten(question.inputs)[0]))
+        return ask(question, operands)
+
+    monkeypatch.setattr(run_module, "ask_model", counted)
+    return rows
 
 
 def test_the_method_that_agrees_best_is_taken():
@@ -57,9 +73,9 @@ def test_a_stream_is_explained_by_what_is_best_on_its_first_documents(two_method
 
     counts = []
 
-    def counted(asked):
+    def counted(asked, halves=None):
         counts.append(asked.count)
-        return best_method(asked)
+        return best_method(asked, halves=halves)
 
     monkeypatch.setattr(explain_batch, "best_method", counted)
     pictures = np.repeat(two_spots()[0], 5, axis=0)
@@ -76,3 +92,41 @@ def test_if_nothing_can_be_tested_grad_cam_is_taken(two_methods):
     found = eli5k.explain_prediction(spot_model(), flat, method="best", targets=[0])
     assert found.method == "Grad-CAM"
     assert "None of 2 methods could be tested on this document." in found.description
+
+
+def test_a_net_that_some_methods_cannot_explain_has_a_best_method(registry):
+    """CAM takes no part in a net that ends in a maximum, and does in one that ends in a mean."""
+    for name in set(registry) - {"cam", "grad-cam", "gradient"}:
+        del registry[name]
+    picture, _ = two_spots()
+    for activation, count in ((None, 2), ("softmax", 3)):
+        model = spot_model(activation=activation)
+        found = eli5k.explain_prediction(model, picture, method="best", targets=[0])
+        assert f"of {count} methods" in found.description
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda model, doc: eli5k.keras.attribute(model, doc, method="best"),
+        lambda model, doc: eli5k.rank_layers(model, doc, method="best"),
+        lambda model, doc: eli5k.rank_methods(model, doc, methods=["best"]),
+    ],
+)
+def test_what_could_not_tell_which_method_it_took_refuses_to_choose_one(ask):
+    with pytest.raises(ValueError, match=r"^method='best' is for .*Here, pass a name"):
+        ask(spot_model(), two_spots()[0])
+
+
+def test_best_methods_and_their_checks_share_the_halves(two_methods, rows_run):
+    picture, _ = two_spots()
+    asked = {"targets": [0, 1], "preprocess": False}
+    single = eli5k.explain_prediction(spot_model(), picture, check=True, **asked)
+    rows_run.clear()
+    model = spot_model()
+    found = eli5k.compare(model, picture, ["best", "gradient"], check=True, **asked)
+    assert [each.method for each in found] == ["Grad-CAM", "Gradient"]
+    # Halves and two ends; a blob, and two targets of two methods; the maps and the ranking.
+    assert 64 + 5 * 8 <= sum(rows_run) <= 64 + 5 * 8 + 12
+    for one, other in zip(found[0].targets, single.targets):
+        assert one.check == other.check

@@ -315,3 +315,23 @@ def test_the_check_and_the_text_name_the_same_place():
     [check] = check_maps(model, docs, heat, targets=0)
     assert place_of_heat(heat[0]).startswith("hottest left,")
     assert "peaks at the left." in check.sentence
+
+
+def test_the_place_and_the_worth_are_those_in_the_photograph_that_the_model_gets_a_crop_of():
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), layers.GlobalMaxPooling2D()])
+    model.preprocessor = layers.Resizing(SIDE, SIDE, crop_to_aspect_ratio=True)
+    photo = noise(SIDE, 2 * SIDE, 3, low=0, high=0.05)
+    # Left in the crop, and in the middle of the photograph.
+    photo[10:18, 20:24, 0] = 1
+    asked = {"targets": [0], "method": "gradient", "check": True}
+    [target] = eli5k.explain_prediction(model, photo, **asked).targets
+    check = target.check
+    assert target.frame == pytest.approx((0.25, 0, 0.75, 1), abs=0.02)
+    assert "The map peaks in the middle." in check.sentence
+    assert check.worth.shape == (14, 28)
+    assert (check.worth[:, :6] == 0).all()
+    assert (check.worth[:, 22:] == 0).all()
+    assert check.worth.sum() == pytest.approx(check.score - check.blurred, rel=1e-4)
+    hottest = np.unravel_index(check.worth.argmax(), check.worth.shape)
+    assert abs(hottest[0] - 6.5) < 2
+    assert abs(hottest[1] - 10.5) < 2

@@ -10,6 +10,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
+import eli5k
 from eli5k.keras import metrics
 from eli5k.keras.evidence.probes import Layer, Probe
 from eli5k.keras.methods.cam import grad_cam
@@ -60,7 +61,8 @@ def test_by_default_all_methods_of_few_runs_take_part(pictures, registry):
 def test_methods_that_cannot_explain_the_model_are_left_out():
     model = keras.Sequential([keras.Input((14, 14, 1)), layers.Flatten(), layers.Dense(2)])
     picture = np.random.default_rng(0).random((1, 14, 14, 1))
-    found = metrics.rank_methods(model, picture, 0, methods=["grad-cam", "gradient"], pairs=8)
+    with pytest.warns(eli5k.ExplanationWarning, match="grad-cam is left out of the ranking: No"):
+        found = metrics.rank_methods(model, picture, 0, methods=["grad-cam", "gradient"], pairs=8)
     assert [rank.name for rank in found] == ["gradient"]
     with pytest.raises(ValueError, match="Nothing could be ranked: No layer of the model"):
         metrics.rank_methods(model, picture, 0, methods=["grad-cam"], pairs=8)
