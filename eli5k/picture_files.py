@@ -13,7 +13,7 @@ ARRAY = ".npy"
 
 
 def find_pictures(place: str | os.PathLike[str], argument: str = "docs") -> list[str]:
-    """List the picture files of a folder or a pattern, in the order of their names.
+    """List a folder's or pattern's picture files, in order of name.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from typing import IO
 
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside another, and replace that one when all is written.
+    """Write a file beside another, and replace that one when complete.
 
     Nobody ever sees half a file: not even after an error or on a full disk.
 

@@ -1,4 +1,4 @@
-"""Where a command writes: a folder or a file, never over what eli5k didn't write."""
+"""Where a command writes: never over files that eli5k didn't write."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEAD = 2000  # bytes
 
 @dataclass(frozen=True)
 class Destination:
-    """A folder or a file, and the files that a command must not overwrite.
+    """A folder or file, and the files that must not be overwritten.
 
     Attributes
     ----------
@@ -174,7 +174,7 @@ def check_file(option: str, path: Path, keep: Iterable[Path] = ()) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Look whether files can be written to a folder, which needn't be there yet.
+    """Check that files can be written to a folder, existing or not.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``eli5k explain ... --out RESULTS``: any number of documents into a folder of Parquet files."""
+"""``eli5k explain ... --out RESULTS``: explain documents into Parquet files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def add_how_many(parser: argparse.ArgumentParser) -> None:
 def find_results(
     arguments: argparse.Namespace, words: Sequence[str], question: Question
 ) -> Results | None:
-    """Tell whether the answers are to fill a folder that goes on after a kill.
+    """Tell whether to write a folder that can be resumed.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def find_results(
 
 
 def explain_into(model: keras.Model, results: Results, question: Question) -> int:
-    """Explain all documents, go on where an earlier run was stopped, and tell what is there.
+    """Explain all documents that aren't in the folder yet; report.
 
     Raises
     ------

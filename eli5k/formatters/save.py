@@ -1,4 +1,4 @@
-"""Save explanations as a picture or a page, by the name of the file."""
+"""Save explanations as a picture or page, by the file's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decode pictures ahead of the model, in processes that may hang or die."""
+"""Decode pictures ahead of the model, in processes that may crash."""
 
 from __future__ import annotations
 
@@ -312,7 +312,7 @@ class _Pool:
 
 
 def _is_encoded(source: Any) -> bool:
-    """Tell whether something is the path or the content of a picture's file."""
+    """Tell whether something is a picture file's path or content."""
     if isinstance(source, bytes | bytearray | memoryview):
         return True
     is_path = isinstance(source, str | os.PathLike)

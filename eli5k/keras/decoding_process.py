@@ -1,4 +1,4 @@
-"""A process that decodes pictures, as the one that uses it sees it."""
+"""A decoding process, as seen by its user."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Process:
         self._process.kill()
 
     def end(self) -> int:
-        """End the process, if it has not ended, and return its exit status."""
+        """End the process if it still runs; return its exit status."""
         self.kill()
         code = self._process.wait()
         self._answers.close()

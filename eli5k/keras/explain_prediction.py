@@ -169,7 +169,7 @@ def explain_document(
     methods: Sequence[MethodLike],
     layers: Sequence[Any] | None = None,
 ) -> list[Explanation]:
-    """Explain one document by several methods; those of the same evidence share the run.
+    """Explain one document by several methods, sharing runs.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def explain_document(
 def check_keywords(
     keywords: Collection[str], function: str = "explain_prediction", own: Iterable[str] = ()
 ) -> None:
-    """Accept eli5's other keywords; refuse unknown ones of a function with a suggestion.
+    """Accept eli5's other keywords; refuse unknown ones with a suggestion.
 
     Parameters
     ----------

@@ -15,6 +15,8 @@ from eli5k.formatters import fonts
 from tests.cli.colours import COLOURS, colours_model, paint
 from tests.cli.shell import assert_one_line, run
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def photos(here) -> Path:

@@ -13,6 +13,8 @@ from eli5k.base import Explanation, ExplanationWarning, TargetExplanation
 from eli5k.formatters.image import draw_picture, format_as_image
 from eli5k.formatters.panels import Look
 
+pytestmark = pytest.mark.once
+
 
 def picture(width, height):
     """Nowhere white, so that it can be told from the paper."""

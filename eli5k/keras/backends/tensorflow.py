@@ -158,7 +158,7 @@ def draws_random_numbers(function: Any) -> bool:
 
 
 def free_memory() -> int | None:
-    """Return None: TensorFlow tells what it has taken, and not what it may take."""
+    """Return None: TensorFlow doesn't tell how much memory is left."""
     return None
 
 

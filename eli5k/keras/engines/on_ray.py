@@ -1,4 +1,4 @@
-"""Explain any number of documents with workers on Ray Data, on one machine or on many."""
+"""Explain any number of documents with workers on Ray Data."""
 
 from __future__ import annotations
 
@@ -165,7 +165,10 @@ def _absolute(place: str | os.PathLike[str]) -> str:
 
 
 def _pictures(source: Source, store: Store, seen: list[np.ndarray], size: int) -> Iterator[Work]:
-    """Share out the pictures without a row; those that a killed run was at are suspect."""
+    """Share out the pictures without a row.
+
+    Those that a killed run was at are suspect.
+    """
     suspected = suspects(store.folder)
     waiting: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
     for keys, read in source.blocks():
@@ -189,7 +192,7 @@ def _shares(
     seen: list[np.ndarray],
     wanted: int,
 ) -> Iterator[Work]:
-    """Share out files: several shares of each if there are only a few."""
+    """Share out files; split them if there are few."""
     suspected = suspects(store.folder)
     for file in files:
         rows, is_done, is_suspect = 0, True, False
@@ -204,7 +207,7 @@ def _shares(
 
 
 def _run(ray: Any, works: list[Work], task: Task, store: Store, demand: Demand) -> Iterator[int]:
-    """Yield the number of explained documents of each work as it is done."""
+    """Yield the number of documents of each finished piece of work."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     rows = [{"work": pickle.dumps(work)} for work in works]
@@ -223,7 +226,7 @@ def _run(ray: Any, works: list[Work], task: Task, store: Store, demand: Demand) 
 
 
 class _RayWorker(Worker):
-    """A worker, as Ray Data calls it: with a batch of one row."""
+    """Worker for Ray Data, called with batches of one row."""
 
     def __init__(self, task: Task, store: Store, folder: str) -> None:
         # Paths stay as they were written, since they are keys.

@@ -1,4 +1,4 @@
-"""What a worker does: explain its share of the documents, and write it into the store.
+"""Work of one worker: explain a share of the documents.
 
 It needs no engine. A worker may die at any moment; the engine gives its work to another one, and
 the ledger tells that one what the first died of.
@@ -40,7 +40,7 @@ BEGUN, ALONE, EXPLAINED = "begun", "alone", "explained"
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A share of the documents: some pictures, or some of the rows of a file.
+    """Share of the documents: some pictures, or rows of a file.
 
     Attributes
     ----------
@@ -174,7 +174,7 @@ class Worker:
         return self._explained(part)
 
     def _alone(self, part: list[Item], ledger: Ledger) -> pyarrow.Table:
-        """Explain one document after another: if the worker dies, it is known of which."""
+        """Explain documents one by one, so that a crash names its document."""
         culprits = ledger.culprits()
         ledger.write(ALONE)
         tables = []
@@ -243,7 +243,7 @@ class Ledger:
             file.write("".join(f"{line}\n" for line in lines))
 
     def culprits(self) -> set[str]:
-        """Return the keys of documents that a worker was alone with when it died."""
+        """Return the documents that workers died of, each on its own."""
         if not self.was_begun:
             return set()
         found, is_alone, last = set(), False, None
@@ -264,7 +264,7 @@ class Ledger:
 
 
 def suspects(folder: Path) -> set[str]:
-    """Return the keys that an earlier run was at when it was killed, and forget them.
+    """Return and forget the keys that a killed run was at.
 
     It may have been killed by its user: they are tried again, each alone.
 

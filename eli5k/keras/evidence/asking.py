@@ -195,7 +195,7 @@ def _answer(inputs: Any, classes: Tensor, places: Tensor, *operands: Any) -> tup
 
 
 def _check_columns(question: Question, heads: Sequence[Head]) -> None:
-    """Refuse an output with another number of classes for a batch than for one document."""
+    """Refuse an output whose number of classes depends on the batch."""
     position = question.target.output
     alone, now = question.survey.heads[position].output, heads[position].output.shape
     if question.target.functions or alone is None or len(alone) != 2 or len(now) != 2:

@@ -319,7 +319,10 @@ def _public(layer: keras.Layer, attributes: dict[str, Any]) -> set[str]:
 
 
 def _attributes(layer: keras.Layer) -> dict[str, Any]:
-    """Attributes of a layer without hooks, which other threads open and close meanwhile."""
+    """Attributes of a layer without hooks.
+
+    Other threads open and close these meanwhile.
+    """
     return {
         name: _unshadowed(value)
         for name, value in dict(vars(layer)).items()
@@ -372,7 +375,7 @@ def _frozen(value: Any, depth: int = DEEP) -> Any:
 
 
 def _parts_of(value: Any) -> Iterable[Any] | None:
-    """Return what a container or a configuration holds, or None if it is neither."""
+    """Return the parts of a container or configuration, or None for others."""
     if isinstance(value, dict):
         return value.items()
     if isinstance(value, list | tuple | set | frozenset):

@@ -1,4 +1,4 @@
-"""Explain any number of documents into a folder, and go on after a kill."""
+"""Explain any number of documents into a folder that can be resumed."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def explain_to(
 
 
 class Asked(NamedTuple):
-    """What is asked of a store: the options of all documents, and the targets of each."""
+    """Question to a store: the options, and the targets of each document."""
 
     options: Options
     source: Source
@@ -147,7 +147,7 @@ class Asked(NamedTuple):
 def read_question_of(
     model: keras.Model, source: Any, columns: dict[str, Any], **options: Any
 ) -> Asked:
-    """Read what a user asks: whoever writes into a store asks the same in the same words.
+    """Read what a user asks, alike for all who write into stores.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def verified(store: Store, seen: Sequence[np.ndarray], explained: int) -> Counts
 def _decoded(
     model: keras.Model, todo: Iterable[Item], store: Store, workers: int | None, timeout: float
 ) -> Generator[Item, None, None]:
-    """Decode pictures ahead of the model; what can't be decoded is an error instead."""
+    """Decode pictures ahead of the model; failures become errors."""
     if workers == 0:
         yield from todo
         return

@@ -420,6 +420,12 @@ class TestCallablesAreChecked:
             with pytest.raises(ValueError, match="baseline must be"):
                 attribute(model, DOC, 1, method=eli5k.keras.methods.Occlusion(baseline=wrong))
 
+    def test_baseline_may_work_in_place(self):
+        doc = DOC.copy()
+        method = eli5k.keras.methods.Occlusion(window=6, baseline=lambda x: x.__imul__(0))
+        attribute(functional(net_layers()), doc, 1, method=method)
+        np.testing.assert_array_equal(doc, DOC)
+
     def test_a_name_of_two_classes_is_refused(self):
         model = functional(net_layers())
         names = ["crane", "cat", "crane"]
@@ -452,8 +458,13 @@ class TestWarningsOfAnExplanation:
 
     def test_score_that_is_not_finite(self):
         model = functional(net_layers(None))
-        with pytest.warns(eli5k.ExplanationWarning, match="score is nan"):
+        with pytest.warns(eli5k.ExplanationWarning, match="score is nan: .* callable in targets"):
             explain_prediction(model, DOC, targets=[lambda y: y[:, 0] * 0 + np.nan + 0 * y[:, 1]])
+
+    def test_reshape_that_is_not_finite(self):
+        model = functional(net_layers())
+        with pytest.warns(eli5k.BlankMapWarning, match="not finite: the model or reshape="):
+            explain_prediction(model, DOC, layer="top", reshape=lambda x: x * np.nan)
 
 
 class Counting(layers.Layer):
