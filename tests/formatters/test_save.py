@@ -12,6 +12,8 @@ from eli5k.formatters import format_as_image
 from eli5k.whole_files import written_beside
 from tests.formatters.test_sheet import find, picture
 
+pytestmark = pytest.mark.once
+
 
 def explain(**kwargs):
     target = TargetExplanation("cat", heatmap=np.eye(3))

@@ -514,6 +514,8 @@ def slow(pixels):
     return pixels
 
 
+@pytest.mark.slow
+@pytest.mark.once
 def test_kills_cost_one_part_each_and_lose_nothing(tmp_path):
     out, log = tmp_path / "out", tmp_path / "read"
     command = [sys.executable, "-W", "ignore", "-c", WORKER, str(out), str(log)]
