@@ -142,7 +142,7 @@ def compare(
         if isinstance(values, str) or not len(values):
             raise ValueError(f"{name} must be a list of at least one. Received: {values!r}")
     if is_keras_model(estimator):
-        # Imported only now: it takes seconds, and whoever has a Keras model has imported Keras.
+        # Imported only now, since it takes seconds; who has a Keras model has imported Keras.
         from eli5k.keras.comparison import explain_by_methods
 
         return Explanations(explain_by_methods(estimator, doc, methods, layers, **kwargs))

@@ -81,7 +81,7 @@ def best_classes(model: keras.Model, file: Path, options: Options) -> eli5k.Expl
         options, targets=None, top_targets=SHOWN_CLASSES, threshold=None, check=False, region=None
     )
     with warnings.catch_warnings():
-        # Nobody asked for these maps: it does not matter if they are blank.
+        # Nobody asked for these maps, so it doesn't matter if they are blank.
         warnings.simplefilter("ignore", eli5k.ExplanationWarning)
         try:
             return eli5k.explain_prediction(model, read_file(file), **keywords(asked))
@@ -116,7 +116,7 @@ def report(
     say(str(file))
     first = found[0]
     all_best = first if best is None else best
-    # For each output, what each method has found.
+    # The results of each method, by output.
     of_outputs = zip(*([each, *each.others] for each in found))
     for versions, its_best in zip(of_outputs, [all_best, *all_best.others]):
         if first.others:

@@ -229,7 +229,7 @@ def _map(
         "cells": base64_of(codes.tobytes()),
         "low": low,
         "high": highest,
-        # What is shown as cold and as hot, and the raw value of 1.
+        # The values shown as cold and as hot, and the raw value of 1.
         "from": scaled.low,
         "to": scaled.high,
         "raw": None if target.attribution is None else scaled.unit,

@@ -10,7 +10,7 @@ from eli5k.formatters.drawing import is_drawable
 from eli5k.formatters.image import draw_picture
 from eli5k.formatters.panels import Look
 
-# More pictures than these make no sheet that anybody reads.
+# Nobody reads a sheet of more pictures.
 MOST = 48
 
 

@@ -103,7 +103,7 @@ def _in_document(
         return heatmap, (1, 1) if expl.image is None else expl.image.size, frame
     size = target.size or (1,) * heatmap.ndim
     bounds = bounds_of(frame, heatmap.ndim)
-    if heatmap.ndim > len(size):  # Frequencies have no size in a signal.
+    if heatmap.ndim > len(size):  # A signal has no axis for frequencies.
         bounds = bounds and (bounds[0][:1], bounds[1][:1])
         heatmap = heatmap.max(axis=1)
     return heatmap, size[::-1], frame_of(bounds, heatmap.ndim)

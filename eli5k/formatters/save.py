@@ -18,7 +18,7 @@ from eli5k.formatters.panels import Look
 from eli5k.options import optional_keywords, shows_keywords
 from eli5k.whole_files import written_beside
 
-# By what a program can tell later that eli5k made a file.
+# Mark by which a program can tell later that eli5k made a file.
 MAKER = "eli5k"
 _MARK = Image.Exif()
 _MARK[ExifTags.Base.Software] = MAKER

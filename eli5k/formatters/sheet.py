@@ -224,7 +224,7 @@ def _captions(
 
     The words of a line stand together if they do so in each caption.
     """
-    # A font can't set what is no letter, and a name may hold anything.
+    # A name may hold characters that no font has.
     captions = [[list(map(printable, words)) for words in caption] for caption in captions]
 
     def fits(caption: Sequence[Sequence[str]]) -> bool:

@@ -217,7 +217,7 @@ def audit_run(run: Run, maps: np.ndarray) -> Audit:
         changed, elsewhere = found[how][2 * number : 2 * number + 2]
         place = "along the border" if size == "border" else place_of(mean_map)
         least = max(CHANGES, LEAST_CHANGES / run.count)
-        # A cover of any colour is a border, too.
+        # A cover of any colour makes a border, too.
         stands_out = peaks >= PEAKS[size] if size in PEAKS else how == "exchanged"
         enough = FOLLOWED if how == "exchanged" else 0
         matters = stands_out and changed >= enough and changed - elsewhere >= least - 1e-9
@@ -303,7 +303,7 @@ def follows(run: Run, regions: Sequence[np.ndarray]) -> list[float]:
     if not rows:
         return [0.0] * len(regions)
     givers = np.array([(row + others[row][0]) % len(plain) for row in rows])
-    # Sharp edges: of a thin border, nothing must be left.
+    # Sharp edges, so that nothing is left of a thin border.
     masks = [(resize(1 - region, grid) > 0.5).astype("float32")[np.newaxis] for region in regions]
     taking = replace(asked.part(np.array(rows)), n_valid=None)
     pasted = run.image[givers]
