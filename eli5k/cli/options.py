@@ -15,7 +15,7 @@ from eli5k.method_names import NAMES, find_name
 from eli5k.options import Options
 
 ALL, BEST = "all", "best"
-# What --preprocess takes for a model whose own preprocessing is not wanted.
+# Value of --preprocess that turns off the model's own preprocessing.
 NONE = "none"
 
 

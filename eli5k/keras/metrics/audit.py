@@ -183,7 +183,7 @@ def audit_run(
         found = replace(found, note=f"{found.note} {ONE_CLASS}".lstrip())
     peaks = {size: _peaks(heat, region) for size, (region, _) in regions.items()}
     meet = [size for size in PEAKS if _is_place(place, size, peaks[size], regions[size][0])]
-    # A cover of any colour is a border, too: it is only exchanged.
+    # A cover of any colour makes a border, too: it is only exchanged.
     tried = {"covered": list(dict.fromkeys(["tenth", *meet])), "exchanged": [*meet, "border"]}
     audits = []
     for how, sizes in tried.items():
