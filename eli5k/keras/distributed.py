@@ -183,7 +183,7 @@ def _load(place: str, threads: int | None, backend: str | None) -> keras.Model:
         raise RuntimeError(
             f"backend={backend!r} came too late: Keras runs on {running!r} in this process. Set "
             "KERAS_BACKEND in the environment of the workers, or send them an ExplainBatch that "
-            "was made before, and not the class."
+            "was made before Keras started, not the class."
         )
     if threads is not None:
         active_backend().limit_threads(threads)

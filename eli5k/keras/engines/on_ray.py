@@ -102,7 +102,7 @@ def explain_on_ray(
     count = default_workers() if workers is None else workers
     for name, value in (("workers", count), ("rows_per_part", rows_per_part)):
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number from 1 on. Received: {value!r}")
+            raise ValueError(f"{name} must be a whole number, at least 1. Received: {value!r}")
     if timeout <= 0 or gpus_per_worker < 0:
         raise ValueError(
             "timeout must be positive, and gpus_per_worker not negative. Received: "

@@ -23,7 +23,7 @@ KERNEL_TOLERANCE = 1e-2
     "cam",
     "layer",
     Cost(1, to_layer=1),
-    "For models that end in global average pooling and one dense layer; the plainest of all.",
+    "For models that end in global average pooling and one dense layer; the simplest.",
 )
 def cam(run: Run) -> Attribution:
     r"""CAM: weights channels by the dense layer after global average pooling.
