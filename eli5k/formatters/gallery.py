@@ -54,7 +54,9 @@ def gallery(explanations: Sequence[Explanation]) -> bytes | None:
     if not drawn:
         return None
     file = io.BytesIO()
-    draw_picture(drawn[:MOST], Look(caption=True), len(drawn) - MOST).save(file, "PNG")
+    draw_picture(drawn[:MOST], Look(caption=True, on_paper=False), len(drawn) - MOST).save(
+        file, "PNG"
+    )
     return file.getvalue()
 
 

@@ -157,7 +157,7 @@ def draw_picture(explanations: Sequence[Explanation], look: Look, left_out: int 
         return panels[0].draw(panels[0].image)
     if left_out > 0:
         footer = [*footer, f"{left_out} more: eli5k.save(..., 'why.html') shows all"]
-    return draw_sheet(panels, footer, columns)
+    return draw_sheet(panels, footer, columns, look.on_paper)
 
 
 def image_to_data_uri(image: Image.Image) -> str:
