@@ -64,7 +64,7 @@ def find_results(
     Parameters
     ----------
     arguments : argparse.Namespace
-        Of ``eli5k explain``.
+        The arguments of ``eli5k explain``.
     words : sequence of str
         The pictures, as they were written.
     question : Question

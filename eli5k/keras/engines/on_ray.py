@@ -55,8 +55,8 @@ def explain_on_ray(
     out : path
         A folder that each worker can write to.
     address : str, optional
-        Of a Ray cluster, such as ``"auto"`` or ``"ray://head:10001"``. By default Ray is started on
-        this machine, on its loopback alone, and stopped at the end.
+        Address of a cluster, such as ``"auto"`` or ``"ray://head:10001"``. By default Ray starts on
+        this machine, on its loopback alone, and stops at the end.
     workers : int, optional
         Number of processes with a model; by default one for each core of this machine.
     gpus_per_worker : float
@@ -67,7 +67,7 @@ def explain_on_ray(
         Maximum number of documents that go through the model together; None for as many as have
         room on the worker's share of its graphics card.
     rows_per_part : int
-        Number of documents in a file: what a killed worker costs.
+        Number of documents in a file; a killed worker loses at most these.
     timeout : float
         Seconds for each picture to be decoded.
     preprocess, progress, **options

@@ -118,7 +118,7 @@ def ask_model(question: Question, operands: Sequence[Any] = ()) -> Answer:
 
 
 def _key(question: Question) -> Hashable | None:
-    """Return what a compiled function depends on.
+    """Return the key of a compiled function.
 
     None if that can't be compared later.
     """

@@ -121,7 +121,7 @@ def _kernels(run: Run, channels: int, classes: np.ndarray) -> Iterator[np.ndarra
 
 
 def _weights_of(run: Run, kernel: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Weights ``(targets, batch, channels)`` of a kernel for what is explained."""
+    """Return a kernel's weights for the targets: ``(targets, batch, channels)``."""
     columns = kernel.T.reshape(*classes.shape, len(kernel))
     if run.target.binary:
         columns = np.where(classes[..., np.newaxis] == 1, 1, -1) * columns

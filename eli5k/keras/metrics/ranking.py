@@ -265,7 +265,7 @@ def ranked(
     passed_over : type of ValueError
         Errors that leave out what raises them.
     warns : bool
-        Whether to warn about what is left out.
+        Whether to warn about methods or layers that are left out.
 
     Raises
     ------
