@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python benchmarks/workers.py [--photos 512] [--rounds 3]
 
-A run starts Ray, loads the model in each worker and compiles it, whatever the number of photographs.
+A run starts Ray, loads the model in each worker and compiles it, for any number of photographs.
 So each round times a short and a long run, and the rate is what the difference of photographs took.
 A worker has one thread, so one worker leaves the other cores idle.
 """

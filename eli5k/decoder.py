@@ -1,4 +1,4 @@
-"""Decode pictures in a process of its own, which may hang or die without harm to another.
+"""Decode pictures in a separate process, which may hang or crash.
 
 A worker of :mod:`eli5k.keras.decoding`. It imports no Keras, so that it starts quickly.
 """
@@ -101,7 +101,7 @@ def serve() -> None:
 
 
 def plugins() -> tuple[bytes, ...]:
-    """Return the formats that were registered with Pillow and are not its own.
+    """Return the formats registered with Pillow that aren't its own.
 
     Examples
     --------
@@ -120,7 +120,10 @@ def plugins() -> tuple[bytes, ...]:
 
 
 def _limit() -> None:
-    """Let a picture that needs too much memory fail, and not the machine."""
+    """Make a picture fail that needs too much memory.
+
+    Otherwise the machine would.
+    """
     # If memory runs out all the same, Linux ends this process first.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")

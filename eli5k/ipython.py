@@ -156,7 +156,7 @@ def compare(
 def _shown_captioned(
     picture: Image.Image, expl: Explanation, options: dict[str, Any]
 ) -> Image.Image:
-    """Let a picture display itself in a notebook captioned, and enlarged if it is small.
+    """Show a picture in a notebook with its caption; enlarge small ones.
 
     For code it stays the picture that eli5 returns.
     """
@@ -180,7 +180,9 @@ def _suggest_format_kwarg(error: TypeError, explain_kwargs: dict[str, Any]) -> N
 
 
 def show_lists() -> None:
-    """Let a notebook show a list of explanations that is a cell's last line as a gallery.
+    """Show a list of explanations as a gallery in a notebook.
+
+    It must be the last line of a cell.
 
     Any other list is shown as before; nothing happens if another library shows lists already, or
     outside IPython.

@@ -79,7 +79,7 @@ def find_name(written: str) -> str:
 
 
 def bare(name: str) -> str:
-    """Reduce a name to what all ways of writing it have in common.
+    """Reduce a name to what all its spellings share.
 
     Examples
     --------

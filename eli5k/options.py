@@ -120,7 +120,7 @@ class Options:
 def shows_options(
     *others: inspect.Parameter, without: Iterable[str] = (), closed: bool = False
 ) -> Callable[[F], F]:
-    """Let ``help`` and completion show the keywords of :class:`Options` that a function passes on.
+    """Show ``help`` and completion the keywords that a function passes on.
 
     Parameters
     ----------

@@ -12,13 +12,15 @@ from PIL import Image
 ARRAY = ".npy"
 
 
-def find_pictures(place: str | os.PathLike[str]) -> list[str]:
-    """List the picture files of a folder or a pattern, in the order of their names.
+def find_pictures(place: str | os.PathLike[str], argument: str = "docs") -> list[str]:
+    """List a folder's or pattern's picture files, in order of name.
 
     Parameters
     ----------
     place : path
         A folder, with all folders in it; a pattern such as ``"photos/**/*.jpg"``; or a file.
+    argument : str
+        What an error calls it.
 
     Returns
     -------
@@ -52,7 +54,7 @@ def find_pictures(place: str | os.PathLike[str]) -> list[str]:
         files = sorted(filter(os.path.isfile, glob.glob(name, recursive=True)))
         reason = "fits no file. To look into all folders below one, write ** after it"
     if not files:
-        raise FileNotFoundError(f"docs: {name!r} {reason}.")
+        raise FileNotFoundError(f"{argument}: {name!r} {reason}.")
     return files
 
 

@@ -96,7 +96,10 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _leave_output() -> None:
-    """Let nothing more go to standard output if it takes nothing: Python flushes it at exit."""
+    """Silence standard output if nobody reads it.
+
+    Python flushes it at exit.
+    """
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""``eli5k audit``: tell what the maps of a folder of pictures have in common."""
+"""``eli5k audit``: find what the maps of a folder have in common."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def audit(arguments: argparse.Namespace) -> int:
-    """Audit the pictures of a folder; a broken one is passed over, and the exit code tells."""
+    """Audit the pictures of a folder; skip broken ones.
+
+    The exit code tells whether there were any.
+    """
     check_model_arguments(arguments)
     [method, *more] = read_methods(arguments.method, arguments.modules)
     [layer, *further] = list(map(number_or_name, arguments.layer or [None]))

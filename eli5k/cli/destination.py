@@ -1,4 +1,4 @@
-"""Where a command writes: a folder or a file, never over what eli5k didn't write."""
+"""Where a command writes: never over files that eli5k didn't write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typing import Any
 import eli5k
 from eli5k.cli import table
 from eli5k.cli.errors import UserError, reason_of
-from eli5k.formatters.save import MAKER, PAGES, PICTURES, written_beside
+from eli5k.formatters.save import MAKER, PAGES, PICTURES
+from eli5k.whole_files import written_beside
 
 JSON = ".json"
 #: What a file may be, by the end of its name.
@@ -28,7 +29,7 @@ HEAD = 2000  # bytes
 
 @dataclass(frozen=True)
 class Destination:
-    """A folder or a file, and the files that a command must not overwrite.
+    """A folder or file, and the files that must not be overwritten.
 
     Attributes
     ----------
@@ -173,7 +174,7 @@ def check_file(option: str, path: Path, keep: Iterable[Path] = ()) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Look whether files can be written to a folder, which needn't be there yet.
+    """Check that files can be written to a folder, existing or not.
 
     Raises
     ------

@@ -66,7 +66,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def explain(arguments: argparse.Namespace) -> int:
-    """Explain each picture; a broken one does not keep the others from being explained."""
+    """Explain each picture; go on after broken ones."""
     plan = make_plan(arguments)
     check_engine(arguments, plan.results)
     import_library()

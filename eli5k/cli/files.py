@@ -1,4 +1,4 @@
-"""Find the pictures that words of the shell mean: files, folders and patterns."""
+"""Find the pictures that files, folders and patterns stand for."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _files_of(word: str) -> list[Path]:
 
 
 def is_pattern(word: str) -> bool:
-    """Tell whether a word is a pattern, and no file that has such a name."""
+    """Tell whether a word is a pattern and not an existing file."""
     return any(sign in word for sign in WILD) and not os.path.lexists(word)
 
 

@@ -106,7 +106,7 @@ def _parts(option: str, name: str) -> tuple[str, str]:
 
 
 def _spec_of(option: str, module: str, name: str) -> ModuleSpec | None:
-    """Find a module as an import would, but don't import the packages around it."""
+    """Find a module without importing the packages around it."""
     look_here_too()
     if module in sys.modules:
         return sys.modules[module].__spec__
@@ -130,7 +130,7 @@ def _spec_of(option: str, module: str, name: str) -> ModuleSpec | None:
 
 
 def _makes_modules(spec: ModuleSpec) -> bool:
-    """Tell whether a package may have modules that are no files, as ``os.path`` is none."""
+    """Tell whether a package may have modules without files, like ``os.path``."""
     return "sys.modules" in _source_of(spec)
 
 

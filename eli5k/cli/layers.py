@@ -1,4 +1,4 @@
-"""``eli5k layers``: list the layers of a saved model that can be explained."""
+"""``eli5k layers``: list the layers of a saved model to explain."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _default_layer(model: keras.Model, blank: Any, seen: Survey, file: str) -> s
 
 
 def _first_number(outputs: Any) -> Any:
-    """Pick something to explain in a model of any output: the first number of the first one."""
+    """Choose something to explain: the first number of the first output."""
     import keras
 
     first = keras.tree.flatten(outputs)[0]
@@ -106,7 +106,7 @@ def _first_number(outputs: Any) -> Any:
 
 
 def _blank_input(model: keras.Model) -> Any:
-    """Make zeros of the shape that a model takes, in the structure in which it takes them."""
+    """Make zeros in the shapes and structure that a model takes."""
     import numpy as np
 
     def zeros(shape: Sequence[int | None], dtype: str = "float32") -> np.ndarray:

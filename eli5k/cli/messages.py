@@ -1,4 +1,4 @@
-"""What a command prints: one line a message, which can't command the terminal."""
+"""Print messages in one line each, without control characters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def say(*lines: str) -> None:
 
 
 def complain(line: str) -> None:
-    """Print a line on standard error, after the program's name, in the words of the shell."""
+    """Print a line on standard error, with the shell's option names."""
     _write(f"eli5k: {in_shell_words(line)}", sys.stderr)
 
 
@@ -56,7 +56,7 @@ def _bars_hidden(stream: TextIO) -> AbstractContextManager[None]:
 
 @contextmanager
 def warnings_as_lines(file: Path) -> Iterator[None]:
-    """Print each warning about a file that is raised meanwhile as one line, once."""
+    """Print each new warning about a file as one line."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ExplanationWarning)
         yield

@@ -23,7 +23,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def print_methods(arguments: argparse.Namespace) -> int:  # noqa: ARG001
-    """Print each method: name, what it does, when to use it, and its runs of the model."""
+    """Print each method: its name, purpose, use and cost."""
     import_library()
     from eli5k.keras.methods import METHODS
     from eli5k.keras.methods.table import FAMILIES

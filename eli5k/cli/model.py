@@ -44,7 +44,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_model_arguments(arguments: argparse.Namespace) -> None:
-    """Look, without Keras, whether there is a model file, and what it needs.
+    """Check, without Keras, that a model file exists; find what it needs.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def check_model_arguments(arguments: argparse.Namespace) -> None:
 
 
 def load_model(arguments: argparse.Namespace) -> keras.Model:
-    """Load a saved model, without the loss and optimizer that it was trained with.
+    """Load a saved model without its loss and optimizer.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def load_model(arguments: argparse.Namespace) -> keras.Model:
 
 
 def _own_objects(modules: list[str]) -> dict[str, Any]:
-    """Import modules, and return the classes and functions in them, registered or not."""
+    """Import modules and return their classes and functions."""
     look_here_too()
     found: dict[str, Any] = {}
     for name in modules:

@@ -74,7 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_how(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a model is explained, whatever is explained."""
+    """Add the options that say how a model is explained."""
     add = parser.add_argument
     add(
         "--method",
@@ -133,7 +133,7 @@ def read_methods(words: list[str] | None, modules: list[str]) -> list[str]:
 def read_options(
     arguments: argparse.Namespace, names: list[str] | dict[int, str] | None
 ) -> Options:
-    """Translate the shell's options to the library's, but for what needs an import.
+    """Translate the shell's options that need no import to keywords.
 
     Method and layer are left out: there may be several.
 

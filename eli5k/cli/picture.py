@@ -43,7 +43,7 @@ class Question:
 
 
 def explain_picture(model: keras.Model, file: Path, question: Question) -> list[eli5k.Explanation]:
-    """Explain a picture, once for each method and layer; warnings are printed as lines.
+    """Explain a picture by each method and layer; print warnings.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def explain_picture(model: keras.Model, file: Path, question: Question) -> list[
 
 
 def best_classes(model: keras.Model, file: Path, options: Options) -> eli5k.Explanation | None:
-    """Explain the classes of the highest scores; None if the model scores no classes."""
+    """Explain the best classes; None if the model has no classes."""
     asked = replace(
         options, targets=None, top_targets=SHOWN_CLASSES, threshold=None, check=False, region=None
     )
@@ -130,7 +130,7 @@ def report(
 
 
 def summary(file: Path, found: Sequence[eli5k.Explanation], written: Path | None) -> str:
-    """Tell in a line what was found out about one picture of many.
+    """Describe the result for one of many pictures in a line.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def summary(file: Path, found: Sequence[eli5k.Explanation], written: Path | None
 
 
 def read_file(file: Path) -> Any:
-    """Open a picture, or take the array of a file of NumPy's as it is.
+    """Open a picture, or load the array in a NumPy file.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def _explain(model: keras.Model, document: Any, question: Question) -> list[eli5
 def _by_all(
     model: keras.Model, document: Any, question: Question, asked: dict[str, Any]
 ) -> list[eli5k.Explanation]:
-    """Explain by each method that this model can have; say which it can't."""
+    """Explain by each method that the model supports; name the others."""
     found, reason = [], ""
     for method in question.methods:
         try:
@@ -216,7 +216,10 @@ def _by_all(
 
 
 def _class_lines(explanation: eli5k.Explanation, best: eli5k.Explanation) -> Iterator[str]:
-    """Yield a table of the best classes and the explained ones: name, score, probability."""
+    """Yield a table of classes: name, score, probability.
+
+    The best ones, and the explained ones.
+    """
     explained = {target.target: target for target in explanation.targets or ()}
     rows = {target.target: target for target in best.targets or ()} | explained
     width = max(len(str(name)) for name in rows)

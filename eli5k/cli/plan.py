@@ -1,4 +1,4 @@
-"""What ``eli5k explain`` is to do: checked as far as that needs no model, before Keras loads."""
+"""Plan ``eli5k explain``: check all that needs no model, before Keras loads."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
 
 
 def _pictures(arguments: argparse.Namespace, names: Any) -> list[str]:
-    """Return the words that mean pictures, also those that come after the targets."""
+    """Return the words that mean pictures, before and after the targets."""
     words = list(arguments.images)
     if arguments.targets is not None:
         known = list(names.values() if isinstance(names, dict) else names or ())

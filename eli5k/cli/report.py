@@ -1,4 +1,4 @@
-"""``eli5k report``: sum up a folder of explanations, and show the most doubtful ones."""
+"""``eli5k report``: sum up a folder; show its most doubtful explanations."""
 
 from __future__ import annotations
 

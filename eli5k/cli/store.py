@@ -1,4 +1,4 @@
-"""``eli5k explain ... --out RESULTS``: any number of documents into a folder of Parquet files."""
+"""``eli5k explain ... --out RESULTS``: explain documents into Parquet files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PARQUET = "parquet"
 # Tables of pictures, or of their paths, and archives of pictures.
-SOURCES = (".parquet", ".pq", ".tar")
+SOURCES = (".parquet", ".pq", ".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def add_how_many(parser: argparse.ArgumentParser) -> None:
 def find_results(
     arguments: argparse.Namespace, words: Sequence[str], question: Question
 ) -> Results | None:
-    """Tell whether the answers are to fill a folder that goes on after a kill.
+    """Tell whether to write a folder that can be resumed.
 
     Parameters
     ----------
@@ -99,17 +99,13 @@ def find_results(
 
 
 def explain_into(model: keras.Model, results: Results, question: Question) -> int:
-    """Explain all documents, go on where an earlier run was stopped, and tell what is there.
+    """Explain all documents that aren't in the folder yet; report.
 
     Raises
     ------
     UserError
         If the folder holds answers to another question, or it can't be done.
     """
-    from eli5k.keras.store.folder import QUESTION
-
-    if (results.out / QUESTION).exists():
-        say(f"{results.out}: going on with what is there")
     asked = keywords(question.options) | {
         "method": question.methods[0],
         "layer": question.layers[0],

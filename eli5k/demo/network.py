@@ -137,7 +137,7 @@ def build_network(
 
 
 def _block(x: keras.KerasTensor, stage: Stage, stride: int, name: str) -> keras.KerasTensor:
-    """Widen, look around in each channel, and narrow again; around it a shortcut if it fits."""
+    """Block: widen, convolve each channel, narrow; with a shortcut if it fits."""
     width = x.shape[-1]
     y = x
     if stage.expansion > 1:

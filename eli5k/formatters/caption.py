@@ -1,4 +1,4 @@
-"""Word the captions of pictures: what is seen, and how much of it there is."""
+"""Write captions: what is shown, and how strong the evidence is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw what is explained if it is no photograph: a signal, a text, a volume or a clip."""
+"""Draw documents that aren't photographs: signals, texts, volumes, clips."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def draw_document(expl: Explanation, style: str | None, heat: Heat) -> Image.Ima
 
 
 def can_be_lines(expl: Explanation) -> bool:
-    """Tell whether the rows of a picture can be drawn as lines: electrodes by time, for example.
+    """Tell whether a picture's rows can be lines, such as electrodes.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def _draw_text(expl: Explanation, style: str | None, heat: Heat) -> Image.Image:
 
 
 def _channels_by_time(values: np.ndarray) -> Image.Image:
-    """Draw a signal of many channels as a picture; the first channel is the lowest."""
+    """Draw a signal of many channels as a picture, the first lowest."""
     rows = np.nan_to_num(np.asarray(values, np.float64)).T[::-1]
     low, high = rows.min(), rows.max()
     picture = Image.fromarray(np.uint8(255 * (rows - low) / ((high - low) or 1.0)))

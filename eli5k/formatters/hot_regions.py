@@ -1,4 +1,4 @@
-"""Find the connected regions of a map that are hot, as boxes in the document."""
+"""Find the hot connected regions of a map, as boxes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def hot_regions(
 def _in_document(
     expl: Explanation, target: TargetExplanation
 ) -> tuple[np.ndarray, tuple[int, ...], Frame]:
-    """Return a map, the size of its document with the last axis first, and the map's frame."""
+    """Return map, document size and frame, with the last axis first."""
     heatmap, frame = drawable_heatmap(target, expl.kind), expl.frame
     if expl.kind is None:
         return heatmap, (1, 1) if expl.image is None else expl.image.size, frame
@@ -151,7 +151,7 @@ def hot_boxes(
 
 
 def _fine(heatmap: np.ndarray) -> np.ndarray:
-    """Bring a map to the grid on which regions are found: blocks of cells, or parts of cells.
+    """Resample a map to the grid on which regions are found.
 
     The mean of a block gathers the scattered pixels of a fine map.
     """
@@ -178,7 +178,7 @@ def _finer(heatmap: np.ndarray) -> np.ndarray:
 def _box(
     cells: tuple[np.ndarray, ...], grid: tuple[int, ...], size: tuple[int, ...], frame: Frame
 ) -> tuple[float, ...]:
-    """Return the ends of a region along each axis of the document, last axis first."""
+    """Return a region's ends along each axis, last axis first."""
     axes = len(grid)
     lows, highs = bounds_of(frame, axes) or ((0.0,) * axes, (1.0,) * axes)
     starts, stops = [], []
@@ -193,7 +193,7 @@ def _box(
 
 
 def _connected(mask: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yield the places of the cells of each connected region, one array for each axis."""
+    """Yield the cell indices of each connected region, by axis."""
     neighbours = [step for step in product((-1, 0, 1), repeat=mask.ndim) if any(step)]
     left = set(zip(*(axis.tolist() for axis in np.nonzero(mask))))
     while left:

@@ -1,4 +1,4 @@
-"""Make the panels of a picture from explanations: one for each target of each image."""
+"""Make the panels of a picture: one a target and document."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Look:
     transpose: bool = False
 
     def style_of(self, expl: Explanation, target: TargetExplanation) -> str:
-        """Name the style: a captioned map of pixels is drawn over a dark photograph."""
+        """Choose the style; pixel maps with captions need a dark photograph."""
         if self.style is not None:
             return self.style
         is_photograph = expl.kind is None
@@ -176,7 +176,7 @@ def _same_document(one: Explanation, other: Explanation) -> bool:
 
 
 def picture_of(expl: Explanation) -> Image.Image:
-    """Return the picture of an explanation: of what is no photograph, a drawing.
+    """Return an explanation's picture, or a drawing of its document.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def _highest(
 
 
 def _shared(parts: Sequence[Explanation]) -> list[str]:
-    """Return what is the same for several panels, and told once below them."""
+    """Return the facts that several panels share, to be told once."""
     if len(parts) < 2:
         return []
     words = [
@@ -289,7 +289,7 @@ def _original(expl: Explanation, look: Look) -> Panel:
 
 
 def _bar(look: Look, style: str, scaled: Scaled, highest: float | None) -> Bar:
-    """Return the colours from low to high, with the raw values that they stand for."""
+    """Return the colour scale with the raw values at its ends."""
     if style == "signed" and highest is not None:
         ramp = np.linspace(-1, 1, 256)[np.newaxis]
         colours = np.empty((1, 256, 4))

@@ -22,7 +22,7 @@ WIDE, LETTERS = 4.0, 9
 
 @shows_keywords(*optional_keywords(format_as_image))
 def plot(expl: Explanation, ax: Any = None, *, caption: bool = True, **look: Any) -> Any:
-    """Draw an explanation into axes of your own figure, or into a new one.
+    """Draw an explanation into your own axes or a new figure.
 
     Coordinates are pixels of the picture, so that your own marks land where they belong.
 

@@ -1,13 +1,11 @@
-"""Save explanations as a picture or a page, by the name of the file."""
+"""Save explanations as a picture or page, by the file's name."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from PIL import ExifTags, Image
 
@@ -16,6 +14,7 @@ from eli5k.formatters.image import draw_picture, format_as_image
 from eli5k.formatters.page import page_with_shards
 from eli5k.formatters.panels import Look
 from eli5k.options import optional_keywords, shows_keywords
+from eli5k.whole_files import written_beside
 
 # By what a program can tell later that eli5k made a file.
 MAKER = "eli5k"
@@ -121,40 +120,3 @@ def _save_page(found: Sequence[Explanation], path: Path, look: dict[str, Any]) -
     with written_beside(path) as file:
         file.write(page.encode("utf-8"))
     return path
-
-
-@contextlib.contextmanager
-def written_beside(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside another, and replace that one when all is written.
-
-    Nobody ever sees half a file: not even after an error or on a full disk.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-
-    Yields
-    ------
-    binary file
-
-    Raises
-    ------
-    OSError
-        If the file can't be written.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with written_beside(Path(folder) / "page.html") as file:
-    ...         _ = file.write(b"<p>")
-    ...     [each.name for each in Path(folder).iterdir()]
-    ['page.html']
-    """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with beside.open("xb") as file:
-            yield file
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

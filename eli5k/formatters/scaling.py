@@ -1,4 +1,4 @@
-"""Scale maps so that they can be seen, and say how: for captioned pictures."""
+"""Scale maps for captioned pictures, and describe the scale."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Scaled:
 
 
 def is_fine(expl: Explanation, target: TargetExplanation) -> bool:
-    """Tell whether a map is one of pixels, with a few that outshine all others.
+    """Tell whether a few of a map's pixels outshine all others.
 
     Parameters
     ----------

@@ -151,7 +151,7 @@ def _draw_bar(sheet: Image.Image, bar: Bar, box: tuple[int, int, int, int], size
 
 
 def _columns(panels: Sequence[Panel]) -> int:
-    """Return the number of columns that suits the shape of the panels, with few holes."""
+    """Return the number of columns that leaves few holes."""
     width = max(panel.image.width for panel in panels)
     height = max(panel.image.height for panel in panels)
 

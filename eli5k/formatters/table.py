@@ -1,4 +1,4 @@
-"""Format an explanation as a table that fits on a screen: what ``print`` shows."""
+"""Format an explanation as a table for ``print``."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _shortened(rows: list[list[str]], most: int) -> list[list[str]]:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay rows out in columns; a column without a word is left out."""
+    """Lay rows out in columns, without the empty ones."""
     if not rows:
         return []
     columns = [column for column in zip(TITLES, *rows) if any(column[1:])]

@@ -102,7 +102,7 @@ def numbers(target: TargetExplanation) -> list[str]:
 
 
 def check_of(target: TargetExplanation) -> list[str]:
-    """Tell what runs of the model said about a map, if it was checked.
+    """Describe the result of a map's check, if there was one.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Show a text with its heat behind the words: as a picture, and as HTML."""
+"""Show a text with heat behind its words: a picture or HTML."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ WARM = 0.25
 
 
 def words_shown(words: Sequence[str], tokens: np.ndarray | None, heat: np.ndarray) -> int:
-    """Return how many words are shown: the padding at the end, token 0, is left out if it is cold.
+    """Return how many words are shown.
+
+    The padding at the end, token 0, is left out if it is cold.
 
     Parameters
     ----------
@@ -146,7 +148,7 @@ def ink_on(colour: np.ndarray) -> str:
 
 
 def _laid_out(words: Sequence[str]) -> tuple[list[tuple[int, int, int]], int]:
-    """Return left edge, line and width of each word, and the number of lines."""
+    """Return each word's left edge, line and width, and the line count."""
     places = []
     left, line = MARGIN, 0
     for word in words:

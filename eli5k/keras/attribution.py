@@ -232,7 +232,7 @@ def warn_of_model(asked: Run) -> None:
 
 
 def warn_of_layers(asked: Run) -> None:
-    """Warn about layers that the user named, if they have no map of the picture.
+    """Warn about named layers that have no map of the picture.
 
     Parameters
     ----------

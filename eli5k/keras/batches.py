@@ -1,4 +1,4 @@
-"""Read documents one batch at a time, and lay what comes out in arrays."""
+"""Read documents in batches, and collect the results in arrays."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Attributed(tuple[np.ndarray, Any]):
         return self[1]
 
     def first(self) -> Attributed:
-        """Return what was found for the first target, without the axis of the targets."""
+        """Return the results for the first target, without the targets' axis."""
         return Attributed(
             self.scores[:, 0],
             keras.tree.map_structure(lambda of_all: of_all[:, 0], self.maps),
@@ -75,7 +75,7 @@ Explain = Callable[[Any, Any, int], Attributed]
 def explain_in_batches(
     model: keras.Model, documents: Documents, options: Options, explain: Explain
 ) -> Attributed:
-    """Explain documents of one size, holding no more than a batch of them.
+    """Explain documents of one size, holding only one batch.
 
     Parameters
     ----------

@@ -16,9 +16,9 @@ from PIL import Image
 from eli5k.base import BlankMapWarning, Explanation, ExplanationWarning
 from eli5k.formatters import format_as_image
 from eli5k.formatters.panels import Look, panels_of
-from eli5k.formatters.save import written_beside
 from eli5k.formatters.sheet import draw_sheet
 from eli5k.keras.stream import explain_predictions
+from eli5k.whole_files import written_beside
 
 
 class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped.

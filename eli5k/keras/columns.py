@@ -1,4 +1,4 @@
-"""Rows of a column: of an array, a list, a table of pyarrow or of pandas."""
+"""Rows of a column: array, list, pyarrow or pandas table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def values_of(column: Any) -> list[Any]:
-    """Return the rows of a column of any kind: paths, bytes, numbers or arrays.
+    """Return the rows of any column: paths, bytes, numbers or arrays.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def _value(row: Any) -> Any:
 
 
 def listed(targets: Any) -> list[Any] | None:
-    """Return the targets of one document as a list; None for its best class.
+    """Return a document's targets as a list; None for its best class.
 
     Examples
     --------

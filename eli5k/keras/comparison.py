@@ -1,4 +1,4 @@
-"""Explain one document by several methods, at several layers, with as few runs as can be."""
+"""Explain one document by several methods and layers, sharing runs."""
 
 from __future__ import annotations
 

@@ -1,29 +1,25 @@
-"""Decode pictures ahead of the model, in processes that may hang or die."""
+"""Decode pictures ahead of the model, in processes that may crash."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
-import select
-import signal
-import subprocess
-import sys
 import threading
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import keras
 from PIL import Image, ImageFile
 
 from eli5k.base import ExplanationWarning, warn
-from eli5k.decoder import Answer, Form, Settings, plugins
-from eli5k.keras.files import path_of, plain
+from eli5k.decoder import Form, Settings, plugins
+from eli5k.keras.decoding_process import Decoded, DecodingError, Process, how_ended
+from eli5k.keras.files import parts_of, path_of, plain
 from eli5k.keras.model.interface import IMAGE_RANK, input_specs
 from eli5k.keras.model.structure import has_channels_first
 from eli5k.keras.preprocessing import preprocessor_of
@@ -32,31 +28,10 @@ from eli5k.pixels import MODES
 
 # How often a picture may end the process that decodes it.
 TRIES = 2
-# Seconds that a process has to start, on a machine that is busy.
-START = 120
-# Seconds that a process has to end itself before it is killed.
-GRACE = 2
 # Pictures decoded ahead: of the model's size, and of any size.
 AHEAD, AHEAD_LARGE = 64, 2
-# Of the processes. What glibc gives back after each picture it has to get again, page by page: that
-# took a third of the time of photographs.
-ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-}
-COMMAND = "import sys; sys.path[:] = sys.argv[1:]; from eli5k.decoder import serve; serve()"
 
 Item = TypeVar("Item")
-
-
-class DecodingError(OSError):
-    """Error: a picture could not be decoded; the message says why."""
-
-
-# A picture, an error or what was passed on, and the warnings about it: category and message.
-Decoded = tuple[Any, Sequence[tuple[type[Warning], str]]]
 # How many processes a picture has ended so far, from its position; called after each.
 Ledger = Callable[[int], int]
 
@@ -124,7 +99,8 @@ class Decoder:
         Parameters
         ----------
         sources : iterable
-            Paths, and contents of files. All else, such as arrays and ``.npy`` files, is passed on.
+            Paths and contents of files, also in lists and dicts of several inputs. All else, such
+            as arrays and ``.npy`` files, is passed on.
         ahead : int, optional
             How many pictures may be decoded before they are taken.
         ledger : callable, optional
@@ -266,7 +242,7 @@ class _Pool:
     def __init__(self, count: int, settings: Settings) -> None:
         self._settings, self._lock = settings, threading.Lock()
         self._own = threading.local()
-        self._workers: list[_Worker] = []
+        self._workers: list[Process] = []
         self._is_closed = False
         self._threads = ThreadPoolExecutor(count, "eli5k-decode")
 
@@ -281,11 +257,26 @@ class _Pool:
 
     def start(self, position: int, source: Any, ledger: Ledger) -> Future[Decoded]:
         source = plain(source)
-        if not _is_encoded(source):
-            ready: Future[Decoded] = Future()
-            ready.set_result((source, ()))
-            return ready
-        return self._threads.submit(self._decode, position, source, ledger)
+        if _is_encoded(source):
+            return self._threads.submit(self._decode, position, source, ledger)
+        if any(_is_encoded(plain(part)) for part in parts_of(source).values()):
+            return self._threads.submit(self._decode_parts, position, source, ledger)
+        ready: Future[Decoded] = Future()
+        ready.set_result((source, ()))
+        return ready
+
+    def _decode_parts(self, position: int, source: Any, ledger: Ledger) -> Decoded:
+        """Decode the pictures among the inputs of one document."""
+        decoded = parts_of(source)
+        said: list[tuple[type[Warning], str]] = []
+        for name, part in decoded.items():
+            encoded = plain(part)
+            if _is_encoded(encoded):
+                decoded[name], about = self._decode(position, encoded, ledger)
+                if isinstance(decoded[name], DecodingError):
+                    return decoded[name], about
+                said += about
+        return decoded if isinstance(source, Mapping) else list(decoded.values()), said
 
     def _decode(self, position: int, source: Any, ledger: Ledger) -> Decoded:
         name = path_of(source) or f"document {position}"
@@ -304,95 +295,25 @@ class _Pool:
                 # Closing the pool ends what its processes decode, which is not to blame.
                 ended = TRIES if self._is_closed else ledger(position)
             if ended >= TRIES:
-                reason = f"decoding ended its process {ended} times ({_how(code)})"
+                reason = f"decoding ended its process {ended} times ({how_ended(code)})"
                 return DecodingError(f"ChildProcessError: {name}: {reason}"), ()
 
-    def _worker(self) -> _Worker:
+    def _worker(self) -> Process:
         """Return the process of this thread; a new one if it ended."""
-        worker: _Worker | None = getattr(self._own, "worker", None)
+        worker: Process | None = getattr(self._own, "worker", None)
         if worker is None or worker.is_ended:
             with self._lock:
                 if self._is_closed:
                     raise RuntimeError("The pool is closed.")
-                worker = self._own.worker = _Worker(self._settings)
+                worker = self._own.worker = Process(self._settings)
                 self._workers = [each for each in self._workers if not each.is_ended] + [worker]
             worker.wait_for_start()
         return worker
 
 
-class _Worker:
-    """A process that decodes one picture at a time."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        # Not multiprocessing: it would run the user's script again, which may load TensorFlow.
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *sys.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **ENVIRONMENT},
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests: IO[bytes] = self._process.stdin
-        self._answers: IO[bytes] = self._process.stdout
-
-    @property
-    def is_ended(self) -> bool:
-        return self._process.returncode is not None
-
-    def wait_for_start(self) -> None:
-        try:
-            self._ask(self._settings, START)
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
-            raise RuntimeError(
-                "A process to decode pictures could not be started: python -c 'import "
-                f"eli5k.decoder' {_how(self.end())}. See what it wrote to standard error."
-            ) from error
-
-    def decode(self, source: Any) -> Decoded:
-        answer = self._ask(source, self._settings.timeout + GRACE)
-        if answer.error is not None:
-            return DecodingError(answer.error), ()
-        pixels = bytearray(answer.length)
-        if self._answers.readinto(pixels) != answer.length:  # type: ignore[attr-defined]
-            raise EOFError
-        return Image.frombytes(answer.mode, answer.size, pixels), answer.warnings
-
-    def _ask(self, what: Any, seconds: float) -> Answer:
-        pickle.dump(what, self._requests, protocol=5)
-        self._requests.flush()
-        if hasattr(select, "poll"):  # Not on Windows, where processes only end themselves.
-            poll = select.poll()
-            poll.register(self._answers, select.POLLIN)
-            if not poll.poll(1000 * seconds):
-                self._process.kill()
-        answer: Answer = pickle.load(self._answers)
-        return answer
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def end(self) -> int:
-        """End the process, if it has not ended, and return its exit status."""
-        self.kill()
-        code = self._process.wait()
-        self._answers.close()
-        # Closing sends what was not sent yet.
-        with contextlib.suppress(BrokenPipeError):
-            self._requests.close()
-        return code
-
-
 def _is_encoded(source: Any) -> bool:
-    """Tell whether something is the path or the content of a picture's file."""
+    """Tell whether something is a picture file's path or content."""
     if isinstance(source, bytes | bytearray | memoryview):
         return True
     is_path = isinstance(source, str | os.PathLike)
     return is_path and not os.fspath(source).endswith(ARRAY)
-
-
-def _how(code: int) -> str:
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"exit status {code}"

@@ -172,6 +172,12 @@ def _not_finite(run: Run, row: int) -> str:
                 f"the model's weight {variable.path!r} holds NaN or infinite values. "
                 "Load the model again, or train it with a lower learning rate."
             )
+    if run.target.functions or run.options.reshape is not None:
+        own = "the callable in targets" if run.target.functions else "reshape="
+        return (
+            f"the model or {own} computes NaN or infinite values for this input. Check what "
+            "model.predict returns for it."
+        )
     return (
         "the model's computation overflows for this input. Check how the input is scaled and, in "
         "half precision, explain a float32 copy of the model."

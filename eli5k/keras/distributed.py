@@ -170,7 +170,7 @@ class ExplainBatch:
 
 
 def _loaded(place: str, threads: int | None, backend: str | None) -> keras.Model:
-    """Load a model once in each process, also if several threads ask for it."""
+    """Load a model once in each process, even from several threads."""
     with _loading:
         return _load(place, threads, backend)
 

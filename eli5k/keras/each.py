@@ -1,4 +1,4 @@
-"""Explain each image input and each output of a model, one after another."""
+"""Explain each image input and each output of a model."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def _questions(model: keras.Model, inputs: Any, options: Options) -> Iterator[Op
 
 
 def _own(value: Any, names: Sequence[str], output: int) -> Any:
-    """Return what a dict by output has for one; anything else is for all of them."""
+    """Return the value for one output.
+
+    A dict has one for each output; anything else is for all of them.
+    """
     if isinstance(value, Mapping) and value and set(value) <= set(names):
         return value.get(names[output])
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
 
 import keras
@@ -169,7 +169,7 @@ def explain_document(
     methods: Sequence[MethodLike],
     layers: Sequence[Any] | None = None,
 ) -> list[Explanation]:
-    """Explain one document by several methods; those of the same evidence share the run.
+    """Explain one document by several methods, sharing runs.
 
     Parameters
     ----------
@@ -213,8 +213,17 @@ def explain_document(
         return [warned(refused(model, str(error)))] * len(methods)
 
 
-def check_keywords(keywords: Iterable[str], function: str = "explain_prediction") -> None:
-    """Accept eli5's other keywords; refuse unknown ones of a function with a suggestion.
+def check_keywords(
+    keywords: Collection[str], function: str = "explain_prediction", own: Iterable[str] = ()
+) -> None:
+    """Accept eli5's other keywords; refuse unknown ones with a suggestion.
+
+    Parameters
+    ----------
+    keywords : collection of str
+    function : str
+    own : iterable of str
+        What the function takes besides.
 
     Examples
     --------
@@ -223,10 +232,12 @@ def check_keywords(keywords: Iterable[str], function: str = "explain_prediction"
     TypeError: explain_prediction got an unexpected keyword argument 'method_'. Did you mean
     'method'?
     """
-    parameters = inspect.signature(explain_prediction_keras).parameters
-    known = [*list(parameters)[2:-1], *IGNORED_KEYWORDS]
     for keyword in keywords:
         if keyword not in IGNORED_KEYWORDS:
+            # Only now: reading a signature at each explanation takes longer than the rest of this.
+            parameters = inspect.signature(explain_prediction_keras).parameters
+            taken = [*own, *list(parameters)[2:-1], *IGNORED_KEYWORDS]
+            known = [name for name in dict.fromkeys(taken) if name not in keywords]
             near = difflib.get_close_matches(keyword, known, n=1)
             raise TypeError(
                 f"{function} got an unexpected keyword argument {keyword!r}."

@@ -17,7 +17,7 @@ LONGEST_PATH = 4096
 
 
 def path_of(doc: Any) -> str | None:
-    """Return the path of the first part of a document that is a file.
+    """Return the path of the document's first part that is a file.
 
     Examples
     --------
@@ -33,8 +33,23 @@ def path_of(doc: Any) -> str | None:
     return None
 
 
+def parts_of(doc: Any) -> dict[Any, Any]:
+    """Return a document's several inputs by name or position.
+
+    A document of one input has none.
+
+    Examples
+    --------
+    >>> parts_of(["cat.jpg", 3.0]), parts_of("cat.jpg")
+    ({0: 'cat.jpg', 1: 3.0}, {})
+    """
+    if isinstance(doc, Mapping):
+        return dict(doc)
+    return dict(enumerate(doc)) if isinstance(doc, list | tuple) else {}
+
+
 def is_picture(part: Any) -> bool:
-    """Tell whether something is a picture, or the place or content of one, and no array.
+    """Tell whether something is a picture, its path or its content.
 
     Examples
     --------
@@ -46,7 +61,7 @@ def is_picture(part: Any) -> bool:
 
 
 def is_text(part: Any) -> bool:
-    """Tell whether an array or a tensor holds strings or objects, and no numbers.
+    """Tell whether an array or a tensor holds strings or objects.
 
     Examples
     --------
@@ -59,7 +74,9 @@ def is_text(part: Any) -> bool:
 
 
 def plain(part: Any) -> Any:
-    """Unwrap a string that NumPy or TensorFlow made an array of; return anything else as it is.
+    """Unwrap a string from a NumPy or TensorFlow array.
+
+    Anything else comes back as it is.
 
     Examples
     --------
@@ -97,12 +114,15 @@ def loaded(part: Any) -> Any:
 
 
 def texts_of(tensor: Any) -> list[str | bytes]:
-    """Return the strings of a tensor of TensorFlow ``(batch,)``: paths, or contents of files."""
+    """Return a TensorFlow tensor's strings: paths, or contents of files."""
     return [_path_or_content(value) for value in tensor.numpy()]
 
 
 def _path_or_content(value: bytes) -> str | bytes:
-    """Decode the path of a file. TensorFlow has one kind of string for that and for its content."""
+    """Decode the path of a file.
+
+    TensorFlow has one kind of string for that and for its content.
+    """
     if len(value) > LONGEST_PATH or b"\0" in value:
         return value
     try:

@@ -1,4 +1,4 @@
-"""Fit an array or a picture to an input of a model, as the model's own ``predict`` does."""
+"""Fit an array or picture to an input, as ``predict`` does."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def fit_array(
     channels_first: bool = False,
     name: str = "doc",
 ) -> np.ndarray:
-    """Check the shape of an array, add missing axes of length 1, and cast to float.
+    """Check an array's shape, add missing axes, and cast to float.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def fit_array(
 def _forms(
     array: np.ndarray, expected: Sequence[int | None], channel_axis: int
 ) -> Iterator[np.ndarray]:
-    """Yield an array with each choice of missing axes that gives the expected rank."""
+    """Yield an array with each choice of missing axes."""
     optional = [0] * (expected[0] == 1)
     if channel_axis > 0 and expected[channel_axis] == 1:
         optional.append(channel_axis)

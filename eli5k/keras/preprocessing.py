@@ -1,4 +1,4 @@
-"""Apply what a model's own ``predict`` does to a picture before the model gets it.
+"""Apply a model's own preprocessing, as its ``predict`` does.
 
 A task of KerasHub holds a ``preprocessor`` that only ``predict``, ``fit`` and ``evaluate`` apply.
 """
@@ -167,7 +167,7 @@ def _measure(
 def _span(
     ramp: np.ndarray, black: np.ndarray, white: np.ndarray, along: int
 ) -> tuple[float, float]:
-    """Fit a line to the places that the pixels come from, ``(height, width, channels)``."""
+    """Fit a line to the pixels' origins, ``(height, width, channels)``."""
     # A padding is the same in all pictures.
     is_seen = np.abs(white - black) > 1e-3 * np.abs(white - black).max()
     where = np.broadcast_to(
@@ -180,7 +180,7 @@ def _span(
 
 
 def within(outer: Frame, inner: tuple[float, ...]) -> tuple[float, ...]:
-    """Return a frame that is given in shares of another frame in shares of the picture.
+    """Return a frame inside another frame in shares of the picture.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Tell whether a document has the values that a model was trained on.
+"""Tell whether a document has the values of the training.
 
 A model that was trained on photographs shows in which scale they were; one that was trained on
 something else is judged by mean and deviation of its training data.

@@ -1,4 +1,4 @@
-"""Warn if a map shows one side of a number, and the model chose the other."""
+"""Warn if a map shows the side that the model didn't choose."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOTH = (
 
 
 def is_regression(run: Run) -> bool:
-    """Tell whether the explained output certainly holds numbers, and not scores of classes."""
+    """Tell whether the output certainly holds numbers and not class scores."""
     target, head = run.target, run.survey.heads[run.target.output]
     if target.functions or target.binary or head.activation or head.hidden:
         return False
@@ -28,7 +28,7 @@ def is_regression(run: Run) -> bool:
 
 
 def is_number(run: Run) -> bool:
-    """Tell whether a map is about a number: one below zero is lowered rather than raised."""
+    """Tell whether a map explains a number, which may be negative."""
     target, head = run.target, run.survey.heads[run.target.output]
     is_score = target.functions or target.binary or head.activation or head.hidden
     if is_score or shared_inputs(run.model):  # Of one text, say: a score like that of any other.
@@ -39,7 +39,7 @@ def is_number(run: Run) -> bool:
 def with_sides(
     about_each: list[list[ExplanationWarning]], run: Run, answer: Attribution, names: TargetNames
 ) -> list[list[ExplanationWarning]]:
-    """Add a warning about each map that shows what raises a number which the picture lowers.
+    """Warn about maps of what raises a number that the picture lowers.
 
     Parameters
     ----------

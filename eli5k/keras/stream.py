@@ -15,7 +15,7 @@ from eli5k.estimators import check_keras_model
 from eli5k.keras.aims import names_of
 from eli5k.keras.attribution import ask
 from eli5k.keras.batches import BAD_DOCUMENT
-from eli5k.keras.decoding import DecodingError
+from eli5k.keras.decoding_process import DecodingError
 from eli5k.keras.each import ALL
 from eli5k.keras.evidence.targets import choose_targets
 from eli5k.keras.explain_batch import best_on, explain_batch
@@ -108,7 +108,7 @@ def explain_predictions(
 
 
 class _Item(NamedTuple):
-    """A document that was read, or the explanation why not, and its own targets."""
+    """Document or the error in reading it, and its own targets."""
 
     content: Document | Explanation
     targets: Any
@@ -165,7 +165,7 @@ def explain_documents(
 
 
 def _fill(waiting: list[_Item], ahead: list[_Item], items: Iterator[_Item], size: int) -> bool:
-    """Collect a batch of one kind in ``waiting``; tell whether there may be more.
+    """Collect a batch of one kind; tell whether more may come.
 
     An item of another kind waits in ``ahead``.
     """
@@ -233,7 +233,7 @@ def _failed(model: keras.Model, path: str | None, error: Exception) -> Explanati
 def _with_targets(
     model: keras.Model, document: Document, options: Options, targets: list[Any] | None
 ) -> Document | Explanation:
-    """Check the document's own targets: one that doesn't exist is this document's error."""
+    """Check a document's own targets: mistakes are this document's error."""
     asked = ask(model, document.inputs, options)
     if asked.target.reading is not None:  # Only a run tells which boxes there are.
         return document
@@ -246,7 +246,7 @@ def _with_targets(
 
 
 def targets_of_each(targets: Any, count: int | None) -> Sequence[Any] | None:
-    """Return the targets of each document; None if they are for all documents.
+    """Return each document's targets; None if all share them.
 
     Parameters
     ----------
@@ -314,7 +314,10 @@ def _explain(
 
 
 def _with_best(model: keras.Model, waiting: list[_Item], options: Options) -> Options:
-    """Rank methods on the first documents, if asked to: all others are explained alike."""
+    """Rank methods on the first documents, if asked to.
+
+    All others are explained like these.
+    """
     items = [(each.content, each.targets) for each in waiting if isinstance(each.content, Document)]
     if options.method != BEST or not items or ALL in (options.input, options.output):
         return options

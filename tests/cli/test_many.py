@@ -14,6 +14,8 @@ import eli5k
 from tests.cli.colours import COLOURS, paint
 from tests.cli.shell import assert_one_line, run
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def photos(here) -> Path:

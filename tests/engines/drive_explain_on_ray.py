@@ -1,4 +1,8 @@
-"""Explain a folder on Ray on this machine: drive_explain_on_ray.py FOLDER ROWS_PER_PART."""
+"""Explain a folder on Ray: drive_explain_on_ray.py FOLDER ROWS_PER_PART DEADLY TIMES.
+
+The first two values of each picture are its number. DEADLY is the one that ends whoever explains
+it, so many TIMES.
+"""
 
 import os
 import signal
@@ -8,18 +12,17 @@ from pathlib import Path
 
 from eli5k.keras.engines.on_ray import explain_on_ray
 
-# The first pixel of each picture is its number. This one ends whoever explains it.
-DEADLY = 7
-
 if __name__ == "__main__":
-    place, rows_per_part = Path(sys.argv[1]), int(sys.argv[2])
+    place = Path(sys.argv[1])
+    rows_per_part, deadly, times = map(int, sys.argv[2:])
 
     def scaled(pixels):
         """Note which picture came, and who was at work."""
         number = int(pixels.flat[0]) * 256 + int(pixels.flat[1])
         with (place / "tried" / str(os.getpid())).open("a") as file:
             file.write(f"{number}\n")
-        if number == DEADLY:
+        if number == deadly and len(list(place.glob("death-*"))) < times:
+            (place / f"death-{os.getpid()}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         # Else all is done before anybody can be killed.
         time.sleep(0.002)

@@ -12,6 +12,8 @@ from PIL import Image
 from eli5k.base import Check, Explanation, TargetExplanation
 from eli5k.formatters import fields, format_as_html, format_as_image, format_html_styles
 
+pytestmark = pytest.mark.once
+
 VOID = {"img", "br"}
 EVIL = '<script>alert("1")</script>\' onload=&amp;'
 

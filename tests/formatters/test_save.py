@@ -9,8 +9,10 @@ from PIL import Image
 import eli5k
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import format_as_image
-from eli5k.formatters.save import written_beside
+from eli5k.whole_files import written_beside
 from tests.formatters.test_sheet import find, picture
+
+pytestmark = pytest.mark.once
 
 
 def explain(**kwargs):

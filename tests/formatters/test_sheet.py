@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw
 from eli5k.base import Explanation, ExplanationWarning, TargetExplanation
 from eli5k.formatters.image import format_as_image
 
+pytestmark = pytest.mark.once
+
 
 def picture(width, height):
     """Nowhere white, so that it can be told from the paper."""

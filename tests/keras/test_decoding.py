@@ -19,11 +19,14 @@ from PIL import Image, ImageFile
 
 from eli5k import decoder
 from eli5k.base import ExplanationWarning
-from eli5k.keras import decoding
-from eli5k.keras.decoding import Decoder, DecodingError, form_of
+from eli5k.keras import decoding_process
+from eli5k.keras.decoding import Decoder, form_of
+from eli5k.keras.decoding_process import COMMAND, DecodingError
 from eli5k.keras.inputs import read_document
 from eli5k.pixels import open_picture
 from tests.damage import formats, written
+
+pytestmark = pytest.mark.once
 
 # A format of Pillow's whose decoder does what the file says.
 PLUGIN = """
@@ -138,9 +141,27 @@ class TestSame:
             )
 
     def test_what_is_no_file_is_passed_on(self, tmp_path):
-        sources = [np.ones(3), Image.new("L", (2, 2)), str(tmp_path / "x.npy"), {"a": "b.png"}]
+        sources = [np.ones(3), Image.new("L", (2, 2)), str(tmp_path / "x.npy"), {"a": "b.npy"}]
         for source, found in zip(sources, pictures(sources)):
             assert found is source
+
+    def test_pictures_among_several_inputs(self, evil, tmp_path):
+        numbers, array = [1.0, 2.0], np.ones((2, 2))
+        docs = [
+            {"photo": good(4), "facts": numbers},
+            [array, good(5)],
+            [good(6), evil("hang")],
+            [array, numbers],
+        ]
+        with Decoder(workers=1, timeout=1) as decoder:
+            first, second, third, fourth = (each for _, each in decoder.decode(docs))
+        assert first["photo"].getpixel((0, 0)) == 4
+        assert first["facts"] is numbers
+        assert second[0] is array
+        assert second[1].getpixel((0, 0)) == 5
+        assert isinstance(third, DecodingError)
+        assert "its time limit" in str(third)
+        assert fourth is docs[3]
 
     def test_names_of_tensorflow_and_numpy(self, tmp_path):
         (tmp_path / "a.png").write_bytes(good(9))
@@ -228,7 +249,7 @@ class TestFaults:
         assert "2 times" in found[3]
 
     def test_process_that_cannot_start(self, monkeypatch):
-        monkeypatch.setattr(decoding, "COMMAND", "raise SystemExit(5)")
+        monkeypatch.setattr(decoding_process, "COMMAND", "raise SystemExit(5)")
         with pytest.raises(RuntimeError, match=r"could not be started.*exit status 5"):
             pictures([good()])
 
@@ -279,7 +300,7 @@ class TestPool:
         os.mkfifo(tmp_path / "fifo.png")
         settings = decoder.Settings(1, None, None, False, ())
         process = subprocess.Popen(
-            [sys.executable, "-c", decoding.COMMAND, *sys.path],
+            [sys.executable, "-c", COMMAND, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -25,10 +26,12 @@ import eli5k
 from eli5k import explain_prediction, explain_to, read_explanations
 from eli5k.keras import audit_explanations
 from eli5k.keras.methods import IntegratedGradients
+from eli5k.keras.store import writing
 from eli5k.keras.store.files import only_writer
 from eli5k.keras.store.folder import open_store, read_question
 from eli5k.keras.store.keys import hashes_of
 from eli5k.keras.store.question import fingerprint, question_of
+from eli5k.keras.store.writing import explain_items
 from eli5k.options import Options
 from tests.cli.colours import COLOURS, colours_model
 from tests.close import assert_close
@@ -106,6 +109,7 @@ class TestRows:
         with tarfile.open(tmp_path / "shard.tar", "w") as archive:
             for path in paths:
                 archive.add(path, os.path.basename(path))
+        (tmp_path / "shard.tgz").write_bytes(gzip.compress((tmp_path / "shard.tar").read_bytes()))
         sources = {
             "folder": (photos, {}, paths),
             "pattern": (f"{photos}/*.png", {}, paths),
@@ -121,6 +125,11 @@ class TestRows:
                 f"{tmp_path}/*.tar",
                 {},
                 [f"{tmp_path}/shard.tar/{i}.png" for i in range(5)],
+            ),
+            "compressed": (
+                tmp_path / "shard.tgz",
+                {},
+                [f"{tmp_path}/shard.tgz/{i}.png" for i in range(5)],
             ),
             "stream": ((each for each in paths), {}, paths),
         }
@@ -164,6 +173,92 @@ class TestRows:
         assert (
             explain_to(model, photos, tmp_path / "out", preprocess=scale, workers=1).explained == 0
         )
+
+    def test_of_batches_that_fit_the_card(self, model, tmp_path, monkeypatch):
+        sizes = []
+
+        def explain(model, batch, *rest):
+            sizes.append(len(batch))
+            return explain_items(model, batch, *rest)
+
+        monkeypatch.setattr(writing, "rows_at_once", lambda model: 2)
+        monkeypatch.setattr(writing, "explain_items", explain)
+        explain_to(model, DOCS, tmp_path, batch_size=None)
+        assert sizes == [2, 2, 1]
+        question = read_question(tmp_path)
+        assert "batch_size" not in question["options"]
+
+    def test_of_names_that_are_no_text(self, model, tmp_path):
+        folder = tmp_path / "photos"
+        folder.mkdir()
+        for name, pixels in zip([b"\xff.png", b"new\nline.png", "ö #1 [a].png".encode()], PIXELS):
+            (folder / os.fsdecode(name)).write_bytes(png(pixels))
+        (folder / os.fsdecode(b"broken\xff.png")).write_bytes(b"no picture")
+        (folder / "back").symlink_to(folder, target_is_directory=True)
+        for explained in (4, 0):
+            counts = explain_to(model, folder, tmp_path / "out", preprocess=scale, workers=1)
+            assert (counts.documents, counts.explained, counts.errors) == (4, explained, 1)
+        keys = {Path(row["key"]).name for row in table_in(tmp_path / "out").to_pylist()}
+        assert keys == {r"\udcff.png", "new\nline.png", "ö #1 [a].png", r"broken\udcff.png"}
+
+    def test_of_several_inputs(self, photos, tmp_path):
+        inputs = [keras.Input(SHAPE, name="a"), keras.Input(SHAPE, name="b")]
+        net = net_layers()
+        outputs = keras.layers.Add()(inputs)
+        for layer in net:
+            outputs = layer(outputs)
+        os.mkfifo(tmp_path / "hangs.png")
+        first, second = str(photos / "0.png"), str(photos / "1.png")
+        docs = [[first, second], [first, str(tmp_path / "hangs.png")], [second, first]]
+        asked = {"targets": [1], "preprocess": scale, "workers": 1, "timeout": 2}
+        explain_to(keras.Model(inputs, outputs), docs, tmp_path / "out", **asked)
+        rows = table_in(tmp_path / "out").to_pylist()
+        assert [row["key"] for row in rows] == [" + ".join(doc) for doc in docs]
+        assert "hangs.png: not decoded within 2 s" in rows[1]["error"]
+        own = closed_form(net, scale(PIXELS[:1]) + scale(PIXELS[1:2]), 1)
+        assert_close(map_of(rows[0]), own, tolerance=2**-10)
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("name", ["cut.tar", "empty.tar", "cut.tgz", "not.tgz", "not.parquet"])
+    def test_broken_file_is_named(self, name, model, photos, tmp_path):
+        with tarfile.open(tmp_path / "whole.tar", "w") as archive:
+            archive.add(photos / "0.png", "0.png")
+        content = (tmp_path / "whole.tar").read_bytes()
+        broken = {
+            "cut.tar": content[:700],
+            "empty.tar": b"",
+            "cut.tgz": gzip.compress(content)[:100],
+            "not.tgz": content,
+            "not.parquet": b"PAR1",
+        }
+        (tmp_path / name).write_bytes(broken[name])
+        with pytest.raises(OSError, match=f"source: .*{name}' is a broken (archive|table)"):
+            explain_to(model, tmp_path / name, tmp_path / "out")
+
+    @pytest.mark.parametrize(
+        ("more", "said"),
+        [
+            ({"rows_per_part": 2.5}, r"rows_per_part must be a whole number .* Received: 2\.5"),
+            ({"workers": -1}, "workers must be a whole number from 0 on"),
+            ({"column": "photo"}, r"name columns of a Parquet file.* column='photo'"),
+            ({"output": "all"}, r"one output.* Received: .*output='all'"),
+            ({"row_per_part": 8}, "'row_per_part'. Did you mean 'rows_per_part'"),
+        ],
+    )
+    def test_are_told(self, more, said, model, tmp_path):
+        with pytest.raises((TypeError, ValueError), match=said):
+            explain_to(model, DOCS, tmp_path, **more)
+
+    def test_no_picture_names_the_argument(self, model, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"source: .* has no picture"):
+            explain_to(model, tmp_path, tmp_path / "out")
+
+    def test_broken_question_is_named(self, model, tmp_path):
+        explain_to(model, DOCS, tmp_path)
+        (tmp_path / "_eli5k.json").write_text("")
+        with pytest.raises(OSError, match=r"_eli5k\.json: broken"):
+            explain_to(model, DOCS, tmp_path)
 
 
 class TestReadingBack:
@@ -419,6 +514,8 @@ def slow(pixels):
     return pixels
 
 
+@pytest.mark.slow
+@pytest.mark.once
 def test_kills_cost_one_part_each_and_lose_nothing(tmp_path):
     out, log = tmp_path / "out", tmp_path / "read"
     command = [sys.executable, "-W", "ignore", "-c", WORKER, str(out), str(log)]

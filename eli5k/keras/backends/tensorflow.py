@@ -158,7 +158,7 @@ def draws_random_numbers(function: Any) -> bool:
 
 
 def free_memory() -> int | None:
-    """Return None: TensorFlow tells what it has taken, and not what it may take."""
+    """Return None: TensorFlow doesn't tell how much memory is left."""
     return None
 
 
@@ -191,7 +191,7 @@ def _is_random(graph: tf.Graph) -> bool:
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
     return any(
-        node.op.startswith(("Random", "ParameterizedTruncatedNormal", "TruncatedNormal"))
+        node.op.startswith(("Random", "ParameterizedTruncatedNormal", "TruncatedNormal", "Rng"))
         or node.op == "Multinomial"
         for node in nodes
     )

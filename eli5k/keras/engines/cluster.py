@@ -1,4 +1,4 @@
-"""Start Ray on this machine, or connect to one that runs, and check what it has."""
+"""Start Ray or connect to it, and check its resources."""
 
 from __future__ import annotations
 
@@ -146,12 +146,15 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @functools.cache
 def _token() -> str:
-    """Return the token of this process: Ray keeps the first one that it was given."""
+    """Return this process's token.
+
+    Ray keeps the first one that it was given.
+    """
     return secrets.token_hex(32)
 
 
 def _start(ray: Any, demand: Demand) -> None:
-    """Start Ray on this machine; a busy one may need a second attempt."""
+    """Start Ray on this machine; try twice if it is busy."""
     for attempt in (1, 2):
         try:
             ray.init(
@@ -177,7 +180,7 @@ def _start(ray: Any, demand: Demand) -> None:
 
 
 def _of_workers(demand: Demand) -> dict[str, Any]:
-    """Return the environment of the workers: this backend, and one thread for each."""
+    """Return the workers' environment: this backend, one thread each."""
     variables = {"KERAS_BACKEND": backend_name(), "OMP_NUM_THREADS": "1"}
     if 0 < demand.gpus_per_worker < 1:
         # Each would take the whole memory of the card.

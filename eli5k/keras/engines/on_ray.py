@@ -1,11 +1,10 @@
-"""Explain any number of documents with workers on Ray Data, on one machine or on many."""
+"""Explain any number of documents with workers on Ray Data."""
 
 from __future__ import annotations
 
 import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import keras
@@ -15,10 +14,11 @@ from eli5k.estimators import check_keras_model
 from eli5k.keras.backends import active_backend
 from eli5k.keras.engines.cluster import Demand, connected, default_workers
 from eli5k.keras.engines.work import Task, Work, Worker, suspects
+from eli5k.keras.store.files import only_writer
 from eli5k.keras.store.folder import Counts, Store, open_store
-from eli5k.keras.store.keys import HASH, hashes_of
+from eli5k.keras.store.keys import hashes_of
 from eli5k.keras.store.sources import ARCHIVES, TABLES, Source, files_of, open_source
-from eli5k.keras.store.writing import read_question_of
+from eli5k.keras.store.writing import read_question_of, verified
 from eli5k.progress import progress_bar
 
 
@@ -33,7 +33,7 @@ def explain_on_ray(
     column: str | Sequence[str] = "image",
     key: str | None = None,
     targets_column: str | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = 32,
     rows_per_part: int = 256,
     timeout: float = 60.0,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
@@ -63,8 +63,9 @@ def explain_on_ray(
         Such as 0.5, for two workers on each GPU. Ray doesn't share its memory out.
     column, key, targets_column
         As in :func:`eli5k.explain_to`.
-    batch_size : int
-        Maximum number of documents that go through the model together.
+    batch_size : int or None
+        Maximum number of documents that go through the model together; None for as many as have
+        room on the worker's share of its graphics card.
     rows_per_part : int
         Number of documents in a file: what a killed worker costs.
     timeout : float
@@ -102,6 +103,11 @@ def explain_on_ray(
     for name, value in (("workers", count), ("rows_per_part", rows_per_part)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number from 1 on. Received: {value!r}")
+    if timeout <= 0 or gpus_per_worker < 0:
+        raise ValueError(
+            "timeout must be positive, and gpus_per_worker not negative. Received: "
+            f"timeout={timeout}, gpus_per_worker={gpus_per_worker}"
+        )
     _check_source(source)
     place = _absolute(model)
     net = keras.saving.load_model(place, compile=False)
@@ -112,14 +118,6 @@ def explain_on_ray(
     )
     if of_each is not None:
         raise ValueError("targets must be the same for all documents: pass targets_column=.")
-    store = open_store(_absolute(out), question)
-    files = files_of(source, TABLES) or files_of(source, ARCHIVES)
-    seen: list[np.ndarray] = []
-    works = list(
-        _shares(net, files, columns, store, seen, 4 * count)
-        if files
-        else _pictures(found, store, seen, rows_per_part)
-    )
     task = Task(
         model=place,
         options=asked,
@@ -127,21 +125,28 @@ def explain_on_ray(
         kind=found.kind,
         rows_per_part=rows_per_part,
         timeout=timeout,
+        card=min(1.0, gpus_per_worker or 1.0) if batch_size is None else None,
     )
-    explained = 0
-    if works:
-        demand = Demand(workers=count, gpus_per_worker=gpus_per_worker)
-        bar = progress_bar(total=found.total, progress=progress, unit="doc")
-        with connected(address, demand) as ray, bar:
-            for done in _run(ray, works, task, store, demand):
-                explained += done
-                bar.update(done)
-    # A part may have been written twice, by a worker that was lost and by the next one.
-    store.drop_doubled()
-    counts = replace(store.verify(np.concatenate([np.empty(0, HASH), *seen])), explained=explained)
-    if counts.missing or counts.doubled:
-        raise RuntimeError(f"{store.folder}: {counts}. Does something else write there? Run again.")
-    return counts
+    demand = Demand(workers=count, gpus_per_worker=gpus_per_worker)
+    with only_writer(_absolute(out)):
+        store = open_store(_absolute(out), question)
+        files = files_of(source, TABLES) or files_of(source, ARCHIVES)
+        seen: list[np.ndarray] = []
+        works = list(
+            _shares(net, files, task, store, seen, 4 * count)
+            if files
+            else _pictures(found, store, seen, rows_per_part)
+        )
+        explained = 0
+        if works:
+            bar = progress_bar(total=found.total, progress=progress, unit="doc")
+            with connected(address, demand) as ray, bar:
+                for done in _run(ray, works, task, store, demand):
+                    explained += done
+                    bar.update(done)
+        # A part may have been written twice, by a worker that was lost and by the next one.
+        store.drop_doubled()
+        return verified(store, seen, explained)
 
 
 def _check_source(source: Any) -> None:
@@ -160,7 +165,10 @@ def _absolute(place: str | os.PathLike[str]) -> str:
 
 
 def _pictures(source: Source, store: Store, seen: list[np.ndarray], size: int) -> Iterator[Work]:
-    """Share out the pictures without a row; those that a killed run was at are suspect."""
+    """Share out the pictures without a row.
+
+    Those that a killed run was at are suspect.
+    """
     suspected = suspects(store.folder)
     waiting: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
     for keys, read in source.blocks():
@@ -179,27 +187,27 @@ def _pictures(source: Source, store: Store, seen: list[np.ndarray], size: int) -
 def _shares(
     net: keras.Model,
     files: list[str],
-    columns: dict[str, Any],
+    task: Task,
     store: Store,
     seen: list[np.ndarray],
     wanted: int,
 ) -> Iterator[Work]:
-    """Share out files: several shares of each if there are only a few."""
+    """Share out files; split them if there are few."""
     suspected = suspects(store.folder)
     for file in files:
-        blocks, is_done, is_suspect = 0, True, False
-        for keys, _ in open_source(net, file, **columns).blocks():
+        rows, is_done, is_suspect = 0, True, False
+        for keys, _ in open_source(net, file, **task.columns).blocks():
             seen.append(hashes_of(keys))
-            blocks += 1
+            rows += len(keys)
             is_done = is_done and bool(store.done(keys).all())
             is_suspect = is_suspect or not suspected.isdisjoint(map(str, keys))
-        shares = min(blocks, max(1, wanted // len(files)))
+        shares = min(-(-rows // task.rows_per_part), max(1, wanted // len(files)))
         for share in range(0 if is_done else shares):
             yield Work(file=file, share=share, shares=shares, is_suspect=is_suspect)
 
 
 def _run(ray: Any, works: list[Work], task: Task, store: Store, demand: Demand) -> Iterator[int]:
-    """Yield the number of explained documents of each work as it is done."""
+    """Yield the number of documents of each finished piece of work."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     rows = [{"work": pickle.dumps(work)} for work in works]
@@ -218,7 +226,7 @@ def _run(ray: Any, works: list[Work], task: Task, store: Store, demand: Demand) 
 
 
 class _RayWorker(Worker):
-    """A worker, as Ray Data calls it: with a batch of one row."""
+    """Worker for Ray Data, called with batches of one row."""
 
     def __init__(self, task: Task, store: Store, folder: str) -> None:
         # Paths stay as they were written, since they are keys.

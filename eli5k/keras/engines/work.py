@@ -1,4 +1,4 @@
-"""What a worker does: explain its share of the documents, and write it into the store.
+"""Work of one worker: explain a share of the documents.
 
 It needs no engine. A worker may die at any moment; the engine gives its work to another one, and
 the ledger tells that one what the first died of.
@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from eli5k.base import Explanation, ExplanationWarning, collected_warnings
 from eli5k.keras.decoding import Decoder, form_of
+from eli5k.keras.model.room import rows_at_once
 from eli5k.keras.store.folder import ATTEMPTS, Store
+from eli5k.keras.store.keys import hashes_of, is_first
 from eli5k.keras.store.rows import arrow, numbered, table_of
 from eli5k.keras.store.sources import Item, open_source
 from eli5k.keras.store.writing import explain_items
@@ -37,7 +40,7 @@ BEGUN, ALONE, EXPLAINED = "begun", "alone", "explained"
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A share of the documents: some pictures, or some of the rows of a file.
+    """Share of the documents: some pictures, or rows of a file.
 
     Attributes
     ----------
@@ -80,6 +83,9 @@ class Task:
     rows_per_part : int
     timeout : float
         Seconds to decode a picture.
+    card : float or None
+        The worker's share of a graphics card, whose memory decides the batch size; None for that of
+        the options.
     """
 
     model: str
@@ -88,6 +94,7 @@ class Task:
     kind: pyarrow.DataType
     rows_per_part: int
     timeout: float
+    card: float | None = None
 
 
 class Worker:
@@ -105,7 +112,14 @@ class Worker:
         self._decoder = Decoder(form_of(self._model), workers=1, timeout=task.timeout)
         self._largest: Counter[Shapes] = Counter()
         names = numbered(task.options.target_names)
-        self._options = Options(**(vars(task.options) | {"target_names": names, "progress": False}))
+        own = {"target_names": names, "progress": False, "batch_size": self._batch_size()}
+        self.options = Options(**(vars(task.options) | own))
+
+    def _batch_size(self) -> int:
+        if self.task.card is None:
+            return self.task.options.batch_size
+        # The other workers of a card ask at the same time, when all of it is free.
+        return max(1, int(rows_at_once(self._model) * self.task.card))
 
     def __enter__(self) -> Worker:
         return self
@@ -145,15 +159,22 @@ class Worker:
             yield from (Item(key, path, path) for key, path in left)
             return
         source = open_source(self._model, work.file, **self.task.columns)
-        for keys, read in islice(source.blocks(), work.share, None, work.shares):
-            yield from read(~self.store.done(keys))
+        row = 0
+        for keys, read in source.blocks():
+            # As many rows as a part has for each share, in turn.
+            turns = np.arange(row, row + len(keys)) // self.task.rows_per_part % work.shares
+            row += len(keys)
+            # An archive may hold a name twice.
+            yield from read(
+                (turns == work.share) & ~self.store.done(keys) & is_first(hashes_of(keys))
+            )
 
     def _together(self, part: list[Item], ledger: Ledger) -> pyarrow.Table:
         ledger.note(*(item.key for item in part))
         return self._explained(part)
 
     def _alone(self, part: list[Item], ledger: Ledger) -> pyarrow.Table:
-        """Explain one document after another: if the worker dies, it is known of which."""
+        """Explain documents one by one, so that a crash names its document."""
         culprits = ledger.culprits()
         ledger.write(ALONE)
         tables = []
@@ -177,7 +198,7 @@ class Worker:
             items.append(item._replace(doc=doc, warnings=tuple(found)))
         # They are in the rows.
         with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
-            explanations = explain_items(self._model, items, self._options, self._largest)
+            explanations = explain_items(self._model, items, self.options, self._largest)
             return table_of([item.key for item in items], self.task.kind, explanations)
 
 
@@ -222,7 +243,7 @@ class Ledger:
             file.write("".join(f"{line}\n" for line in lines))
 
     def culprits(self) -> set[str]:
-        """Return the keys of documents that a worker was alone with when it died."""
+        """Return the documents that workers died of, each on its own."""
         if not self.was_begun:
             return set()
         found, is_alone, last = set(), False, None
@@ -243,7 +264,7 @@ class Ledger:
 
 
 def suspects(folder: Path) -> set[str]:
-    """Return the keys that an earlier run was at when it was killed, and forget them.
+    """Return and forget the keys that a killed run was at.
 
     It may have been killed by its user: they are tried again, each alone.
 

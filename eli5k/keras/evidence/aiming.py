@@ -1,4 +1,4 @@
-"""Aim at places of an output: which of them the score of each target is the mean of."""
+"""Aim at places of an output, over which scores are averaged."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _aim_at_pixels(
 def _allowed(
     run: Run, points: np.ndarray, canvas: Canvas, grid: Sequence[int]
 ) -> np.ndarray | None:
-    """Tell which places lie in the region of the options; None without any."""
+    """Tell which places lie in the options' region; None without any."""
     region = run.options.region
     if region is None:
         return None
@@ -273,7 +273,7 @@ def _box_of(
     wish: Wish,
     canvas: Canvas,
 ) -> tuple[int, int]:
-    """Find the place and the class that a target of a detector means."""
+    """Find place and class that a target of a detector means."""
     if isinstance(target, str):
         index = wish.names.index(target)
         own = found.places[found.classes == index]

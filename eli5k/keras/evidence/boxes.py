@@ -36,7 +36,7 @@ class Detections(NamedTuple):
 
 
 def corners_of(model: keras.Model, boxes: np.ndarray, grid: Sequence[int]) -> np.ndarray:
-    """Return boxes as left, top, right and bottom, in shares of the model's input.
+    """Return boxes (left, top, right, bottom) in shares of the input.
 
     A detector of KerasHub gives offsets from its anchors. Boxes of other models are read in the
     format that ``model.bounding_box_format`` names, such as ``"center_xywh"`` or ``"rel_yxyx"``;

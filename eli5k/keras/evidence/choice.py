@@ -1,4 +1,4 @@
-"""Choose the layer to explain, and how its output is read as a map."""
+"""Choose the layer to explain, and how to read its output."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def points_to_try(question: Question, options: Options) -> Iterator[tuple[str, P
 
 
 def _points_of_named(question: Question, options: Options) -> Iterator[tuple[str, Point]]:
-    """Yield the calls of the layer that the user named: those with the right map first."""
+    """Yield the calls of the named layer, those with good maps first."""
     reshaped = options.reshape is not None
     calls = calls_of(question.model, question.survey.calls, options.layer, reshaped)
     if reshaped:
@@ -105,7 +105,10 @@ def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple
 
 
 def _one_of_each_shape_first(calls: Sequence[Call], wrong: set[Any]) -> Iterator[Call]:
-    """Yield calls in order; those that must be measured and are shaped like wrong ones, last."""
+    """Yield calls in order, but those shaped like wrong ones last.
+
+    Only calls that must be measured are put off.
+    """
     later = []
     for call in calls:
         if call.place is None and call.shape in wrong:
@@ -123,7 +126,7 @@ def point_at(
 
 
 def is_map(view: View) -> bool:
-    """Tell whether a view is good enough to be chosen without being asked for.
+    """Tell whether a view is good enough to be a default.
 
     The steps of a sequence, read as strips of the picture, are not.
     """
@@ -170,7 +173,7 @@ def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[s
 
 
 def _inner_reached(evidence: dict[str, Evidence]) -> dict[str, Tensor]:
-    """Tell whether any step of a signal or a text has a gradient but the first and the last.
+    """Tell whether any step but the first and last has a gradient.
 
     A maximum may choose one of the steps, but only a model that reads a single token, as
     transformers do, always takes the same.

@@ -159,7 +159,7 @@ class Layer:
 
 
 def frame_of(point: Any) -> Frame | None:
-    """Return where the maps of a point lie in the picture; None for all of it."""
+    """Return where a point's maps lie; None for the whole picture."""
     view = getattr(point, "view", None)
     return None if view is None else view.frame
 

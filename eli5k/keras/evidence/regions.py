@@ -32,7 +32,7 @@ class Canvas(NamedTuple):
 
 
 def centres_of(grid: Sequence[int]) -> np.ndarray:
-    """Return the centres of a grid's cells, ``(cells, axes)``, in shares of each axis.
+    """Return the centres of cells, ``(cells, axes)``, in shares of each axis.
 
     Examples
     --------

@@ -48,7 +48,7 @@ class Attribution(NamedTuple):
 
 
 def on_whole_picture(answer: Attribution, picture: Sequence[int]) -> Attribution:
-    """Lay framed maps over the whole picture, with cells of about the same size.
+    """Lay framed maps over the whole picture, keeping the cell size.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ class Run:
         ).scores
 
     def look(self, function: Callable[..., Any]) -> Any:
-        """Run the model forward; return what ``function`` makes of its outputs, as arrays."""
+        """Run the model forward; return ``function`` of its outputs, as arrays."""
         return ask_model(self._question(None, (), function), self._operands((), ())).maps
 
     def evidence(

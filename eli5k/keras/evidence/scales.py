@@ -1,4 +1,4 @@
-"""Usual scales of pixels, and artificial photographs to show in each of them."""
+"""Usual scales of pixels, and artificial photographs in each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BRIGHTNESS, CONTRAST = 0.45, 0.26
 
 
 class Scale(NamedTuple):
-    """One usual scale of pixels, as a linear function of pixels from 0 to 1.
+    """Usual scale of pixels, as a linear function of 0 to 1.
 
     Attributes
     ----------

@@ -261,7 +261,7 @@ def choose_for_each(
     *,
     target: Target,
 ) -> tuple[Target, np.ndarray | None]:
-    """Turn the targets of several documents into a target and rows of classes.
+    """Turn several documents' targets into a target and rows of classes.
 
     Parameters
     ----------

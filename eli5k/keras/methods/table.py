@@ -1,4 +1,4 @@
-"""A table of the methods: what each does, costs and needs, with a picture in a notebook."""
+"""Table of the methods: purpose, cost, needs; pictures in a notebook."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PICTURE = "width: 200px; max-width: 40vw; height: auto; display: block;"
 
 
 class MethodTable(dict[str, Method]):
-    """The methods by name; printed, a table; in a notebook, one with pictures."""
+    """Methods by name; shown as a table, in notebooks with pictures."""
 
     def __str__(self) -> str:
         lines = []
@@ -96,7 +96,7 @@ def _row(name: str, method: Method) -> str:
 
 
 def _picture(name: str, method: Method) -> str:
-    """Return the picture of a method; one that a user registered has none."""
+    """Return a method's picture; None for one that a user registered."""
     file = resources.files("eli5k.keras.methods").joinpath("pictures", f"{name}.webp")
     if not file.is_file():
         return ""

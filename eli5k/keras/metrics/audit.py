@@ -249,7 +249,7 @@ def _importance(audit: Audit) -> tuple[bool, bool, bool, float]:
 
 
 def _regions(mean_map: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the places to cover, each with another one of its size to compare it with."""
+    """Return the places to cover, each with another of its size."""
     found = {}
     for size, share in SHARES.items():
         [region] = largest(mean_map[np.newaxis], share)
@@ -264,7 +264,7 @@ def _regions(mean_map: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def changes(run: Run, regions: list[np.ndarray]) -> list[float]:
-    """Return for each region the share of pictures whose class changes when it is covered.
+    """Return for each region how often covering it changes the class.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ def changes(run: Run, regions: list[np.ndarray]) -> list[float]:
 
 
 def follows(run: Run, regions: Sequence[np.ndarray]) -> list[float]:
-    """Return for each region how often the class goes along with it to another picture.
+    """Return for each region how often the class moves along with it.
 
     Each picture gets the region of the next one that has another class.
 

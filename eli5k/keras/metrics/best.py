@@ -1,4 +1,4 @@
-"""Choose the method whose maps agree best with a model on the documents that are explained."""
+"""Choose the method that agrees best with the model on these documents."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Halves:
 
     @property
     def worth(self) -> np.ndarray:
-        """What the first half of each pair is worth more than the second."""
+        """How much more each pair's first half is worth than its second."""
         with np.errstate(invalid="ignore"):  # Infinite scores are for the verdict to judge.
             worth: np.ndarray = self.first - self.second
         return worth
@@ -79,7 +79,7 @@ def cells_of(grid: Sequence[int]) -> tuple[int, ...]:
 
 
 def draw_halves(cells: Sequence[int], pairs: int, seed: int = 0) -> np.ndarray:
-    """Draw smooth random halves of a grid: noise, smoothed and cut at its median.
+    """Draw smooth random halves of a grid: smoothed noise, cut halfway.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def draw_fields(cells: Sequence[int], count: int, seed: int = 0) -> np.ndarray:
 
 
 def smoothing(length: int) -> np.ndarray:
-    """Return a matrix that smooths white noise, and leaves its variance the same everywhere."""
+    """Return a matrix that smooths white noise and keeps its variance."""
     width = min(SMOOTHING, length / 7)
     distance = np.arange(length)[:, np.newaxis] - np.arange(length)
     kernel = np.exp(-((distance / max(width, 1e-6)) ** 2) / 2)
@@ -203,7 +203,7 @@ def with_extra(run: Run, halves: Halves, extra: Sequence[np.ndarray]) -> Halves:
 
 
 def before_activation(run: Run) -> Run:
-    """Ask about the scores before a softmax or sigmoid, with the classes chosen."""
+    """Ask about the chosen classes' scores before a softmax or sigmoid."""
     if run.target.functions:
         return run
     run = replace(run, target=replace(run.target, logits=True))

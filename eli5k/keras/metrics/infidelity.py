@@ -1,4 +1,4 @@
-"""Infidelity: does a map foretell what small changes of the picture do to the score."""
+"""Infidelity: does a map predict the effect of small changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def infidelity(
     samples: int = 10,
     seed: int = 0,
 ) -> np.ndarray:
-    r"""Compare what a map foretells about changes of the picture with what they do.
+    r"""Compare the predicted effects of small changes with the real ones.
 
     .. math:: E_I \left[ \left( I \cdot \phi - (f(x) - f(x - I)) \right)^2 \right]
 

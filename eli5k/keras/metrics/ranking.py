@@ -1,4 +1,4 @@
-"""Rank methods and layers by how well their maps agree with a model, on the user's own pictures."""
+"""Rank methods and layers by agreement with a model on your pictures."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Rank:
 
 
 class Ranking(list[Rank]):
-    """Ranks, the best first; printed, a table with bars; in a notebook, a picture of these."""
+    """Ranks, the best first; shown as a table or a picture."""
 
     def __str__(self) -> str:
         width = max((len(rank.name) for rank in self), default=0)
@@ -89,7 +89,7 @@ def rank_methods(
     batch_size: int = 32,
     progress: bool | None = False,
 ) -> Ranking:
-    """Rank methods by how well their maps agree with what a model does.
+    """Rank methods by how well their maps agree with the model.
 
     Random halves of each document are run through the model, 66 times for each, and all methods are
     judged by the same runs: no labels and no boxes are needed. Ten documents or more tell most
@@ -149,7 +149,7 @@ def rank_layers(
     batch_size: int = 32,
     progress: bool | None = False,
 ) -> Ranking:
-    """Rank the layers of a model by how well their maps agree with what it does.
+    """Rank layers by how well their maps agree with the model.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def _prepared(
 
 
 def affordable(most: int = MOST_RUNS) -> list[str]:
-    """Names of the methods that run the model at most so many times.
+    """Names of the methods that run the model at most ``most`` times.
 
     Examples
     --------
@@ -231,7 +231,7 @@ def _runs(cost: Cost) -> float:
 
 
 def name_of(method: MethodLike) -> str:
-    """Name a method as a user would, if there is such a method."""
+    """Return the name under which a user knows a method."""
     title = find_method(method).title
     return method if isinstance(method, str) else title
 
@@ -291,7 +291,7 @@ def ranked(
 
 
 def _timed(asked: Run, method: MethodLike) -> tuple[np.ndarray, float]:
-    """Explain, and then the first document again: what is asked for the first time is slower."""
+    """Explain; then the first document again, as first calls are slower."""
     maps = np.asarray(explained(asked, method).maps)
     first = asked.part(np.arange(1))
     explained(first, method)

@@ -57,7 +57,7 @@ def _least(found: Agreement) -> float:
 
 
 def is_testable(found: Agreement, scores: tuple[np.ndarray, np.ndarray], gain: float) -> bool:
-    """Tell whether there is a map that varies, and a score that the picture raises."""
+    """Tell whether the map varies and the picture raises the score."""
     if not (np.isfinite(scores).all() and np.isfinite(found.value) and found.copies):
         return False
     halves = np.concatenate(scores)

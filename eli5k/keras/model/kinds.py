@@ -1,4 +1,4 @@
-"""Tell what a document is if it is no picture: a signal, a text, a volume or a clip."""
+"""Kinds of documents besides pictures: signals, texts, volumes and clips."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ STRETCHED = 6
 def calls_of(
     model: keras.Model, calls: Sequence[Call], layer: str | int | keras.Operation, reshaped: bool
 ) -> list[Call]:
-    """Find the calls of the layer that a user means, the last one first.
+    """Find the calls of the layer that a user means, last first.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
 
 
 def is_stretched(call: Call, survey: Survey) -> bool:
-    """Tell whether cells would be much longer than wide, if the output were a map."""
+    """Tell whether cells would be much longer than wide in a map."""
     if call.place is not None or call.shape is None or len(call.shape) != survey.rank:
         return False
     grid = grid_of(call.shape, survey.channels_first)

@@ -120,7 +120,7 @@ def look(
 
 @dataclass(frozen=True)
 class _Look:
-    """Values of the chosen cells, and their gradient with respect to each image.
+    """Chosen cells' values, and their gradients with respect to each image.
 
     Tokens have none: what an ``Embedding`` makes of them has one.
     """
@@ -174,7 +174,7 @@ class _Look:
 
 
 def chosen_cells(grid: Sequence[int], picture: Sequence[int]) -> np.ndarray:
-    """Choose cells that lie well apart, and not at the border, where the view is cut."""
+    """Choose cells well apart and off the border, which cuts views."""
     if len(grid) < len(picture):  # Tokens: any of them but the first, which may be of a class.
         count = prod(grid)
         first = min(MOST_EXTRA_TOKENS, count // 2)
@@ -219,7 +219,7 @@ def _blurred(maps: np.ndarray, axis: int, size: int, width: float) -> np.ndarray
 
 
 def _centres(seen: np.ndarray, cells: int, grid: Sequence[int]) -> np.ndarray:
-    """Find the centres of the peaks, in shares of the picture: ``(cells, axes)``.
+    """Find the peaks' centres in shares of the picture: ``(cells, axes)``.
 
     A peak is the part above half the maximum. The centroid of all would be drawn to the middle
     where the border cuts off what a cell sees.

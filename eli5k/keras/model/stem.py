@@ -1,4 +1,4 @@
-"""Stem of a model: what the first layers make of an input, without running the rest."""
+"""Stem of a model: its first layers, without the rest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Statistics(NamedTuple):
 
 
 def norms_of(model: keras.Model, survey: Survey) -> tuple[str, ...]:
-    """Return the paths of the called layers that store statistics of images, in order.
+    """Return the paths of called layers that store image statistics, in order.
 
     Examples
     --------
@@ -53,13 +53,13 @@ def _stores(layer: keras.Layer) -> bool:
 
 
 def first_kernel(survey: Survey) -> str | None:
-    """Return the path of the first called layer that has a kernel, or None."""
+    """Return the path of the first called layer with a kernel, if any."""
     calls = (call for call in survey.calls if call.has_kernel and _looks_at_image(call, survey))
     return next((call.path for call in calls), None)
 
 
 def _looks_at_image(call: Call, survey: Survey) -> bool:
-    """Tell whether the first call of a layer looks at the explained image, among other inputs."""
+    """Tell whether a layer's first call looks at the explained image."""
     if len(survey.input_shapes) == 1:
         return True
     place = call.place
@@ -67,7 +67,7 @@ def _looks_at_image(call: Call, survey: Survey) -> bool:
 
 
 def stored_mean(layer: keras.Layer) -> np.ndarray | None:
-    """Return the mean that a normalisation remembers, or None if nothing was stored yet.
+    """Return a normalisation's mean; None if nothing was stored yet.
 
     Examples
     --------

@@ -69,7 +69,7 @@ def _operations_of(model: keras.Layer) -> Iterator[keras.Operation]:
 
 
 def layer_at(model: keras.Model, path: str) -> keras.Operation:
-    """Return the layer at a path that :func:`walk` gave, or at one of its elements.
+    """Return the layer at a path that :func:`walk` gave, or an element's.
 
     Raises
     ------

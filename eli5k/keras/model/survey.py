@@ -74,7 +74,10 @@ class Survey:
 
     @property
     def output_names(self) -> list[str]:
-        """Names of the outputs that can be explained: some may be None, or of no document."""
+        """Names of the outputs that can be explained.
+
+        Some outputs may be None, or belong to no document.
+        """
         return [head.name for head in self.heads if head.output is not None and head.per_sample]
 
     @property
@@ -84,12 +87,12 @@ class Survey:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Shape of the explained image as the model reads it, with a batch axis."""
+        """Shape of the explained image as the model reads it, with batch."""
         return self.image_shapes[self.image_index]
 
     @property
     def embeddings(self) -> dict[int, tuple[str, int]]:
-        """The inputs of tokens by position, and where each becomes vectors: path and number."""
+        """Token inputs by position: path and number of their embedding's call."""
         return {index: (path, number) for index, path, number in self.token_calls}
 
     @property
@@ -150,7 +153,7 @@ def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
 
 
 def outputs_of(model: keras.Model, inputs: Any) -> list[np.ndarray]:
-    """Return the outputs of a model for one document, in the order of ``keras.tree.flatten``.
+    """Return a model's outputs for one document, in flat order.
 
     Parameters
     ----------
@@ -178,13 +181,13 @@ def outputs_of(model: keras.Model, inputs: Any) -> list[np.ndarray]:
 
 
 def _hidden_activation(output: Tensor, activated: list[tuple[Any, Any, str]]) -> str | None:
-    """Find a softmax or sigmoid that the model changes before it returns it."""
+    """Find a softmax or sigmoid that the model changes before returning it."""
     shape = tuple(getattr(output, "shape", ()))
     return next((kind for y, _, kind in activated if tuple(y.shape) == shape), None)
 
 
 def _output_names(model: keras.Model, outputs: Any) -> list[str]:
-    """Names that ``output=`` accepts: keys of a dict, fields, model's names, or indices."""
+    """Names that ``output=`` accepts: keys, fields, the model's names, or indices."""
     fields = getattr(outputs, "_fields", ())
     if len(fields) > 0 and not any(map(keras.tree.is_nested, outputs)):
         return list(fields)
@@ -283,7 +286,7 @@ def _own_head(head: Head, count: int) -> Head:
 
 
 def _of_one(shape: tuple[int, ...] | None, count: int) -> tuple[int, ...] | None:
-    """Return the shape for one document; None if the tensor has no row for each."""
+    """Return one document's shape; None if it has no row there."""
     return (1, *shape[1:]) if shape and shape[0] == count else None
 
 

@@ -19,7 +19,9 @@ OF_NUMBERS = (
 
 
 def is_trained_on_numbers(model: keras.Model, output: int, name: str) -> bool:
-    """Tell whether an output was trained with a loss for numbers, such as the squared error.
+    """Tell whether an output was trained to predict numbers.
+
+    Its loss shows that, such as the squared error.
 
     A model that was never compiled doesn't tell.
 

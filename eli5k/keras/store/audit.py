@@ -1,4 +1,4 @@
-"""Audit of a store: what maps that are there already have in common."""
+"""Audit of a store: what its maps have in common."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def audit_explanations(
 
 
 def _spread(folder: Path, most: int) -> list[Any]:
-    """Return the keys of documents from the whole store, evenly spread, that were explained."""
+    """Return keys of explained documents, evenly spread over the store."""
     keys: list[Any] = []
     for part in Store(folder, {}).parts():
         with arrow("pyarrow.parquet").ParquetFile(part) as file:
@@ -108,7 +108,7 @@ def _spread(folder: Path, most: int) -> list[Any]:
 
 
 def _map(explanation: Explanation, run: Run) -> np.ndarray:
-    """Return the mean map of a document, over the whole picture as the model takes it."""
+    """Return a document's mean map over the model's whole input."""
     grid = run.survey.picture_grid
     maps = [
         TargetExplanation(

@@ -1,19 +1,20 @@
-"""Files of a store: whole or not there, and written by one process of those that share them."""
+"""Files of a store: written atomically, by one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from eli5k.whole_files import written_beside
+
 
 @contextlib.contextmanager
 def only_writer(out: str | os.PathLike[str]) -> Iterator[None]:
-    """Claim a folder while explaining into it; the end of the process ends the claim, too.
+    """Claim a folder while explaining into it, at most until exit.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def only_writer(out: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def write_beside(path: Path, data: Any) -> None:
-    """Write a file so that nobody ever sees half of it, not even after the machine has failed.
+    """Write a file atomically, even if the machine fails.
 
     Parameters
     ----------
@@ -65,12 +66,10 @@ def write_beside(path: Path, data: Any) -> None:
     ...     os.listdir(folder)
     ['part']
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with beside.open("xb") as file:
+    with written_beside(path) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(beside, path)
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Store of explanations: a folder of Parquet files that survives a kill at any moment."""
+"""Store of explanations: Parquet files that survive a kill."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Counts:
 
 
 class Store:
-    """A folder of explanations: parts in Parquet, and the question that they answer.
+    """Folder of explanations: Parquet parts, and the question they answer.
 
     :func:`open_store` makes one. Several processes may write into it, each its own parts.
 
@@ -106,7 +106,7 @@ class Store:
         return Store, (self.folder, self.question)
 
     def done(self, keys: Sequence[Any]) -> np.ndarray:
-        """Tell which keys have rows: in a part that was there before, or that was written since.
+        """Tell which keys have rows, written earlier or by now.
 
         Only keys are read, part by part, and kept as hashes of 16 bytes.
 
@@ -148,7 +148,7 @@ class Store:
         return part
 
     def attempted(self, key: Any) -> int:
-        """Note that a document is tried by a worker that may die of it, or has died of it.
+        """Note that a worker tries a document, or has died of it.
 
         Returns
         -------
@@ -166,7 +166,7 @@ class Store:
         return count
 
     def attempts(self, key: Any) -> int:
-        """Count how often a document was tried, as far as this process knows.
+        """Count how often a document was tried, to this process's knowledge.
 
         Lines that others add meanwhile aren't seen.
         """
@@ -178,7 +178,7 @@ class Store:
         return self._attempts
 
     def parts(self) -> list[Path]:
-        """Return the files with rows, in the order in which they were begun."""
+        """Return the files with rows, in the order of their creation."""
         return sorted(self.folder.glob("part-*.parquet"))
 
     def verify(self, expected: np.ndarray | None = None) -> Counts:
@@ -211,7 +211,7 @@ class Store:
         return Counts(len(distinct), rows, errors, doubled, missing, others)
 
     def drop_doubled(self) -> int:
-        """Drop the rows of a document that is in two parts from the later one.
+        """Drop a document's rows from the later of two parts.
 
         That happens if a worker is lost after it wrote, and another does its work again.
 
@@ -303,7 +303,10 @@ def read_question(folder: str | os.PathLike[str]) -> dict[str, Any]:
             f"{os.fspath(folder)!r} is no folder of explanations: it has no {QUESTION}. "
             "eli5k.explain_to(model, source, out) makes one."
         )
-    question: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    try:
+        question: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise OSError(f"{file}: broken ({error}). Explain into another folder.") from error
     if question.get("schema") != SCHEMA_VERSION:
         raise ValueError(
             f"{os.fspath(folder)!r} has the schema {question.get('schema')!r}; this eli5k reads "

@@ -1,4 +1,4 @@
-"""Keys of documents as hashes, so that a million fit into 16 MB."""
+"""Keys of documents as hashes: a million in 16 MB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ HASH = "S16"
 
 
 class Keys:
-    """A growing set of hashes: sorted arrays, the larger at least twice as long as the next.
+    """Growing set of hashes in sorted arrays.
+
+    Each array is at least twice as long as the next.
 
     Examples
     --------
@@ -66,6 +68,20 @@ def hashes_of(keys: Any) -> np.ndarray:
         for key in values
     )
     return np.fromiter(made, HASH, count=len(values))
+
+
+def is_first(hashes: np.ndarray) -> np.ndarray:
+    """Tell which hashes have no equal before them.
+
+    Examples
+    --------
+    >>> is_first(np.array([b"b", b"a", b"b"]))
+    array([ True,  True, False])
+    """
+    _, places = np.unique(hashes, return_index=True)
+    found = np.zeros(len(hashes), bool)
+    found[places] = True
+    return found
 
 
 def is_in(keys: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is asked of which model, as text: one store holds the answers to one question."""
+"""Question and model as text: a store answers one question."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _names(options: Options) -> dict[int, str]:
 
 
 def described(value: Any, depth: int = 4) -> Any:
-    """Return a value as JSON can hold it, such that another value gives another text.
+    """Return a value for JSON, so that other values give other texts.
 
     Parameters
     ----------

@@ -20,6 +20,7 @@ from eli5k.keras.gradcam import heatmap_of
 from eli5k.keras.pictures import picture_of
 from eli5k.keras.store.folder import read_question
 from eli5k.keras.store.rows import CHECK_CURVES, CHECK_NUMBERS, arrow
+from eli5k.keras.store.sources import ARCHIVES
 from eli5k.pixels import open_picture
 
 # Rows that are in memory together.
@@ -86,7 +87,7 @@ def _chosen(parts: list[Path], keys: list[Any], column: Any) -> Iterator[Explana
 def _documents(
     parts: list[Path], keys: set[Any] | None = None
 ) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
-    """Yield the key and the rows of each document; they follow each other."""
+    """Yield each document's key and rows, which follow each other."""
     rows = (row for part in parts for row in _rows(part, keys))
     for key, own in groupby(rows, lambda row: row["key"]):
         yield key, list(own)
@@ -191,7 +192,7 @@ def _warning(category: str, message: str) -> ExplanationWarning:
 
 
 def _picture(source: str | None, kind: str | None, column: Any) -> Image.Image | None:
-    """Read the picture of a document again; None if it is gone, or no picture."""
+    """Read a document's picture again; None if it is gone or none."""
     if source is None or kind is not None:
         return None
     try:
@@ -208,9 +209,10 @@ def _picture(source: str | None, kind: str | None, column: Any) -> Image.Image |
 def _document(source: str, column: Any) -> Any:
     if os.path.isfile(source):
         return source
-    archive, mark, member = source.rpartition(".tar/")
-    if mark and os.path.isfile(f"{archive}.tar"):
-        return _member(f"{archive}.tar", member)
+    for ending in ARCHIVES:
+        archive, mark, member = source.rpartition(f"{ending}/")
+        if mark and os.path.isfile(f"{archive}{ending}"):
+            return _member(f"{archive}{ending}", member)
     table, mark, row = source.rpartition("#")
     if mark and os.path.isfile(table) and isinstance(column, str):
         return _row(table, int(row), column)
@@ -218,7 +220,7 @@ def _document(source: str, column: Any) -> Any:
 
 
 def _member(archive: str, name: str) -> io.BytesIO | None:
-    with tarfile.open(archive, "r:") as file:
+    with tarfile.open(archive) as file:
         for member in file:
             if member.name == name and member.isreg():
                 found = file.extractfile(member)

@@ -22,7 +22,7 @@ CHECK_CURVES = ("shares", "dropped", "kept", "dropped_elsewhere", "kept_elsewher
 
 
 def arrow(module: str = "pyarrow") -> Any:
-    """Import pyarrow, or one of its modules, when a table is made and not before.
+    """Import pyarrow or one of its modules, only when needed.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def schema(key: pyarrow.DataType) -> pyarrow.Schema:
 def table_of(
     keys: Sequence[Any], kind: pyarrow.DataType | None, explanations: Iterable[Explanation]
 ) -> pyarrow.Table:
-    """Return a table of explanations: a row for each target, or for each error.
+    """Return a table of explanations: a row a target or error.
 
     Parameters
     ----------
@@ -146,7 +146,8 @@ def _rows(explanation: Explanation) -> Iterable[dict[str, Any]]:
         "layer": explanation.layer,
         "method": explanation.method,
         "warnings": [
-            {"category": type(each).__name__, "message": str(each)} for each in explanation.warnings
+            {"category": type(each).__name__, "message": text_of(str(each))}
+            for each in explanation.warnings
         ],
         "model": explanation.estimator,
         "description": explanation.description,
@@ -154,13 +155,25 @@ def _rows(explanation: Explanation) -> Iterable[dict[str, Any]]:
         "input": explanation.input,
         "kind": explanation.kind,
         "is_regression": explanation.is_regression,
-        "source": explanation.source,
+        "source": None if explanation.source is None else text_of(explanation.source),
     }
     targets = explanation.targets or ()
     for number, target in enumerate(targets):
         yield common | _of_target(target) | {"number": number}
     if not targets:
-        yield common | {"number": 0, "error": explanation.error or "no target was explained"}
+        reason = explanation.error or "no target was explained"
+        yield common | {"number": 0, "error": text_of(reason)}
+
+
+def text_of(path: str) -> str:
+    r"""Return a path or name as text that any encoding has.
+
+    Examples
+    --------
+    >>> print(text_of("caf\udce9.png"))
+    caf\udce9.png
+    """
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _of_target(target: TargetExplanation) -> dict[str, Any]:
@@ -202,7 +215,7 @@ def _of_check(check: Check) -> dict[str, Any]:
 
 
 class _Numbered(str):
-    """The name of a class, which knows the class: two classes may share a name."""
+    """Class name that knows its class, since names may be shared."""
 
     number: int
 
@@ -216,7 +229,7 @@ class _Numbered(str):
 
 
 def numbered(names: Any) -> Any:
-    """Return names of classes that know their class, so that a row has both.
+    """Return class names that know their class, for rows with both.
 
     Parameters
     ----------

@@ -1,10 +1,12 @@
-"""Documents with keys: pictures, tables and archives on disk, or whatever yields documents."""
+"""Documents with keys, from pictures, tables, archives or iterables."""
 
 from __future__ import annotations
 
 import glob
+import gzip
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,20 +19,23 @@ from PIL import Image
 
 from eli5k.base import ExplanationWarning
 from eli5k.keras.columns import listed, values_of
-from eli5k.keras.files import path_of
+from eli5k.keras.files import parts_of, path_of
 from eli5k.keras.sources import Documents, Sample
 from eli5k.keras.store.folder import QUESTION
 from eli5k.keras.store.keys import hashes_of
-from eli5k.keras.store.rows import arrow
+from eli5k.keras.store.rows import arrow, text_of
 from eli5k.picture_files import find_pictures
 
 if TYPE_CHECKING:
     import pyarrow
 
-TABLES, ARCHIVES = (".parquet", ".pq"), (".tar",)
+COMPRESSED = (".tar.gz", ".tgz")
+TABLES, ARCHIVES = (".parquet", ".pq"), (".tar", *COMPRESSED)
 # How many keys are looked up at a time, and how many rows of a table are read.
 BLOCK, ROWS = 1024, 256
+BUFFER = 1 << 20
 TOO_MANY = 5
+LEAVE_OUT = "Replace it, or leave it out."
 
 
 class Item(NamedTuple):
@@ -63,7 +68,7 @@ Block = tuple[Sequence[Any], Callable[[np.ndarray], Iterable[Item]]]
 
 @dataclass(frozen=True)
 class Source:
-    """Documents with keys, to be read from the beginning any number of times, or once.
+    """Documents with keys, which can be read once or again.
 
     Attributes
     ----------
@@ -121,10 +126,11 @@ def open_source(
     tables, archives = files_of(source, TABLES), files_of(source, ARCHIVES)
     if tables:
         found = _tables(tables, column, key, targets)
-    elif key is not None:
+    elif key is not None or column != "image":
         raise ValueError(
-            "key= names a column of a Parquet file. Leave it out for other sources, whose keys are "
-            f"paths or positions. Received: key={key!r} and {source!r}"
+            "key= and column= name columns of a Parquet file. Leave them out for other sources, "
+            f"whose keys are paths or positions. Received: key={key!r}, column={column!r} and "
+            f"{source!r}"
         )
     elif archives:
         text = arrow().string()
@@ -136,7 +142,7 @@ def open_source(
             f"Received: targets_column={targets!r}"
         )
     elif isinstance(source, str | os.PathLike):
-        found = _pictures(find_pictures(source))
+        found = _pictures(find_pictures(source, "source"))
     elif isinstance(source, list | tuple) and all(map(_is_path, source)):
         found = _pictures([os.fspath(path) for path in source])
     else:
@@ -151,7 +157,7 @@ def _is_path(part: Any) -> bool:
 
 
 def files_of(source: Any, endings: tuple[str, ...]) -> list[str]:
-    """List the tables or archives that a user means; none if the source is something else."""
+    """List the tables or archives that a user means; none for others."""
     places = [source] if _is_path(source) else source
     if not isinstance(places, list | tuple) or not places or not all(map(_is_path, places)):
         return []
@@ -204,7 +210,7 @@ def _pictures(files: list[str]) -> Source:
     def blocks() -> Iterator[Block]:
         for start in range(0, len(files), BLOCK):
             own = files[start : start + BLOCK]
-            keys = [_text(file) for file in own]
+            keys = [text_of(file) for file in own]
             yield keys, _reader([Item(*pair, pair[1]) for pair in zip(keys, own)])
 
     return Source(blocks, arrow().string(), len(files), is_cheap=True)
@@ -214,26 +220,21 @@ def _reader(items: Sequence[Item]) -> Callable[[np.ndarray], Iterable[Item]]:
     return lambda wanted: (item for item, is_wanted in zip(items, wanted) if is_wanted)
 
 
-def _text(path: str) -> str:
-    """Write a path as text that any encoding has."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def _tables(
     files: list[str], column: str | Sequence[str], key: str | None, targets: str | None
 ) -> Source:
-    pa, parquet = arrow(), arrow("pyarrow.parquet")
+    pa = arrow()
     columns = [column] if isinstance(column, str) else list(column)
     total, kind = 0, pa.string()
     for file in files:
-        found = parquet.read_schema(file)
+        found, rows = _head(file)
         for name in [*columns, *filter(None, [key, targets])]:
             if name not in found.names:
                 raise ValueError(
                     f"{file} has no column {name!r}. Its columns: {', '.join(found.names)}. Name "
                     "the one of the documents with column=, that of their keys with key=."
                 )
-        total += parquet.read_metadata(file).num_rows
+        total += rows
         kind = kind if key is None else found.field(key).type
     # A column of paths tells the rows apart.
     is_text = len(columns) == 1 and pa.types.is_string(found.field(columns[0]).type)
@@ -246,9 +247,19 @@ def _tables(
     return Source(blocks, kind, total, is_cheap=named is not None)
 
 
+def _head(file: str) -> tuple[pyarrow.Schema, int]:
+    """Return the schema of a table, and the number of its rows."""
+    try:
+        with arrow("pyarrow.parquet").ParquetFile(file) as table:
+            return table.schema_arrow, table.metadata.num_rows
+    except arrow().ArrowInvalid as error:
+        raise OSError(f"source: {file!r} is a broken table ({error}). {LEAVE_OUT}") from error
+
+
 def _groups(file: str, columns: list[str], key: str | None, targets: str | None) -> Iterator[Block]:
-    """Yield the keys of each group of rows of a table: only of wanted ones more is read."""
-    with arrow("pyarrow.parquet").ParquetFile(file) as table:
+    """Yield each row group's keys; read more only for wanted ones."""
+    # Without a buffer, a column of a group is in memory as a whole.
+    with arrow("pyarrow.parquet").ParquetFile(file, buffer_size=BUFFER) as table:
         start = 0
         for group in range(table.num_row_groups):
             count = table.metadata.row_group(group).num_rows
@@ -302,55 +313,62 @@ def _rows(
 
 
 def _archived(files: list[str], targets: str | None) -> Iterator[Block]:
-    """Yield the pictures of each archive; only the heads of its members are read first."""
+    """Yield each archive's pictures, after reading only its members' headers."""
     Image.init()
     endings = tuple(Image.registered_extensions())
     for file in files:
         pictures, labels = [], {}
-        with tarfile.open(file, "r:") as archive:
-            while (member := archive.next()) is not None:
-                # The archive itself would keep them all.
-                archive.members = []  # type: ignore[attr-defined]
-                if not member.isreg():
-                    continue
-                place = member.offset_data, member.size
-                if member.name.lower().endswith(endings):
-                    pictures.append((member.name, *place))
-                elif targets is not None and member.name.endswith(f".{targets}"):
-                    labels[_stem(member.name)] = place
-        keys = [_text(f"{file}/{name}") for name, _, _ in pictures]
+        for archive, member in _members(file):
+            if member.name.lower().endswith(endings):
+                pictures.append((member.name, member.offset_data, member.size))
+            elif targets is not None and member.name.endswith(f".{targets}"):
+                labels[_stem(member.name)] = _label(archive, member)
+        keys = [text_of(f"{file}/{name}") for name, _, _ in pictures]
 
         def read(
             wanted: np.ndarray,
             file: str = file,
             keys: list[str] = keys,
             pictures: list[tuple[str, int, int]] = pictures,
-            labels: dict[str, tuple[int, int]] = labels,
+            labels: dict[str, int | str] = labels,
         ) -> Iterator[Item]:
-            with Path(file).open("rb") as archive:
+            with _opened(file) as archive:
+                # In the order of the archive: a compressed one can't go back.
                 for number in np.flatnonzero(wanted):
                     name, offset, size = pictures[number]
                     label = labels.get(_stem(name))
-                    own = None if label is None else [_label(_bytes(archive, *label))]
-                    yield Item(keys[number], _bytes(archive, offset, size), keys[number], own)
+                    own = None if label is None else [label]
+                    archive.seek(offset)
+                    yield Item(keys[number], archive.read(size), keys[number], own)
 
         yield keys, read
 
 
+def _members(file: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    try:
+        with tarfile.open(file, "r:gz" if file.lower().endswith(COMPRESSED) else "r:") as archive:
+            while (member := archive.next()) is not None:
+                # The archive itself would keep them all.
+                archive.members = []  # type: ignore[attr-defined]
+                if member.isreg():
+                    yield archive, member
+    except (tarfile.ReadError, EOFError, zlib.error) as error:
+        raise OSError(f"source: {file!r} is a broken archive ({error}). {LEAVE_OUT}") from error
+
+
 def _stem(name: str) -> str:
-    """Return what the files of one sample share: the path up to the first dot of its name."""
+    """Return a sample's common name: its path up to the first dot."""
     folder, _, file = name.rpartition("/")
     return f"{folder}/{file.partition('.')[0]}"
 
 
-def _bytes(archive: Any, offset: int, size: int) -> bytes:
-    archive.seek(offset)
-    data: bytes = archive.read(size)
-    return data
+def _opened(file: str) -> Any:
+    return gzip.open(file) if file.lower().endswith(COMPRESSED) else Path(file).open("rb")
 
 
-def _label(data: bytes) -> int | str:
-    text = data.decode("utf-8").strip()
+def _label(archive: tarfile.TarFile, member: tarfile.TarInfo) -> int | str:
+    content = archive.extractfile(member)
+    text = "" if content is None else content.read().decode("utf-8").strip()
     return int(text) if text.lstrip("-").isdecimal() else text
 
 
@@ -375,4 +393,7 @@ def _stream(model: keras.Model, source: Any) -> Source:
 def _sampled(sample: Sample, number: int, has_paths: bool) -> Item:
     if not has_paths:
         return Item(number, sample.doc, sample.path)
-    return Item(_text(sample.path or f"document {number}"), sample.doc, sample.path)
+    # Of several inputs, the first picture alone may be that of another document too.
+    paths = [path for part in parts_of(sample.doc).values() if (path := path_of(part))]
+    name = " + ".join(paths) or sample.path or f"document {number}"
+    return Item(text_of(name), sample.doc, sample.path)

@@ -1,4 +1,4 @@
-"""Explain any number of documents into a folder, and go on after a kill."""
+"""Explain any number of documents into a folder that can be resumed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import fields, replace
+from inspect import signature
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -20,10 +21,11 @@ from eli5k.keras.columns import listed
 from eli5k.keras.decoding import Decoder, form_of
 from eli5k.keras.each import ALL
 from eli5k.keras.explain_prediction import check_keywords
+from eli5k.keras.model.room import rows_at_once
 from eli5k.keras.sources import Rows
 from eli5k.keras.store.files import only_writer
 from eli5k.keras.store.folder import Counts, Store, open_store
-from eli5k.keras.store.keys import HASH, Keys, hashes_of
+from eli5k.keras.store.keys import HASH, Keys, hashes_of, is_first
 from eli5k.keras.store.question import question_of
 from eli5k.keras.store.rows import arrow, numbered, table_of
 from eli5k.keras.store.sources import Item, Source, open_source
@@ -41,7 +43,7 @@ def explain_to(
     column: str | Sequence[str] = "image",
     key: str | None = None,
     targets_column: str | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = 32,
     rows_per_part: int = 1024,
     workers: int | None = None,
     timeout: float = 60.0,
@@ -72,8 +74,9 @@ def explain_to(
         and row.
     targets_column : str, optional
         A column with the targets of each row; in an archive the ending of files, such as ``"cls"``.
-    batch_size : int
-        Maximum number of documents that go through the model together.
+    batch_size : int or None
+        Maximum number of documents that go through the model together; None for as many as have
+        room on the graphics card, 32 without one.
     rows_per_part : int
         Number of documents in a file: what a kill can cost.
     workers : int, optional
@@ -116,8 +119,9 @@ def explain_to(
     if isinstance(model, str | os.PathLike):
         model = keras.saving.load_model(model, compile=False)
     check_keras_model(model, source)
-    if rows_per_part < 1:
-        raise ValueError(f"rows_per_part must be at least 1. Received: {rows_per_part}")
+    for name, value, least in (("rows_per_part", rows_per_part, 1), ("workers", workers or 0, 0)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number from {least} on. Received: {value!r}")
     columns = {"column": column, "key": key, "targets": targets_column}
     asked, found, of_each, question = read_question_of(
         model, source, columns, preprocess=preprocess, batch_size=batch_size, **options
@@ -132,7 +136,7 @@ def explain_to(
 
 
 class Asked(NamedTuple):
-    """What is asked of a store: the options of all documents, and the targets of each."""
+    """Question to a store: the options, and the targets of each document."""
 
     options: Options
     source: Source
@@ -143,7 +147,7 @@ class Asked(NamedTuple):
 def read_question_of(
     model: keras.Model, source: Any, columns: dict[str, Any], **options: Any
 ) -> Asked:
-    """Read what a user asks: whoever writes into a store asks the same in the same words.
+    """Read what a user asks, alike for all who write into stores.
 
     Parameters
     ----------
@@ -160,7 +164,7 @@ def read_question_of(
     TypeError, ValueError
         As :func:`explain_to`.
     """
-    asked = _options_of(options)
+    asked = _options_of(model, options)
     refusal = not_supported(model, asked.method)
     if refusal is not None:
         raise ValueError(str(refusal.error))
@@ -174,10 +178,13 @@ def read_question_of(
     return Asked(common, found, of_each, question_of(model, common, **more))
 
 
-def _options_of(options: dict[str, Any]) -> Options:
+def _options_of(model: keras.Model, options: dict[str, Any]) -> Options:
     """Check the keywords that a store can answer."""
+    if options["batch_size"] is None:
+        options = options | {"batch_size": rows_at_once(model)}
     known = {field.name for field in fields(Options)}
-    check_keywords(options.keys() - known, "explain_to")
+    own = list(signature(explain_to).parameters)[3:-1]
+    check_keywords(options.keys() - known, "explain_to", own)
     made = {name: value for name, value in options.items() if name in known}
     asked = Options(**made, progress=False)
     if ALL in (asked.input, asked.output):
@@ -210,7 +217,7 @@ class _Todo:
             wanted = ~self._store.done(keys)
             if not self._source.is_cheap:
                 # Only as they come are the keys of a stream known.
-                wanted &= _is_first(hashes) & ~before.have(hashes)
+                wanted &= is_first(hashes) & ~before.have(hashes)
                 before.add(hashes)
             self._seen.append(hashes)
             numbers = position + np.flatnonzero(wanted)
@@ -233,34 +240,38 @@ class _Todo:
             )
 
     def verified(self) -> Counts:
-        """Count what the store holds in the end.
-
-        Raises
-        ------
-        RuntimeError
-            If a document has no row, or one too many.
-        """
-        keys = np.concatenate([np.empty(0, HASH), *self._seen])
-        repeated = len(keys) - len(np.unique(keys))
-        counts = replace(self._store.verify(keys), explained=self._wanted, repeated=repeated)
-        if counts.missing or counts.doubled:
-            raise RuntimeError(
-                f"{self._store.folder}: {counts}. Does something else write there? Run again."
-            )
-        return counts
+        """Count what the store holds in the end, as :func:`verified` does."""
+        return verified(self._store, self._seen, self._wanted)
 
 
-def _is_first(hashes: np.ndarray) -> np.ndarray:
-    _, places = np.unique(hashes, return_index=True)
-    is_first = np.zeros(len(hashes), bool)
-    is_first[places] = True
-    return is_first
+def verified(store: Store, seen: Sequence[np.ndarray], explained: int) -> Counts:
+    """Count what a store holds in the end.
+
+    Parameters
+    ----------
+    store : Store
+    seen : sequence of numpy.ndarray
+        The :func:`~eli5k.keras.store.keys.hashes_of` all keys of the source.
+    explained : int
+        How many documents were explained.
+
+    Raises
+    ------
+    RuntimeError
+        If a document has no row, or one too many.
+    """
+    keys = np.concatenate([np.empty(0, HASH), *seen])
+    repeated = len(keys) - len(np.unique(keys))
+    counts = replace(store.verify(keys), explained=explained, repeated=repeated)
+    if counts.missing or counts.doubled:
+        raise RuntimeError(f"{store.folder}: {counts}. Does something else write there? Run again.")
+    return counts
 
 
 def _decoded(
     model: keras.Model, todo: Iterable[Item], store: Store, workers: int | None, timeout: float
 ) -> Generator[Item, None, None]:
-    """Decode pictures ahead of the model; what can't be decoded is an error instead."""
+    """Decode pictures ahead of the model; failures become errors."""
     if workers == 0:
         yield from todo
         return

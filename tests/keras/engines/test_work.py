@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections import Counter
 
 import numpy as np
@@ -10,9 +11,11 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from eli5k.keras.engines import work as work_module
 from eli5k.keras.engines.on_ray import _pictures, _shares
 from eli5k.keras.engines.work import Task, Worker, suspects
 from eli5k.keras.store.folder import open_store
+from eli5k.keras.store.keys import hashes_of
 from eli5k.keras.store.sources import open_source
 from eli5k.options import Options
 from tests.close import assert_close
@@ -58,17 +61,20 @@ def store(tmp_path):
     return open_store(tmp_path / "out", {"schema": "1"})
 
 
-def worker(place, store, **columns):
-    options = Options(targets=[2], preprocess=scaled, batch_size=4)
-    task = Task(
+def task_of(place, card=None, **columns):
+    return Task(
         model=str(place / "model.keras"),
-        options=options,
+        options=Options(targets=[2], preprocess=scaled, batch_size=4),
         columns=COLUMNS | columns,
         kind=pa.string(),
         rows_per_part=4,
         timeout=60.0,
+        card=card,
     )
-    return Worker(task, store)
+
+
+def worker(place, store, **columns):
+    return Worker(task_of(place, **columns), store)
 
 
 def works_of(place, store, size=4):
@@ -142,19 +148,49 @@ def test_part_that_another_worker_wrote_is_not_explained_again(place, store):
     assert store.verify().rows == 12
 
 
-def test_table_is_shared_out_by_groups_of_rows(place, store, tmp_path):
+def test_table_is_shared_out_by_parts(place, store, tmp_path):
     keys = [f"k{number}" for number in range(12)]
-    pixels = [Image.fromarray(picture(number)) for number in range(12)]
-    contents = [(place / f"{number:02}.png").read_bytes() for number in range(len(pixels))]
+    contents = [(place / f"{number:02}.png").read_bytes() for number in range(12)]
     file = tmp_path / "pictures.parquet"
-    table = pa.table({"key": keys, "image": contents})
-    pyarrow.parquet.write_table(table, file, row_group_size=3)
-    columns = COLUMNS | {"key": "key"}
-    seen = []
-    works = list(_shares(functional(net_layers()), [str(file)], columns, store, seen, 2))
+    # As most are: one group of rows.
+    pyarrow.parquet.write_table(pa.table({"key": keys, "image": contents}), file)
+    assert_shared_out(file, place, store, keys, key="key")
+
+
+@pytest.mark.parametrize("ending", ["tar", "tar.gz", "tgz"])
+def test_archive_is_shared_out_by_parts(ending, place, store, tmp_path):
+    names = [f"{number:02}.png" for number in range(12)]
+    file = tmp_path / f"shard.{ending}"
+    with tarfile.open(file, "w" if ending == "tar" else "w:gz") as archive:
+        # The first name is there twice.
+        for name in [*names, names[0]]:
+            archive.add(place / name, name)
+    assert_shared_out(file, place, store, [f"{file}/{name}" for name in names])
+
+
+def assert_shared_out(file, place, store, keys, **columns):
+    """Two shares, as two workers would do them: each document once, and nothing is left."""
+    net, task, seen = functional(net_layers()), task_of(place, **columns), []
+    works = list(_shares(net, [str(file)], task, store, seen, 2))
     assert [(work.share, work.shares) for work in works] == [(0, 2), (1, 2)]
-    assert sum(map(len, seen)) == 12
-    with worker(place, store, key="key") as one:
-        assert [one.do(work) for work in works] == [6, 6]
-    assert sorted(row["key"] for row in rows_of(store)) == sorted(keys)
-    assert not list(_shares(functional(net_layers()), [str(file)], columns, store, [], 2))
+    assert set(np.concatenate(seen)) == set(hashes_of(keys))
+    with Worker(task, store) as one:
+        assert [one.do(work) for work in works] == [8, 4]
+    rows = {row["key"]: row for row in rows_of(store)}
+    assert sorted(row["key"] for row in rows_of(store)) == sorted(rows) == sorted(keys)
+    assert_close(
+        np.frombuffer(rows[keys[9]]["map"], "float16").astype("float64")
+        * rows[keys[9]]["map_scale"],
+        closed_form(net_layers(), scaled(picture(9)[np.newaxis]), 2).ravel(),
+        tolerance=2**-10,
+    )
+    assert not list(_shares(net, [str(file)], task, store, [], 2))
+
+
+def test_batch_is_the_share_of_a_card_that_a_worker_has(place, store, monkeypatch):
+    monkeypatch.setattr(work_module, "rows_at_once", lambda model: 64)
+    sizes = {}
+    for card in (None, 1.0, 0.3):
+        with Worker(task_of(place, card), store) as one:
+            sizes[card] = one.options.batch_size
+    assert sizes == {None: 4, 1.0: 64, 0.3: 19}

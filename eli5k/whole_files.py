@@ -1,0 +1,47 @@
+"""Write files that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+
+@contextlib.contextmanager
+def written_beside(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file beside another, and replace that one when complete.
+
+    Nobody ever sees half a file: not even after an error or on a full disk.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Yields
+    ------
+    binary file
+
+    Raises
+    ------
+    OSError
+        If the file can't be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with written_beside(Path(folder) / "page.html") as file:
+    ...         _ = file.write(b"<p>")
+    ...     [each.name for each in Path(folder).iterdir()]
+    ['page.html']
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with beside.open("xb") as file:
+            yield file
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
