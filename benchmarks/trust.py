@@ -219,7 +219,7 @@ def families(count: int) -> dict[str, Callable[[], Iterator[Case]]]:
     }
     for kind in cues.KINDS:
         chosen[f"{kind}, set"] = partial(scenes, kind, 2 * count, 7)
-    chosen["montages"] = partial(montages, count, 2)
+    chosen["montages"] = lambda: chain(*(montages(count, seed) for seed in (2, 3, 4)))
     chosen["photographs"] = lambda: photos_alone(load_photos(load_model()))
     for kind in cues.KINDS:
         chosen[kind] = partial(scenes, kind, 2 * count, 11)

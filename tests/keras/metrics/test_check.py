@@ -259,7 +259,7 @@ def test_a_callable_and_a_stream_are_checked_too():
     ("found", "gain", "word"),
     [
         (Agreement(0.9, 0.01, 0.99, 900), 3.0, "supported"),
-        (Agreement(0.9, 0.04, 0.95, 900), 3.0, "not shown"),
+        (Agreement(0.9, 0.06, 0.95, 900), 3.0, "not shown"),
         (Agreement(0.7, 0.01, 0.99, 900, 0.9), 3.0, "supported"),
         (Agreement(0.7, 0.01, 0.99, 900, 0.95), 3.0, "not shown"),
         (Agreement(0.5, 0.01, 0.99, 900), 3.0, "not shown"),
