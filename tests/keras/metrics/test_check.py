@@ -335,3 +335,14 @@ def test_the_place_and_the_worth_are_those_in_the_photograph_that_the_model_gets
     hottest = np.unravel_index(check.worth.argmax(), check.worth.shape)
     assert abs(hottest[0] - 6.5) < 2
     assert abs(hottest[1] - 10.5) < 2
+
+
+def test_the_quick_form_takes_fewer_runs_and_has_no_curve():
+    picture, _ = two_spots()
+    asked = {"targets": [0, 1], "preprocess": False}
+    found = eli5k.explain_prediction(spot_model(), picture, check="quick", **asked)
+    for target in found.targets:
+        assert (target.check.verdict, target.check.runs) == ("supported", 2 * QUICK_PAIRS + 2)
+        assert target.check.shares == ()
+    with pytest.raises(TypeError, match=r"check must be True, False or 'quick'\. Received: 'fast'"):
+        eli5k.explain_prediction(spot_model(), picture, check="fast", **asked)
