@@ -236,7 +236,7 @@ def _whole_number(name: str, value: Any) -> int:
         number = operator.index(value)
     except TypeError:
         number = None
-    # True is no number of rows, though to Python it is 1.
+    # True is 1 to Python, but no number of rows.
     if number is None or isinstance(value, bool):
         raise TypeError(
             f"{name} must be a whole number. Received: {value!r} of type {type(value).__name__}"

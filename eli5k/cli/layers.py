@@ -86,7 +86,7 @@ def _default_layer(model: keras.Model, blank: Any, seen: Survey, file: str) -> s
         if is_map(view) and not view.is_shared:
             return first.path
     with warnings.catch_warnings():
-        # A blank input explains nothing; it only shows which layer would be taken.
+        # A blank input is enough to see which layer would be chosen.
         warnings.simplefilter("ignore", eli5k.ExplanationWarning)
         try:
             explanation = eli5k.explain_prediction(model, blank, targets=[_first_number])

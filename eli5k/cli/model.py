@@ -21,7 +21,7 @@ LOADING = (
     "code."
 )
 ENDINGS = (".keras", ".h5", ".hdf5")
-# How Keras says that a file needs a class, or a function, that it doesn't know.
+# Keras' error messages for a class or function that it doesn't know.
 _MISSING = re.compile(r"Could not locate (class|function) '([^']+)'|Unknown (layer|\w+): '([^']+)'")
 
 

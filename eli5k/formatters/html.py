@@ -182,7 +182,7 @@ def _picture(target: TargetExplanation, explanation: Explanation, cuts: bool) ->
         else:
             coloured = colourise(drawable_heatmap(target))
             picture = overlay(coloured, fit(explanation.image), frame=explanation.frame)
-    except ImportError:  # without matplotlib the text must do
+    except ImportError:  # without matplotlib, text is all there is
         return "", ""
     where = place_in(explanation, target)
     alt = escape(f"Heatmap for {label(target)}: {where}")

@@ -17,7 +17,7 @@ from eli5k.formatters.cards import base64_of, by_picture, card_of, json_of, name
 from eli5k.formatters.heatmap import find_colormap
 from eli5k.formatters.orientation import turned
 
-# What a page offers besides the colormap that was asked for.
+# Colormaps that a page offers besides the chosen one.
 COLORMAPS = ("viridis", "inferno", "magma", "cividis", "turbo", "Greys")
 # A page of more pictures has its data in scripts beside it, each with so many of them.
 MOST_CARDS, CARDS_A_SHARD = 2000, 50

@@ -19,7 +19,7 @@ from eli5k.keras.inputs import read_document
 from eli5k.keras.support import not_supported, refused, warned
 from eli5k.options import MethodLike, Options, TokenNames
 
-# eli5 documents these for every estimator; they mean nothing for an image.
+# eli5 documents these for every estimator, but they don't apply to images.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
 
 

@@ -71,7 +71,7 @@ class Documents:
     def __init__(self, model: keras.Model, docs: Any) -> None:
         self._shapes = _input_shapes(model)
         self._takes_one = len(self._shapes) <= 1
-        # What all documents share is known by its position and by its name.
+        # Shared inputs are known by position and by name.
         shared = shared_inputs(model)
         self._shared = {*shared, *(list(self._shapes)[index] for index in shared)}
         self._items, self._count = self._opened(docs)
@@ -194,7 +194,7 @@ class Documents:
             return None
         own = {name: part for name, part in parts.items() if name not in self._shared}
         expected = {name: self._shape_of(name) for name in own}
-        # Of an input that the model doesn't tell of, only what looks like pictures decides.
+        # If the model doesn't declare its inputs, only things that look like pictures decide.
         known = {
             name: part
             for name, part in own.items()

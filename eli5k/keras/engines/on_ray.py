@@ -211,7 +211,7 @@ def _run(ray: Any, works: list[Work], task: Task, store: Store, demand: Demand) 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     rows = [{"work": pickle.dumps(work)} for work in works]
-    # A block each: of a few large blocks, one worker would do one after the other.
+    # One block each: a few large blocks would all go to one worker.
     waiting = ray.data.from_items(rows, override_num_blocks=len(rows))
     done = waiting.map_batches(
         _RayWorker,

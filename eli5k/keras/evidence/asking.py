@@ -20,7 +20,7 @@ from eli5k.keras.model.survey import Survey, run_model
 
 # A compiled score and the same one computed eagerly differ only by rounding.
 ROUNDING = {"rtol": 1e-3, "atol": 1e-5}
-# Of a small score, such as an improbable class's, or a difference of two, that can't be told.
+# That tolerance hides changes of small scores, such as those of improbable classes.
 SMALL = {"rtol": 1e-3, "atol": 0.0}
 # After this many changes a callable is no longer compiled.
 PATIENCE = 2

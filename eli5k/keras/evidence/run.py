@@ -192,7 +192,7 @@ class Run:
             inputs=keras.tree.pack_sequence_as(self.inputs, flat),
             classes=classes,
             places=places,
-            # One bar is enough if a method that runs the model often is run often itself.
+            # One bar is enough if such a method is itself run often.
             options=replace(self.options, progress=False),
             n_valid=None,
         )

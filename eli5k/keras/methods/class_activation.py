@@ -130,7 +130,7 @@ def _weights_of(run: Run, kernel: np.ndarray, classes: np.ndarray) -> np.ndarray
 
 def _no_cam(run: Run, path: str) -> str:
     calls = list(dict.fromkeys(call.path for call in run.survey.calls))
-    first = calls.index(path) + 1 if path in calls else 0  # The input layer is called by nothing.
+    first = calls.index(path) + 1 if path in calls else 0  # Nothing calls the input layer.
     behind = [other for other in calls[first:] if not path.startswith(other + "/")]
     return (
         "cam needs a score that is one dense layer on the global average of a layer, but the "

@@ -214,7 +214,7 @@ def _over_picture(worth: np.ndarray, bounds: Bounds | None) -> np.ndarray:
     grid = [max(1, round(count / span)) for count, span in zip(worth.shape, spans)]
     laid = over_picture(worth, grid, bounds)
     if min(bounds[0]) < 0 or max(bounds[1]) > 1:
-        return laid  # Padding is worth something, too.
+        return laid  # Padding has a worth, too.
     seen = inside(grid, bounds)
     return (laid + seen * (worth.sum() - laid.sum()) / max(seen.sum(), 1)).astype("float32")
 

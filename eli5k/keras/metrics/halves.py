@@ -16,7 +16,7 @@ from eli5k.maps import resize
 # Cells along the shortest axis of a grid with so many axes: fewer axes, finer halves.
 CELLS = {1: 56, 2: 14}
 CELLS_OTHERWISE = 8
-# The longest axis has at most so many times as many cells.
+# The longest axis has at most this many times as many cells.
 LONGEST = 4
 SMOOTHING = 2.0  # cells
 
@@ -50,7 +50,7 @@ class Halves:
     @property
     def worth(self) -> np.ndarray:
         """How much more each pair's first half is worth than its second."""
-        with np.errstate(invalid="ignore"):  # Infinite scores are for the verdict to judge.
+        with np.errstate(invalid="ignore"):  # The verdict judges infinite scores.
             worth: np.ndarray = self.first - self.second
         return worth
 

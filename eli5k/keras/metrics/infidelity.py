@@ -75,7 +75,7 @@ def infidelity(
     random = np.random.default_rng(seed)
     errors = np.zeros((len(maps), run.count))
     plain = np.full((run.count, len(maps)), np.nan)
-    # The number 0 is the picture itself, which comes before its changes.
+    # Index 0 is the unchanged picture.
     for chunk in chunks(run, samples + 1):
         rows = image[chunk.samples]
         is_plain = chunk.numbers == 0

@@ -26,7 +26,7 @@ from eli5k.keras.model.geometry import view_of
 from eli5k.keras.model.layers import candidate_calls
 from eli5k.options import MethodLike
 
-# Methods that run the model more often take part only if they are named.
+# Methods with more runs take part only if they are named.
 MOST_RUNS = 64
 BAR = 20  # characters
 
@@ -185,7 +185,7 @@ def rank_layers(
     named = [
         (str(getattr(layer, "name", layer)), method, asked.at_layer(layer)) for layer in chosen
     ]
-    # What the user did not name may turn out to be no map of the picture.
+    # Layers that the user did not name may have no map of the picture.
     return ranked(named, halves, ValueError if layers is None else DisconnectedError)
 
 

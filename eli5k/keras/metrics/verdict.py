@@ -15,9 +15,9 @@ LEAST = 0.6  # agreement
 LEAST_OF_ATTAINABLE = 0.75  # share of the agreement that a map can have
 CHANCE_AGAINST = 0.04
 LEAST_AGAINST = 0.5
-# The picture must raise the score by so many standard deviations of the halves' scores.
+# The picture must raise the score by this many standard deviations of the halves' scores.
 LEAST_GAIN = 1.0
-# Rounding, of the largest score: less is no gain.
+# Less than this share of the largest score is rounding, not a gain.
 ROUNDING = 1e-5
 
 

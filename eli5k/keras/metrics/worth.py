@@ -8,7 +8,7 @@ import numpy as np
 
 from eli5k.keras.metrics.halves import SMOOTHING, Halves
 
-# How much of the halves' worth is taken for noise: the value that predicts left-out halves best.
+# Shares of noise in the halves' worth to try: the best predicts left-out halves best.
 NOISE = (0.03, 0.1, 0.3, 1.0, 3.0)
 
 

@@ -172,7 +172,7 @@ def read_question_of(
         raise ValueError("Pass either targets, top_targets or targets_column. Received two.")
     found = open_source(model, source, **columns)
     of_each = targets_of_each(asked.targets, found.total)
-    # Targets of each document belong to it, as its pixels do, not to the question.
+    # Targets of single documents belong to them, not to the question.
     common = asked if of_each is None else replace(asked, targets=None)
     more = {"key_type": str(found.kind), "column": columns["column"], "key": columns["key"]}
     return Asked(common, found, of_each, question_of(model, common, **more))
@@ -216,7 +216,7 @@ class _Todo:
             hashes = hashes_of(keys)
             wanted = ~self._store.done(keys)
             if not self._source.is_cheap:
-                # Only as they come are the keys of a stream known.
+                # The keys of a stream are known only as they come.
                 wanted &= is_first(hashes) & ~before.have(hashes)
                 before.add(hashes)
             self._seen.append(hashes)
@@ -305,7 +305,7 @@ def _explain_all(
     largest: Counter[Shapes] = Counter()
     tables: list[Any] = []
     waiting = 0
-    # They are in the rows: a line for each of a million would help nobody.
+    # The rows have them; a line for each of a million wouldn't help.
     with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
         while batch := list(islice(items, min(options.batch_size, rows_per_part - waiting))):
             explanations = explain_items(model, batch, named, largest)
