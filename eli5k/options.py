@@ -60,7 +60,7 @@ class Options:
         Maximum number of rows that go through the model together.
     progress : bool or None
         Show a progress bar; None shows it on a terminal if the run takes long.
-    check : bool
+    check : bool or "quick"
         Check each map with 80 further runs of the model.
 
     Raises
@@ -92,7 +92,7 @@ class Options:
     reshape: Callable[..., Any] | None = None
     batch_size: int = 32
     progress: bool | None = None
-    check: bool = False
+    check: bool | Literal["quick"] = False
 
     def __post_init__(self) -> None:
         if _whole_number("batch_size", self.batch_size) < 1:
@@ -107,6 +107,8 @@ class Options:
             if not (self.targets is None and self.top_targets is None):
                 other = "top_targets" if self.targets is None else "targets"
                 raise ValueError(f"Pass either threshold or {other}. Received both.")
+        if not isinstance(self.check, bool) and self.check != "quick":
+            raise TypeError(f"check must be True, False or 'quick'. Received: {self.check!r}")
         for name in ("preprocess", "reshape"):
             value = getattr(self, name)
             is_off = name == "preprocess" and value is False

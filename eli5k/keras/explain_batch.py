@@ -251,7 +251,8 @@ def _checked(
     if halves is not None and not np.array_equal(halves.classes, classes):
         halves = None  # These warnings are about other targets.
     maps = [on_whole_picture(each.found, run.survey.picture_grid).maps for each in answers]
-    return check_together(run, maps, halves, frames=[each.frame for each in asked.documents])
+    frames, is_quick = [each.frame for each in asked.documents], run.options.check == "quick"
+    return check_together(run, maps, halves, frames=frames, quick=is_quick)
 
 
 def _common(

@@ -43,7 +43,7 @@ def explain_prediction_keras(
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
-    check: bool = False,
+    check: bool | Literal["quick"] = False,
     **ignored: Any,
 ) -> Explanation:
     """Explain what a Keras image model predicts for one document.
@@ -106,9 +106,10 @@ def explain_prediction_keras(
         Batch size for methods that run the model many times.
     progress : bool or None
         Show the progress bar of such a method; None shows it on a terminal if the run takes long.
-    check : bool
+    check : bool or "quick"
         Check whether each map is faithful to the model, with 80 further runs of the model and 8 for
-        each further target: see :class:`~eli5k.Check`.
+        each further target: see :class:`~eli5k.Check`. "quick" takes 34 runs, however many targets,
+        and leaves out the hottest parts.
 
     Returns
     -------
