@@ -144,7 +144,7 @@ def read_options(
     arguments : argparse.Namespace
         With those of :func:`add_options`.
     names : list of str, dict of int to str, or None
-        Of the classes.
+        Names of the classes.
 
     Raises
     ------

@@ -48,7 +48,7 @@ class Demand:
     gpus_per_worker: float = 0.0
 
     def missing(self, there: Mapping[str, float]) -> list[str]:
-        """Say what is missing among the resources of a cluster."""
+        """Describe the resources that a cluster lacks."""
         cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
         needed = self.workers + RESERVE
         # A worker can't be split between two machines.
@@ -82,7 +82,7 @@ def connected(address: str | None, demand: Demand) -> Iterator[Any]:
     Parameters
     ----------
     address : str or None
-        Of a cluster; None starts Ray on this machine, and stops it at the end.
+        Address of a cluster; None starts Ray on this machine, and stops it at the end.
     demand : Demand
 
     Yields

@@ -49,7 +49,7 @@ class Work:
     file : str or None
         A table or an archive.
     share, shares : int
-        Which of so many shares of that file.
+        Number of the share, and how many shares the file has.
     is_suspect : bool
         An earlier run was killed while it did this: explain each document alone.
 
@@ -76,10 +76,10 @@ class Task:
         The path of a saved model.
     options : Options
     columns : dict
-        Of the source: ``column``, ``key`` and ``targets`` of
+        Columns of the source: ``column``, ``key`` and ``targets`` of
         :func:`~eli5k.keras.store.sources.open_source`.
     kind : pyarrow.DataType
-        Of the keys.
+        Type of the keys.
     rows_per_part : int
     timeout : float
         Seconds to decode a picture.
@@ -128,7 +128,7 @@ class Worker:
         self._decoder.close()
 
     def do(self, work: Work) -> int:
-        """Explain what has no row yet, in parts.
+        """Explain the documents without a row, in parts.
 
         Returns
         -------
@@ -208,7 +208,7 @@ class Ledger:
     Parameters
     ----------
     folder : pathlib.Path
-        Of the store.
+        Folder of the store.
     what : object
         The key of the part's first document, or the whole work.
 

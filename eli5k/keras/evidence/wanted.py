@@ -222,7 +222,7 @@ def _seen(
 
 
 def _stem_of(run: Run, path: str, images: np.ndarray) -> np.ndarray | None:
-    """Return what a layer gets from images; the other inputs are zeros."""
+    """Return a layer's input for images; other inputs are zeros."""
     part = run.part(slice(0, 1))
     black = replace(part, inputs=keras.tree.map_structure(np.zeros_like, part.inputs))
     size = run.survey.fixed_batch or len(images)

@@ -113,7 +113,7 @@ def as_called(model: keras.Model, inputs: Any) -> Any:
 
 
 def is_alike(model: keras.Model, inputs: Sequence[Any]) -> bool:
-    """Tell whether documents agree in what they share.
+    """Tell whether documents have equal shared inputs.
 
     Parameters
     ----------

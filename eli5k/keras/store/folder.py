@@ -182,7 +182,7 @@ class Store:
         return sorted(self.folder.glob("part-*.parquet"))
 
     def verify(self, expected: np.ndarray | None = None) -> Counts:
-        """Count what is there, from the files.
+        """Count documents and rows in the files.
 
         Parameters
         ----------

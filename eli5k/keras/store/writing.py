@@ -53,8 +53,8 @@ def explain_to(
 ) -> Counts:
     """Explain any number of documents into a folder of Parquet files.
 
-    Kill it at any moment: the same call goes on, explains at most one part again, and ends with
-    exactly one row for each document and target.
+    You may kill it at any moment: the same call resumes, explains at most one part again, and ends
+    with exactly one row for each document and target.
 
     Parameters
     ----------
@@ -78,10 +78,10 @@ def explain_to(
         Maximum number of documents that go through the model together; None for as many as have
         room on the graphics card, 32 without one.
     rows_per_part : int
-        Number of documents in a file: what a kill can cost.
+        Number of documents in a file; after a kill, at most these are explained again.
     workers : int, optional
-        How many processes decode pictures; by default one for each core. 0 decodes them here, which
-        is quicker for small ones, and lets one that hangs or ends its process do that to this one.
+        How many processes decode pictures; by default one for each core. 0 decodes them in
+        this process: faster for small pictures, but one that hangs or crashes stops the whole run.
     timeout : float
         Seconds to decode one picture; then it is an error.
     preprocess, progress
@@ -240,12 +240,12 @@ class _Todo:
             )
 
     def verified(self) -> Counts:
-        """Count what the store holds in the end, as :func:`verified` does."""
+        """Count the store's documents and rows, as :func:`verified` does."""
         return verified(self._store, self._seen, self._wanted)
 
 
 def verified(store: Store, seen: Sequence[np.ndarray], explained: int) -> Counts:
-    """Count what a store holds in the end.
+    """Count the documents and rows of a finished store.
 
     Parameters
     ----------
