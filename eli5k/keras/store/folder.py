@@ -54,6 +54,9 @@ class Counts:
     --------
     >>> print(Counts(documents=3, rows=5, errors=1, explained=2))
     3 documents (2 of them new), 5 rows (1 of them an error): each document and target once
+    >>> print(Counts(documents=1, rows=1, others=1))
+    1 document (0 of them new), 1 row (0 of them errors): each document and target once. 1 document
+    is not in this source
     """
 
     documents: int
@@ -67,7 +70,8 @@ class Counts:
 
     def __str__(self) -> str:
         found = (
-            f"{self.documents:,} documents ({self.explained:,} of them new), {self.rows:,} rows "
+            f"{_counted(self.documents, 'document')} ({self.explained:,} of them new), "
+            f"{_counted(self.rows, 'row')} "
             f"({self.errors:,} of them {'an error' if self.errors == 1 else 'errors'})"
         )
         wrong = [
@@ -77,10 +81,15 @@ class Counts:
         ]
         told = f"{found}: {', '.join(wrong) or 'each document and target once'}"
         if self.others:
-            told += f". {self.others:,} documents are not in this source"
+            is_or_are = "is" if self.others == 1 else "are"
+            told += f". {_counted(self.others, 'document')} {is_or_are} not in this source"
         if self.repeated:
-            told += f". {self.repeated:,} keys came again, and were passed over"
+            told += f". {_counted(self.repeated, 'document')} had the key of another: passed over"
         return told
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 class Store:
