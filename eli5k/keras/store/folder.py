@@ -6,8 +6,7 @@ import json
 import os
 import secrets
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 # Parquet readers leave out names that begin with an underscore.
 QUESTION = "_eli5k.json"
-ATTEMPTS = "_attempts"
 # Columns that are worth a dictionary: maps and other numbers hardly repeat.
 REPEATED = ["layer", "method", "name", "model", "description", "output", "input", "kind", "verdict"]
 # Of a question: compared on their own, or not at all.
@@ -107,8 +105,6 @@ class Store:
     def __init__(self, folder: Path, question: dict[str, Any]) -> None:
         self.folder, self.question = folder, question
         self._done: Keys | None = None
-        self._ledger: Path | None = None
-        self._attempts: Counter[str] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What a worker needs: it reads the rest from the folder.
@@ -155,36 +151,6 @@ class Store:
         if self._done is not None:
             self._done.add(hashes_of(table["key"].unique()))
         return part
-
-    def attempted(self, key: Any) -> int:
-        """Note that a document is tried by a worker that may die of it, or has died of it.
-
-        Returns
-        -------
-        int
-            How often that was noted, with those of earlier runs.
-        """
-        count = self.attempts(key) + 1
-        if self._ledger is None:
-            folder = self.folder / ATTEMPTS
-            folder.mkdir(exist_ok=True)
-            self._ledger = folder / f"{os.getpid()}-{secrets.token_hex(4)}.txt"
-        with self._ledger.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(str(key)) + "\n")
-        self._noted()[str(key)] = count
-        return count
-
-    def attempts(self, key: Any) -> int:
-        """Count how often a document was tried, as far as this process knows.
-
-        Lines that others add meanwhile aren't seen.
-        """
-        return self._noted()[str(key)]
-
-    def _noted(self) -> Counter[str]:
-        if self._attempts is None:
-            self._attempts = Counter(_noted(self.folder / ATTEMPTS))
-        return self._attempts
 
     def parts(self) -> list[Path]:
         """Return the files with rows, in the order in which they were begun."""
@@ -350,14 +316,6 @@ def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> No
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def _noted(folder: Path) -> Iterable[str]:
-    for file in sorted(folder.glob("*.txt")):
-        for line in file.read_text("utf-8").splitlines():
-            # The last line may be cut off by the end of its process.
-            if line.endswith('"') and len(line) > 1:
-                yield json.loads(line)
 
 
 def _read(part: Path, columns: list[str]) -> Any:
