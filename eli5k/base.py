@@ -44,11 +44,11 @@ class AmbiguousOutputWarning(ExplanationWarning):
 
 
 class MisplacedMapWarning(ExplanationWarning):
-    """Warning that the cells of a map don't look at the places where they are drawn."""
+    """Warning that a map is drawn where its cells don't look."""
 
 
 class UnscaledInputWarning(ExplanationWarning):
-    """Warning that a document has other values than the model was trained on."""
+    """Warning that a document's values differ from those of the training."""
 
 
 # Frame of a map over the whole picture: left, top, right, bottom.
@@ -135,7 +135,7 @@ def warn(message: str, category: type[ExplanationWarning]) -> None:
 
 @dataclass(slots=True)
 class Check:
-    """What runs of the model on parts of the picture say about a map.
+    """Verdict on a map, from runs on parts of the picture.
 
     It tells whether the map is faithful to the model, never whether the model is right. All scores
     are taken before a final softmax or sigmoid.

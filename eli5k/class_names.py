@@ -1,4 +1,4 @@
-"""Read the names of a model's classes in the forms in which people have them."""
+"""Read the names of a model's classes, in all usual forms."""
 
 from __future__ import annotations
 
@@ -113,7 +113,10 @@ def _name(value: Any) -> str:
 
 
 def _of_lines(lines: Sequence[str]) -> dict[int, str]:
-    """Read names of one line each: all of them with a number of their own, or none."""
+    """Read one name a line, with or without a number.
+
+    Either all lines have a number of their own, or none has.
+    """
     numbered = [NUMBERED.fullmatch(line) for line in lines]
     found = {int(match[1]): match[2] for match in numbered if match}
     return found if lines and len(found) == len(lines) else dict(enumerate(lines))

@@ -1,4 +1,4 @@
-"""Decode pictures in a process of its own, which may hang or die without harm to another.
+"""Decode pictures in a separate process, which may hang or crash.
 
 A worker of :mod:`eli5k.keras.decoding`. It imports no Keras, so that it starts quickly.
 """
@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 
 from eli5k.pixels import fitted_picture, open_picture
 
-# Of address space: enough for a picture of Pillow's largest size, and too little for the machine.
+# Limit of address space: enough for Pillow's largest picture, too little to exhaust the machine.
 MEMORY = 4 << 30
 # Channels, height and width of a picture.
 Form = tuple[int | None, int | None, int | None]
@@ -79,7 +79,7 @@ def serve() -> None:
     # Ctrl-C is for the process that waits for this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # What a decoder prints must not get between the answers.
+    # A decoder's own output must not get between the answers.
     os.dup2(2, 1)
     settings: Settings = pickle.load(requests)
     _limit()
@@ -101,7 +101,7 @@ def serve() -> None:
 
 
 def plugins() -> tuple[bytes, ...]:
-    """Return the formats that were registered with Pillow and are not its own.
+    """Return the formats registered with Pillow that aren't its own.
 
     Examples
     --------
@@ -120,7 +120,10 @@ def plugins() -> tuple[bytes, ...]:
 
 
 def _limit() -> None:
-    """Let a picture that needs too much memory fail, and not the machine."""
+    """Make a picture fail that needs too much memory.
+
+    Otherwise the machine would.
+    """
     # If memory runs out all the same, Linux ends this process first.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")

@@ -15,6 +15,8 @@ from eli5k.explain import IMAGE, explain_prediction
 from eli5k.formatters import Explanations, fields, format_as_html, format_as_image
 from eli5k.formatters.drawing import is_drawable
 from eli5k.formatters.gallery import gallery_of_list
+from eli5k.formatters.image import draw_picture
+from eli5k.formatters.panels import Look
 from eli5k.options import optional_keywords, shows_options
 
 if TYPE_CHECKING:
@@ -140,7 +142,7 @@ def compare(
         if isinstance(values, str) or not len(values):
             raise ValueError(f"{name} must be a list of at least one. Received: {values!r}")
     if is_keras_model(estimator):
-        # Imported only now: it takes seconds, and whoever has a Keras model has imported Keras.
+        # Imported only now, since it takes seconds; who has a Keras model has imported Keras.
         from eli5k.keras.comparison import explain_by_methods
 
         return Explanations(explain_by_methods(estimator, doc, methods, layers, **kwargs))
@@ -156,14 +158,15 @@ def compare(
 def _shown_captioned(
     picture: Image.Image, expl: Explanation, options: dict[str, Any]
 ) -> Image.Image:
-    """Let a picture display itself in a notebook captioned, and enlarged if it is small.
+    """Show a picture in a notebook with its caption; enlarge small ones.
 
     For code it stays the picture that eli5 returns.
     """
 
     def png() -> bytes:
         file = io.BytesIO()
-        format_as_image(expl, **{"caption": True, **options}).save(file, "PNG")
+        look = Look(**{"caption": True, "on_paper": False, **options})
+        draw_picture([expl], look).save(file, "PNG")
         return file.getvalue()
 
     # A notebook takes the method of the object before that of its class.
@@ -180,7 +183,9 @@ def _suggest_format_kwarg(error: TypeError, explain_kwargs: dict[str, Any]) -> N
 
 
 def show_lists() -> None:
-    """Let a notebook show a list of explanations that is a cell's last line as a gallery.
+    """Show a list of explanations as a gallery in a notebook.
+
+    It must be the last line of a cell.
 
     Any other list is shown as before; nothing happens if another library shows lists already, or
     outside IPython.

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Where a map begins and ends along each axis of the document, in shares of it.
+# A map's ends along each axis of the document, in shares of it.
 Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def bounds_of(frame: Sequence[float], axes: int) -> Bounds | None:
-    """Return where a frame begins and ends along each axis, the first axis first.
+    """Return a frame's ends along each axis, first axis first.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def frame_of(bounds: Bounds | None, axes: int) -> tuple[float, ...]:
 def on_axes(
     maps: np.ndarray, frame: Bounds | None, leading: int, axes: int
 ) -> tuple[np.ndarray, Bounds | None]:
-    """Sum up what a document has no axis for: the frequencies that a model finds in a sound.
+    """Sum up axes that a document lacks, such as a sound's frequencies.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def on_axes(
     Returns
     -------
     tuple
-        Maps and frame with so many axes.
+        Maps and frame with that number of axes.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def resize(maps: np.ndarray, grid: Sequence[int], frame: Bounds | None = None) -
 
 
 def _interpolated(maps: np.ndarray, axis: int, new: int, low: float, high: float) -> np.ndarray:
-    """Interpolate between the centres of the old pixels of one axis, counted from the last."""
+    """Interpolate between old pixels along one axis, counted from the last."""
     old = maps.shape[axis]
     shares = (np.arange(new) + 0.5) * old / new
     positions = np.clip((shares - low * old) / (high - low) - 0.5, 0, old - 1)

@@ -33,7 +33,7 @@ NAMES = (
     "square-grad",
     "tta",
 )
-# Names of earlier versions, and what people call the methods besides.
+# Names of earlier versions, and other common names.
 ALIASES = {
     "smooth": "smooth-grad",
     "full-gradient": "full-grad",
@@ -79,7 +79,7 @@ def find_name(written: str) -> str:
 
 
 def bare(name: str) -> str:
-    """Reduce a name to what all ways of writing it have in common.
+    """Reduce a name to what all its spellings share.
 
     Examples
     --------

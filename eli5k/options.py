@@ -60,7 +60,7 @@ class Options:
         Maximum number of rows that go through the model together.
     progress : bool or None
         Show a progress bar; None shows it on a terminal if the run takes long.
-    check : bool
+    check : bool or "quick"
         Check each map with 80 further runs of the model.
 
     Raises
@@ -92,7 +92,7 @@ class Options:
     reshape: Callable[..., Any] | None = None
     batch_size: int = 32
     progress: bool | None = None
-    check: bool = False
+    check: bool | Literal["quick"] = False
 
     def __post_init__(self) -> None:
         if _whole_number("batch_size", self.batch_size) < 1:
@@ -107,6 +107,8 @@ class Options:
             if not (self.targets is None and self.top_targets is None):
                 other = "top_targets" if self.targets is None else "targets"
                 raise ValueError(f"Pass either threshold or {other}. Received both.")
+        if not isinstance(self.check, bool) and self.check != "quick":
+            raise TypeError(f"check must be True, False or 'quick'. Received: {self.check!r}")
         for name in ("preprocess", "reshape"):
             value = getattr(self, name)
             is_off = name == "preprocess" and value is False
@@ -120,7 +122,7 @@ class Options:
 def shows_options(
     *others: inspect.Parameter, without: Iterable[str] = (), closed: bool = False
 ) -> Callable[[F], F]:
-    """Let ``help`` and completion show the keywords of :class:`Options` that a function passes on.
+    """Show ``help`` and completion the keywords that a function passes on.
 
     Parameters
     ----------
@@ -234,7 +236,7 @@ def _whole_number(name: str, value: Any) -> int:
         number = operator.index(value)
     except TypeError:
         number = None
-    # True is no number of rows, though to Python it is 1.
+    # True is 1 to Python, but no number of rows.
     if number is None or isinstance(value, bool):
         raise TypeError(
             f"{name} must be a whole number. Received: {value!r} of type {type(value).__name__}"

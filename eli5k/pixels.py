@@ -1,4 +1,4 @@
-"""Open pictures as a model sees them. Nothing of Keras: processes that only decode import this."""
+"""Open pictures as a model sees them, without importing Keras."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from eli5k.base import ExplanationWarning, warn
 
 SIXTEEN_BITS = "I;16"
-# Modes of pictures with so many channels.
+# Modes of pictures by number of channels.
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-# What reads files that hold no picture, by the end of their names.
+# Readers of files that aren't pictures, by the end of their names.
 READERS = {
     ".dcm": "pydicom.dcmread(path).pixel_array",
     ".nii": "nibabel.load(path).get_fdata()",
@@ -86,7 +86,7 @@ def open_picture(source: Any) -> Image.Image:
         with Image.open(source) as file:
             return _upright(file, name)
     except Warning:
-        # What Pillow warns of it has read all the same: to stop there is the user's own choice.
+        # Pillow has read the picture in spite of its warnings; the user may turn them into errors.
         raise
     except UnidentifiedImageError as error:
         advice = READERS.get(os.path.splitext(name)[1].lower())
@@ -108,7 +108,7 @@ def open_picture(source: Any) -> Image.Image:
 def fitted_picture(
     picture: Image.Image, channels: int | None, height: int | None, width: int | None
 ) -> Image.Image:
-    """Convert a picture to the mode and the size that a model takes.
+    """Convert a picture to a model's mode and size.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def fitted_picture(
 
 
 def _can_seek(source: Any) -> bool:
-    """Tell whether an open file can go back: what comes from a network can't."""
+    """Tell whether an open file can seek, unlike one from a network."""
     if hasattr(source, "seekable"):
         return bool(source.seekable())
     return hasattr(source, "seek") and hasattr(source, "tell")
@@ -146,7 +146,7 @@ def _name_of(source: Any) -> str:
 
 
 def _upright(source: Image.Image, name: str) -> Image.Image:
-    """Decode a picture, and return a copy of it in mode L, RGB or RGBA."""
+    """Decode a picture and copy it in mode L, RGB or RGBA."""
     picture = ImageOps.exif_transpose(source)
     if picture.mode.startswith(("I", "F")):
         return _to_eight_bits(picture, name)
@@ -159,7 +159,7 @@ def _upright(source: Image.Image, name: str) -> Image.Image:
 
 
 def _to_eight_bits(picture: Image.Image, name: str) -> Image.Image:
-    """Scale a picture of more bits to 0..255, by what its mode means."""
+    """Scale a picture of more bits to 0..255, according to its mode."""
     values = np.asarray(picture).astype("float64")
     if picture.mode.startswith(SIXTEEN_BITS):
         white = 65535.0

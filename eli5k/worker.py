@@ -1,4 +1,7 @@
-"""Make a worker's copy of an object that needs a backend, before Keras chooses another one."""
+"""Copy an object that needs a backend into a worker process.
+
+Before Keras chooses another backend there.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 
 def unpickled(backend: str | None, module: str, name: str) -> Any:
-    """Return an object of a class, without its attributes, which a pickle sets afterwards.
+    """Return an object without its attributes, which its pickle sets later.
 
     Parameters
     ----------

@@ -30,6 +30,7 @@ BLOCK = re.compile(
     re.MULTILINE,
 )
 LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+pytestmark = pytest.mark.slow
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
@@ -79,6 +80,7 @@ def workplace(saved_model, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("page", pages_with("python", "pycon"))
 def test_python_runs_and_prints_what_the_page_says(page, workplace, registry):
     namespace: dict = {"__name__": "__main__"}
@@ -96,6 +98,7 @@ def test_python_runs_and_prints_what_the_page_says(page, workplace, registry):
     assert runner.summarize(verbose=False).failed == 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("page", pages_with("console"))
 def test_commands_print_what_the_page_says(page, workplace, capsys):
     for _, code in blocks(page, "console"):
@@ -118,7 +121,7 @@ NEEDED = {"tf.": "tensorflow", "torch.": "torch"}
 
 
 def rows_of_table_page() -> list:
-    """The rows of the page of what can be passed: code, and what is said if it is refused."""
+    """Rows of the page of what can be passed: code, and what is said if it is refused."""
     page = (ROOT / "docs" / "what-can-i-pass.rst").read_text(encoding="utf-8")
     rows = []
     for match in ROW.finditer(page):
@@ -152,7 +155,13 @@ def test_table_page_has_many_rows():
     assert sum(len(row) == 2 for row in rows) >= 10
 
 
-@pytest.mark.parametrize("row", rows_of_table_page(), ids=lambda row: row[0][:60])
+def marked(row: tuple) -> object:
+    """A row as a parameter: another library's tensors are tried on each backend."""
+    marks = () if any(start in row[0] for start in NEEDED) else pytest.mark.once
+    return pytest.param(row, marks=marks, id=row[0][:60])
+
+
+@pytest.mark.parametrize("row", [marked(row) for row in rows_of_table_page()])
 def test_each_row_of_the_table_page(row, passed, monkeypatch):
     namespace, folder = passed
     monkeypatch.chdir(folder)

@@ -51,12 +51,16 @@ def pictures_of_cells(notebook) -> list[int]:
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.once
 def test_cells_show_the_pictures_that_are_stored(stored, executed):
     shown = pictures_of_cells(executed)
     assert sum(shown) >= 5
     assert shown == pictures_of_cells(stored)
 
 
+@pytest.mark.slow
+@pytest.mark.once
 def test_nothing_is_complained_of(executed):
     complaints = [o for o in outputs(executed) if o.output_type == "stream" and o.name == "stderr"]
     assert [complaint.text for complaint in complaints] == []

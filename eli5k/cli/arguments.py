@@ -1,4 +1,4 @@
-"""Read the words of a command, and say what is wrong with them in one line."""
+"""Parse a command's words; report mistakes in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eli5k.cli.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, with the nearest word that there is.
+    """Parser with one-line errors that suggest the nearest word.
 
     Examples
     --------
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message.rstrip('.')}.{hint} See '{self.prog} --help'.")
 
     def with_rest(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-        """Parse words; return also those that stand apart from the other positional ones.
+        """Parse words, including positional ones that stand apart from the others.
 
         Raises
         ------

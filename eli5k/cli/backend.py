@@ -14,7 +14,7 @@ from eli5k.cli.messages import silence
 
 
 def choose_backend() -> None:
-    """Fall back to a backend that is installed, if the one that Keras would take is not."""
+    """Fall back to an installed backend if Keras' own choice is missing."""
     home = os.environ.get("KERAS_HOME") or Path("~", ".keras").expanduser()
     try:
         configured = json.loads(Path(home, "keras.json").read_text("utf-8")).get("backend")

@@ -9,7 +9,7 @@ from eli5k.cli.errors import UserError
 
 
 def read_class_names(file: Path) -> list[str] | dict[int, str]:
-    """Read the names of the classes from a file, as ``target_names`` takes them.
+    """Read class names from a file, as ``target_names`` takes them.
 
     Parameters
     ----------

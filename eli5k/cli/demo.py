@@ -1,4 +1,4 @@
-"""``eli5k demo``: explain what the net that ships with eli5k sees in its photographs."""
+"""``eli5k demo``: explain the photographs that ship with eli5k."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def show_demo(arguments: argparse.Namespace) -> int:
-    """Explain three photographs, and print how to explain the first one in Python."""
+    """Explain three photographs, and print the Python for the first one."""
     started = time.perf_counter()
     out = find_destination(arguments.out, "png", {"caption": False})
     import_library()
@@ -60,7 +60,7 @@ def show_demo(arguments: argparse.Namespace) -> int:
 
 
 def _questions() -> Iterator[tuple[str, Path, Options]]:
-    """Yield what to say before each photograph, its file, and what to ask the model about it."""
+    """Yield heading, file and question for each photograph."""
     from eli5k.demo import NAMES, PHOTOS, preprocess
 
     yield (

@@ -74,7 +74,7 @@ def check_function(option: str, name: str) -> None:
     source = _source_of(spec)
     first = attribute.partition(".")[0]
     words = set(re.findall(r"\w+", source))
-    # A module may also make its names in other ways.
+    # A module may also create its names dynamically.
     can_tell = source and "import *" not in source and not words & {"__getattr__", "globals"}
     if can_tell and first not in words and not hasattr(ModuleType, first):
         hint = did_you_mean(first, words)
@@ -87,7 +87,7 @@ def check_module(option: str, module: str) -> None:
     Raises
     ------
     UserError
-        If there is none.
+        If it doesn't exist.
     """
     _spec_of(option, module, module)
 
@@ -106,7 +106,7 @@ def _parts(option: str, name: str) -> tuple[str, str]:
 
 
 def _spec_of(option: str, module: str, name: str) -> ModuleSpec | None:
-    """Find a module as an import would, but don't import the packages around it."""
+    """Find a module without importing the packages around it."""
     look_here_too()
     if module in sys.modules:
         return sys.modules[module].__spec__
@@ -130,7 +130,7 @@ def _spec_of(option: str, module: str, name: str) -> ModuleSpec | None:
 
 
 def _makes_modules(spec: ModuleSpec) -> bool:
-    """Tell whether a package may have modules that are no files, as ``os.path`` is none."""
+    """Tell whether a package may have modules without files, like ``os.path``."""
     return "sys.modules" in _source_of(spec)
 
 

@@ -1,4 +1,4 @@
-"""``eli5k layers``: list the layers of a saved model that can be explained."""
+"""``eli5k layers``: list the layers of a saved model to explain."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def print_layers(arguments: argparse.Namespace) -> int:
     """Print a line for each layer: path, type and output shape.
 
-    An asterisk marks the default, and words what has no grid to explain.
+    An asterisk marks the default; layers without a grid are marked in words.
     """
     check_model_arguments(arguments)
     import_library()
@@ -86,7 +86,7 @@ def _default_layer(model: keras.Model, blank: Any, seen: Survey, file: str) -> s
         if is_map(view) and not view.is_shared:
             return first.path
     with warnings.catch_warnings():
-        # A blank input explains nothing; it only shows which layer would be taken.
+        # A blank input is enough to see which layer would be chosen.
         warnings.simplefilter("ignore", eli5k.ExplanationWarning)
         try:
             explanation = eli5k.explain_prediction(model, blank, targets=[_first_number])
@@ -98,7 +98,7 @@ def _default_layer(model: keras.Model, blank: Any, seen: Survey, file: str) -> s
 
 
 def _first_number(outputs: Any) -> Any:
-    """Pick something to explain in a model of any output: the first number of the first one."""
+    """Choose something to explain: the first number of the first output."""
     import keras
 
     first = keras.tree.flatten(outputs)[0]
@@ -106,7 +106,7 @@ def _first_number(outputs: Any) -> Any:
 
 
 def _blank_input(model: keras.Model) -> Any:
-    """Make zeros of the shape that a model takes, in the structure in which it takes them."""
+    """Make zeros in the shapes and structure that a model takes."""
     import numpy as np
 
     def zeros(shape: Sequence[int | None], dtype: str = "float32") -> np.ndarray:

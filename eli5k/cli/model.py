@@ -21,7 +21,7 @@ LOADING = (
     "code."
 )
 ENDINGS = (".keras", ".h5", ".hdf5")
-# How Keras says that a file needs a class, or a function, that it doesn't know.
+# Keras' error messages for a class or function that it doesn't know.
 _MISSING = re.compile(r"Could not locate (class|function) '([^']+)'|Unknown (layer|\w+): '([^']+)'")
 
 
@@ -44,12 +44,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_model_arguments(arguments: argparse.Namespace) -> None:
-    """Look, without Keras, whether there is a model file, and what it needs.
+    """Check, without Keras, that a model file exists; find what it needs.
 
     Raises
     ------
     UserError
-        If there is none, or it is something else.
+        If the file doesn't exist, or isn't a model.
     """
     if not Path(arguments.model).exists():
         raise UserError(f"{arguments.model}: No such file or directory")
@@ -62,7 +62,7 @@ def check_model_arguments(arguments: argparse.Namespace) -> None:
 
 
 def load_model(arguments: argparse.Namespace) -> keras.Model:
-    """Load a saved model, without the loss and optimizer that it was trained with.
+    """Load a saved model without its loss and optimizer.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def load_model(arguments: argparse.Namespace) -> keras.Model:
 
 
 def _own_objects(modules: list[str]) -> dict[str, Any]:
-    """Import modules, and return the classes and functions in them, registered or not."""
+    """Import modules and return their classes and functions."""
     look_here_too()
     found: dict[str, Any] = {}
     for name in modules:

@@ -14,8 +14,8 @@ from eli5k.cli.functions import check_function, find_function
 from eli5k.method_names import NAMES, find_name
 from eli5k.options import Options
 
-ALL = "all"
-# What --preprocess takes for a model whose own preprocessing is not wanted.
+ALL, BEST = "all", "best"
+# Value of --preprocess that turns off the model's own preprocessing.
 NONE = "none"
 
 
@@ -74,13 +74,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_how(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a model is explained, whatever is explained."""
+    """Add the options that say how a model is explained."""
     add = parser.add_argument
     add(
         "--method",
         action="append",
         metavar="NAME",
-        help="how to explain, see 'eli5k methods' (default: grad-cam)",
+        help="how to explain, see 'eli5k methods' (default: grad-cam); 'best' ranks them on your "
+        "pictures first",
     )
     add(
         "--layer",
@@ -107,7 +108,7 @@ def read_methods(words: list[str] | None, modules: list[str]) -> list[str]:
     Parameters
     ----------
     words : list of str or None
-        As they were written; ``"all"`` is each.
+        As they were written; ``"all"`` is each, and ``"best"`` is chosen by a ranking.
     modules : list of str
         What is imported, which may register other methods.
 
@@ -125,7 +126,8 @@ def read_methods(words: list[str] | None, modules: list[str]) -> list[str]:
     if ALL in words:
         return list(NAMES)
     try:
-        return list(dict.fromkeys(word if modules else find_name(word) for word in words))
+        known = (word if modules or word == BEST else find_name(word) for word in words)
+        return list(dict.fromkeys(known))
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -133,7 +135,7 @@ def read_methods(words: list[str] | None, modules: list[str]) -> list[str]:
 def read_options(
     arguments: argparse.Namespace, names: list[str] | dict[int, str] | None
 ) -> Options:
-    """Translate the shell's options to the library's, but for what needs an import.
+    """Translate the shell's options that need no import to keywords.
 
     Method and layer are left out: there may be several.
 
@@ -142,7 +144,7 @@ def read_options(
     arguments : argparse.Namespace
         With those of :func:`add_options`.
     names : list of str, dict of int to str, or None
-        Of the classes.
+        Names of the classes.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What ``eli5k explain`` is to do: checked as far as that needs no model, before Keras loads."""
+"""Plan ``eli5k explain``: check all that needs no model, before Keras loads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Plan:
         How many words mean no picture.
     question : Question
     destination : Destination or None
-        Of what is written for each picture; None if only pages are asked for.
+        Where each picture's files go; None if only pages are asked for.
     pages : tuple of pathlib.Path
         Each shows all pictures.
     look : dict
@@ -54,7 +54,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     Parameters
     ----------
     arguments : argparse.Namespace
-        Of ``eli5k explain``.
+        The arguments of ``eli5k explain``.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
 
 
 def _pictures(arguments: argparse.Namespace, names: Any) -> list[str]:
-    """Return the words that mean pictures, also those that come after the targets."""
+    """Return the words that mean pictures, before and after the targets."""
     words = list(arguments.images)
     if arguments.targets is not None:
         known = list(names.values() if isinstance(names, dict) else names or ())

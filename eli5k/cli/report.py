@@ -1,4 +1,4 @@
-"""``eli5k report``: sum up a folder of explanations, and show the most doubtful ones."""
+"""``eli5k report``: sum up a folder; show its most doubtful explanations."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def _save(folder: Path, summary: Summary, out: str | None) -> Path:
-    # Beside the folder: whatever reads Parquet takes all files in it for parts.
+    # Beside the folder: Parquet readers take every file inside for a part.
     place = folder if folder.name else folder.resolve()
     path = place.with_name(f"{place.name}.html") if out is None else Path(out)
     explanations = list(eli5k.read_explanations(folder, summary.doubtful))

@@ -1,4 +1,4 @@
-"""``eli5k explain ... --out RESULTS``: any number of documents into a folder of Parquet files."""
+"""``eli5k explain ... --out RESULTS``: explain documents into Parquet files."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def add_how_many(parser: argparse.ArgumentParser) -> None:
 def find_results(
     arguments: argparse.Namespace, words: Sequence[str], question: Question
 ) -> Results | None:
-    """Tell whether the answers are to fill a folder that goes on after a kill.
+    """Tell whether to write a folder that can be resumed.
 
     Parameters
     ----------
     arguments : argparse.Namespace
-        Of ``eli5k explain``.
+        The arguments of ``eli5k explain``.
     words : sequence of str
         The pictures, as they were written.
     question : Question
@@ -99,7 +99,7 @@ def find_results(
 
 
 def explain_into(model: keras.Model, results: Results, question: Question) -> int:
-    """Explain all documents, go on where an earlier run was stopped, and tell what is there.
+    """Explain all documents that aren't in the folder yet; report.
 
     Raises
     ------
@@ -140,5 +140,5 @@ def _source(words: Sequence[str]) -> str | list[str]:
         return list(words)
     files, missing = find_files(words)
     if missing:
-        raise UserError("a data set takes only what is there")
+        raise UserError("a data set needs all of its files")
     return list(map(str, files))

@@ -52,7 +52,7 @@ def rows_of(explanations: Sequence[Explanation]) -> Iterator[list[Any]]:
 
 
 def as_csv(rows: Sequence[Sequence[Any]]) -> str:
-    """Write rows as lines of comma-separated values, after the names of the columns.
+    """Write the column names and the rows as comma-separated values.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A real classifier and real photographs, to try eli5k on without a download.
+"""A real classifier and photographs to try eli5k on, offline.
 
 The net is EfficientNet-Lite0, trained on ImageNet; ``NOTICE`` tells where it and the photographs
 come from, and under which licences.

@@ -36,7 +36,7 @@ STAGES = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
-# Whatever the user has configured, the net computes what it was trained to compute.
+# The user's Keras settings must not change what the net computes.
 COMMON = {"dtype": "float32"}
 SPATIAL = {"padding": "same", "use_bias": False, "data_format": "channels_last", **COMMON}
 
@@ -137,7 +137,7 @@ def build_network(
 
 
 def _block(x: keras.KerasTensor, stage: Stage, stride: int, name: str) -> keras.KerasTensor:
-    """Widen, look around in each channel, and narrow again; around it a shortcut if it fits."""
+    """Block: widen, convolve each channel, narrow; with a shortcut if it fits."""
     width = x.shape[-1]
     y = x
     if stage.expansion > 1:

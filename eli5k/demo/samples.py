@@ -1,4 +1,4 @@
-"""The photographs, the names of the classes, and what the net wants done to a picture."""
+"""Photographs, class names and preprocessing of the demo."""
 
 from __future__ import annotations
 

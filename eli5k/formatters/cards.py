@@ -1,4 +1,4 @@
-"""Cards of a page: each picture with all its maps, as words and as data."""
+"""Cards of a page: each picture with all its maps."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Card(NamedTuple):
         return Template(self.html).substitute(data=script, shard="")
 
     def without_data(self, shard: str, number: int) -> str:
-        """Return the card for a page whose data are in scripts beside it."""
+        """Return the card for a page with its data in separate scripts."""
         attribute = f' data-shard="{escape(shard)}" data-number="{number}"'
         return Template(self.html).substitute(data="", shard=attribute)
 
@@ -165,13 +165,13 @@ def _fingerprint(image: Image.Image) -> bytes:
 
 
 def _has_picture(expl: Explanation, target: TargetExplanation) -> bool:
-    """Tell whether a target is drawn over a photograph, and not only told in words."""
+    """Tell whether a target is drawn over a photograph."""
     is_picture = expl.image is not None and expl.kind is None
     return is_picture and target.heatmap is not None and np.ndim(target.heatmap) == 2
 
 
 def has_drawing(expl: Explanation, target: TargetExplanation) -> bool:
-    """Tell whether the map of a target can be drawn over its document.
+    """Tell whether a target's map can be drawn over its document.
 
     Examples
     --------
@@ -184,7 +184,7 @@ def has_drawing(expl: Explanation, target: TargetExplanation) -> bool:
 
 
 def _drawn(parts: Sequence[Explanation]) -> list[Explanation]:
-    """Return an explanation of each map that is drawn, but not over a photograph."""
+    """Return an explanation for each map that isn't drawn over a photograph."""
     return [
         replace(part, targets=[target], others=[], error=None)
         for part in parts
@@ -194,7 +194,10 @@ def _drawn(parts: Sequence[Explanation]) -> list[Explanation]:
 
 
 def _still(expl: Explanation) -> str:
-    """Return a drawing with what there is to say: the viewer lays maps over photographs alone."""
+    """Return a drawing and its text.
+
+    The viewer itself draws only maps over photographs.
+    """
     picture = draw_picture([expl], Look())
     said = escape(format_as_text(expl, show=["targets"]))
     size = f'width="{picture.width}" height="{picture.height}"'
@@ -226,7 +229,7 @@ def _map(
         "cells": base64_of(codes.tobytes()),
         "low": low,
         "high": highest,
-        # What is shown as cold and as hot, and the raw value of 1.
+        # The values shown as cold and as hot, and the raw value of 1.
         "from": scaled.low,
         "to": scaled.high,
         "raw": None if target.attribution is None else scaled.unit,
@@ -237,7 +240,7 @@ def _map(
 
 
 def _signed(expl: Explanation, target: TargetExplanation) -> dict[str, Any]:
-    """Return the raw map for and against, on a symmetric scale, if there is anything against."""
+    """Return the raw map on a symmetric scale; None without negative values."""
     raw, highest = target.attribution, highest_signed(expl, target)
     if raw is None or target.heatmap is None or not highest or raw.shape != target.heatmap.shape:
         return {"signed": None}
@@ -249,7 +252,7 @@ def _signed(expl: Explanation, target: TargetExplanation) -> dict[str, Any]:
 
 
 def _check(check: Check | None) -> dict[str, Any] | None:
-    """Return what a check says, and what it found each place to be worth."""
+    """Return a check's verdict, and the worth of each place."""
     if check is None:
         return None
     told = {"verdict": check.verdict, "sentence": check.sentence, "worth": None}
@@ -266,18 +269,21 @@ def _check(check: Check | None) -> dict[str, Any] | None:
 
 
 def _picture(image: Image.Image) -> dict[str, Any]:
-    """Encode a photograph without loss: a JPEG would differ from the overlay by a fifth."""
+    """Encode a photograph losslessly.
+
+    As a JPEG it would differ from the overlay by a fifth.
+    """
     image = image.convert("RGBA")
     image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    # A twentieth larger than the smallest, in a fifth of the time.
-    image.save(file, "WEBP", lossless=True, exact=True, method=1, quality=20)
+    # An eighth larger than the smallest, in a hundredth of the time.
+    image.save(file, "WEBP", lossless=True, exact=True, method=0, quality=20)
     source = "data:image/webp;base64," + base64_of(file.getvalue())
     return {"source": source, "width": image.width, "height": image.height}
 
 
 def name_of(expl: Explanation, number: int) -> str:
-    """Name a card: its file, or what it is and its number.
+    """Name a card by its file, or by its kind and number.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Draw a volume by three cuts at right angles through its hottest place."""
+"""Draw a volume by three orthogonal cuts through its hottest place."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from eli5k.formatters.strip import GAP, LETTERS, LINE, SIDE, slices_of, stretche
 from eli5k.formatters.styles import Heat, Style
 from eli5k.maps import Bounds, bounds_of
 
-# Where the other two cuts go through.
+# Lines where the other two cuts pass.
 CROSS = (255, 255, 255, 150)
 
 
 def draw_cuts(array: np.ndarray, word: str, style: Style, heat: Heat) -> Image.Image:
-    """Draw the cuts along each axis, with lines where the other two cross.
+    """Draw the cuts along each axis, with lines at the other two.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Draw what is explained if it is no photograph: a signal, a text, a volume or a clip."""
+"""Draw documents that aren't photographs: signals, texts, volumes, clips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eli5k.formatters.words import colours_of_words, draw_words, heat_of_words, 
 # A signal of more channels than this is drawn as a picture: channels by time.
 MOST_LINES = 16
 SIGNAL, TEXT = "signal", "text"
-# What a slice of each kind is called.
+# Name of a slice, by kind of document.
 SLICES = {"volume": "slice", "clip": "frame"}
 WIDTH, LOWEST = 640, 200
 
@@ -69,7 +69,7 @@ def draw_document(expl: Explanation, style: str | None, heat: Heat) -> Image.Ima
     if expl.kind in SLICES:
         draw = draw_cuts if heat.cuts else draw_strip
         return draw(expl.document, SLICES[expl.kind], lay, heat)
-    if style == "dim":  # Paper would only become grey.
+    if style == "dim":  # White paper would only turn grey.
         lay, heat = find_style("overlay"), replace(heat, alpha_limit=None)
     if heat.of_rows:
         return draw_lines(expl.document.mean(axis=-1).T, lay, heat)
@@ -79,7 +79,7 @@ def draw_document(expl: Explanation, style: str | None, heat: Heat) -> Image.Ima
 
 
 def can_be_lines(expl: Explanation) -> bool:
-    """Tell whether the rows of a picture can be drawn as lines: electrodes by time, for example.
+    """Tell whether a picture's rows can be lines, such as electrodes.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def _draw_text(expl: Explanation, style: str | None, heat: Heat) -> Image.Image:
 
 
 def _channels_by_time(values: np.ndarray) -> Image.Image:
-    """Draw a signal of many channels as a picture; the first channel is the lowest."""
+    """Draw a signal of many channels as a picture, the first lowest."""
     rows = np.nan_to_num(np.asarray(values, np.float64)).T[::-1]
     low, high = rows.min(), rows.max()
     picture = Image.fromarray(np.uint8(255 * (rows - low) / ((high - low) or 1.0)))

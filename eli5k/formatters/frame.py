@@ -1,4 +1,4 @@
-"""Place a map where its cells look: in its frame, a part of the picture or more than it."""
+"""Place a map where its cells look: inside or beyond the picture."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class _Span(NamedTuple):
 
 
 def _span(low: float, high: float, pixels: int, cells: int) -> _Span | None:
-    """Return what a frame covers along one axis, or None if it lies outside the picture."""
+    """Return a frame's span along one axis; None outside the picture."""
     start, stop = round(low * pixels, DIGITS), round(high * pixels, DIGITS)
     if start >= pixels or stop <= 0 or start == stop:
         return None

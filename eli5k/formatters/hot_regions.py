@@ -1,11 +1,10 @@
-"""Find the connected regions of a map that are hot, as boxes in the document."""
+"""Find the hot connected regions of a map, as boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from operator import add
 
 import numpy as np
 from PIL import Image
@@ -63,7 +62,7 @@ def hot_regions(
     threshold : float
         Cells are hot from this part of the map's maximum on, in (0, 1].
     at_most : int or None
-        Keep only so many regions of each target; None keeps all.
+        Keep at most this many regions of each target; None keeps all.
 
     Returns
     -------
@@ -98,13 +97,13 @@ def hot_regions(
 def _in_document(
     expl: Explanation, target: TargetExplanation
 ) -> tuple[np.ndarray, tuple[int, ...], Frame]:
-    """Return a map, the size of its document with the last axis first, and the map's frame."""
+    """Return map, document size and frame, with the last axis first."""
     heatmap, frame = drawable_heatmap(target, expl.kind), expl.frame
     if expl.kind is None:
         return heatmap, (1, 1) if expl.image is None else expl.image.size, frame
     size = target.size or (1,) * heatmap.ndim
     bounds = bounds_of(frame, heatmap.ndim)
-    if heatmap.ndim > len(size):  # Frequencies have no size in a signal.
+    if heatmap.ndim > len(size):  # A signal has no axis for frequencies.
         bounds = bounds and (bounds[0][:1], bounds[1][:1])
         heatmap = heatmap.max(axis=1)
     return heatmap, size[::-1], frame_of(bounds, heatmap.ndim)
@@ -151,7 +150,7 @@ def hot_boxes(
 
 
 def _fine(heatmap: np.ndarray) -> np.ndarray:
-    """Bring a map to the grid on which regions are found: blocks of cells, or parts of cells.
+    """Resample a map to the grid on which regions are found.
 
     The mean of a block gathers the scattered pixels of a fine map.
     """
@@ -178,7 +177,7 @@ def _finer(heatmap: np.ndarray) -> np.ndarray:
 def _box(
     cells: tuple[np.ndarray, ...], grid: tuple[int, ...], size: tuple[int, ...], frame: Frame
 ) -> tuple[float, ...]:
-    """Return the ends of a region along each axis of the document, last axis first."""
+    """Return a region's ends along each axis, last axis first."""
     axes = len(grid)
     lows, highs = bounds_of(frame, axes) or ((0.0,) * axes, (1.0,) * axes)
     starts, stops = [], []
@@ -193,15 +192,18 @@ def _box(
 
 
 def _connected(mask: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yield the places of the cells of each connected region, one array for each axis."""
-    neighbours = [step for step in product((-1, 0, 1), repeat=mask.ndim) if any(step)]
-    left = set(zip(*(axis.tolist() for axis in np.nonzero(mask))))
+    """Yield the cell indices of each connected region, by axis."""
+    # With a border of cold cells, a neighbour is a fixed number of cells further in memory.
+    bordered = np.pad(mask, 1)
+    strides = np.array(bordered.strides) // bordered.itemsize
+    steps = [int(np.dot(step, strides)) for step in product((-1, 0, 1), repeat=mask.ndim)]
+    left = set(np.flatnonzero(bordered).tolist())
     while left:
         region = [left.pop()]
-        for place in region:
-            for step in neighbours:
-                near = tuple(map(add, place, step))
+        for cell in region:
+            for step in steps:
+                near = cell + step
                 if near in left:
                     left.remove(near)
                     region.append(near)
-        yield tuple(np.array(region).T)
+        yield tuple(axis - 1 for axis in np.unravel_index(region, bordered.shape))

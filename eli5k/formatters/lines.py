@@ -19,12 +19,12 @@ MARGINS = (88, 10, 28, 62)
 ALONE, TALLEST, LOWEST, FREQUENCIES = 200, 56, 13, 120
 # How much of its row a line takes, and how many rows have a number each.
 AMPLITUDE, NUMBERED = 0.84, 16
-# On a ground darker than this, ink is white.
+# On a darker background than this, ink is white.
 DARK = 110
 
 
 def draw_lines(values: np.ndarray, style: Style, heat: Heat | None = None) -> Image.Image:
-    """Draw a signal, or the rows of an array, as lines from left to right.
+    """Draw a signal, or an array's rows, as lines over time.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def draw_lines(values: np.ndarray, style: Style, heat: Heat | None = None) -> Im
 
 
 def _figure(height: int) -> tuple[Any, Callable[[int, int], Any]]:
-    """Return a figure, and a function that adds axes so many pixels from its top."""
+    """Return a figure, and a function that adds axes from the top."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -91,7 +91,7 @@ def _figure(height: int) -> tuple[Any, Callable[[int, int], Any]]:
 
 
 def _paint(axes: Any, style: Style, heat: Heat | None, length: int, high: int) -> str:
-    """Fill axes with the heat, and return the ink that is seen on it."""
+    """Draw the heat into axes; return the colour of ink for it."""
     axes.set_xlim(0, length)
     if heat is None:
         return "black"
@@ -103,7 +103,9 @@ def _paint(axes: Any, style: Style, heat: Heat | None, length: int, high: int) -
 
 
 def row_behind(heat: Heat) -> Heat:
-    """Return the heat of a signal as a map of a picture: one row for all lines, or one for each.
+    """Return a signal's heat as a picture's map.
+
+    One row for all lines, or one for each.
 
     Examples
     --------
@@ -118,7 +120,7 @@ def row_behind(heat: Heat) -> Heat:
     def flat(values: np.ndarray | None) -> np.ndarray | None:
         if values is None:
             return None
-        # Of many frequencies the one that counts most.
+        # The most important of many frequencies.
         rows = values.reshape(len(values), -1)
         most = np.abs(np.nan_to_num(rows)).argmax(axis=1)
         return rows[np.arange(len(rows)), most][np.newaxis]
@@ -130,7 +132,7 @@ def row_behind(heat: Heat) -> Heat:
 
 
 def _upright(heat: Heat) -> Heat:
-    """Turn a map of time and frequency so that time runs across, and low is below."""
+    """Turn a map: time runs across, low frequencies are at the bottom."""
     bounds = bounds_of(heat.frame, 2)
     start, stop = (0.0, 1.0) if bounds is None else (bounds[0][0], bounds[1][0])
     attribution = None if heat.attribution is None else heat.attribution.T[::-1]
@@ -139,7 +141,7 @@ def _upright(heat: Heat) -> Heat:
 
 
 def _draw_rows(axes: Any, rows: np.ndarray, ink: str) -> None:
-    """Draw each row around the middle of its own part of the axes, the first one on top."""
+    """Draw each row around its own middle, the first one on top."""
     count = rows.shape[1]
     axes.set_ylim(count, 0)
     for image in axes.images:
@@ -157,7 +159,7 @@ def _draw_rows(axes: Any, rows: np.ndarray, ink: str) -> None:
 
 
 def _scaled(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Return places and values from -1/2 to 1/2 of a line, and the range that it had."""
+    """Return a line's places, its values in [-1/2, 1/2], and their range."""
     where, values = _envelope(values)
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
@@ -166,7 +168,7 @@ def _scaled(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:
 
 
 def _envelope(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the lowest and the highest of the many values that fall on one pixel."""
+    """Keep the lowest and highest of the values within each pixel."""
     where = np.arange(len(values)) + 0.5
     if len(values) <= 4 * WIDTH:
         return where, values

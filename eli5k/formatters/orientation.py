@@ -1,4 +1,4 @@
-"""Turn a picture and its maps: a spectrogram with time across and low frequencies at the bottom."""
+"""Turn a spectrogram and its maps: time across, low frequencies below."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ORIGINS = ("upper", "lower")
 
 
 def turned(expl: Explanation, origin: str = "upper", transpose: bool = False) -> Explanation:
-    """Turn the picture of an explanation and its maps, as ``imshow`` of matplotlib does.
+    """Turn the picture and maps of an explanation, like matplotlib's ``imshow``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Draw around what is explained: the box of a detector, the region of a segmenter."""
+"""Outline what is explained: a detector's box, a segmenter's region."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LINE, SEAM = (255, 255, 255), (0, 0, 0)
 
 
 def outlined(picture: Image.Image, target: TargetExplanation) -> Image.Image:
-    """Draw a line around the box or the region of a target, if it has one.
+    """Outline the box or region of a target, if it has one.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def outlined(picture: Image.Image, target: TargetExplanation) -> Image.Image:
 
 
 def _mask(size: tuple[int, int], target: TargetExplanation) -> Image.Image:
-    """Return what lies inside, as a picture in mode L."""
+    """Return the inside as a picture in mode L."""
     if target.box is None:
         inside = Image.fromarray(np.asarray(target.region, np.uint8) * 255)
         return inside.resize(size, Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""Format explanations as a page that answers: one file, nothing from a network."""
+"""Format explanations as one interactive page that loads nothing else."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from eli5k.formatters.cards import base64_of, by_picture, card_of, json_of, name
 from eli5k.formatters.heatmap import find_colormap
 from eli5k.formatters.orientation import turned
 
-# What a page offers besides the colormap that was asked for.
+# Colormaps that a page offers besides the chosen one.
 COLORMAPS = ("viridis", "inferno", "magma", "cividis", "turbo", "Greys")
-# A page of more pictures has its data in scripts beside it, each with so many of them.
+# A page of more pictures keeps its data in separate scripts, each for this many pictures.
 MOST_CARDS, CARDS_A_SHARD = 2000, 50
 # What such a page may load besides: scripts from its own folder, on a disk or from its server.
 BESIDE = " 'self' file:"
@@ -89,7 +89,7 @@ def page_with_shards(
     origin: Literal["upper", "lower"] = "upper",
     transpose: bool = False,
 ) -> str:
-    """Format explanations as a page whose pictures are in scripts beside it, for very many.
+    """Format very many explanations as a page with separate data scripts.
 
     A browser reads a script only when a card of it comes near the screen: one file with all of them
     would not open. Scripts, because a page from a disk may read nothing else.
@@ -221,12 +221,12 @@ def _viewer(
 
 
 def _encodable(text: str) -> str:
-    """Replace letters that no encoding has: a name from a file system may have some."""
+    """Replace characters that can't be encoded, as in some file names."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _colours(colormap: str | Callable[[np.ndarray], np.ndarray]) -> list[tuple[str, str]]:
-    """Return the tables of 256 colours that the page offers, the chosen one first."""
+    """Return the page's tables of 256 colours, the chosen one first."""
     chosen = colormap if isinstance(colormap, str) else getattr(colormap, "name", "custom")
     others = {each: find_colormap(each) for each in COLORMAPS if each != chosen}
     maps = {chosen: find_colormap(colormap), **others}
@@ -252,7 +252,7 @@ def _file(name: str) -> str:
 
 
 def _policy(style: str, script: str, beside: str = "") -> str:
-    """Allow this style and this script, and pictures inside the page: no more."""
+    """Allow only this style, this script and embedded pictures."""
     hashes = [base64_of(hashlib.sha256(text.encode("utf-8")).digest()) for text in (style, script)]
     return (
         f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; "

@@ -1,4 +1,4 @@
-"""Make the panels of a picture from explanations: one for each target of each image."""
+"""Make the panels of a picture: one a target and document."""
 
 from __future__ import annotations
 
@@ -48,6 +48,8 @@ class Look:
         As there.
     lines, cuts, origin, transpose
         As there.
+    on_paper : bool
+        Whether captions are black on white, as in a file; a window may be dark.
 
     Examples
     --------
@@ -66,9 +68,10 @@ class Look:
     cuts: bool = False
     origin: str = "upper"
     transpose: bool = False
+    on_paper: bool = True
 
     def style_of(self, expl: Explanation, target: TargetExplanation) -> str:
-        """Name the style: a captioned map of pixels is drawn over a dark photograph."""
+        """Choose the style; pixel maps with captions need a dark photograph."""
         if self.style is not None:
             return self.style
         is_photograph = expl.kind is None
@@ -176,7 +179,7 @@ def _same_document(one: Explanation, other: Explanation) -> bool:
 
 
 def picture_of(expl: Explanation) -> Image.Image:
-    """Return the picture of an explanation: of what is no photograph, a drawing.
+    """Return an explanation's picture, or a drawing of its document.
 
     Parameters
     ----------
@@ -227,7 +230,7 @@ def _highest(
 
 
 def _shared(parts: Sequence[Explanation]) -> list[str]:
-    """Return what is the same for several panels, and told once below them."""
+    """Return the facts that several panels share, to be told once."""
     if len(parts) < 2:
         return []
     words = [
@@ -289,7 +292,7 @@ def _original(expl: Explanation, look: Look) -> Panel:
 
 
 def _bar(look: Look, style: str, scaled: Scaled, highest: float | None) -> Bar:
-    """Return the colours from low to high, with the raw values that they stand for."""
+    """Return the colour scale with the raw values at its ends."""
     if style == "signed" and highest is not None:
         ramp = np.linspace(-1, 1, 256)[np.newaxis]
         colours = np.empty((1, 256, 4))

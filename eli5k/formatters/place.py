@@ -9,7 +9,7 @@ from eli5k.formatters.drawing import SLICES
 from eli5k.formatters.frame import Frame, place_of_cell
 from eli5k.maps import bounds_of, frame_of, over_picture
 
-# From this part of its maximum on, a map is hot.
+# A map is hot above this share of its maximum.
 HOT = 0.5
 BLANK = "the map is blank"
 
@@ -65,7 +65,7 @@ def place_of_heat(heatmap: np.ndarray | None, frame: Frame = WHOLE) -> str:
 
 
 def place_in(expl: Explanation, target: TargetExplanation) -> str:
-    """Describe where the map of a target is hot, in the units of its document.
+    """Describe where a target's map is hot, in the document's units.
 
     Steps, tokens, slices and frames are counted from 0.
 
@@ -107,13 +107,13 @@ def place_in(expl: Explanation, target: TargetExplanation) -> str:
 
 
 def _bounds_along(target: TargetExplanation, axes: int) -> tuple[float, float]:
-    """Return where a map begins and ends along the first axis of the document."""
+    """Return a map's span along the document's first axis."""
     bounds = bounds_of(target.frame, axes)
     return (0.0, 1.0) if bounds is None else (bounds[0][0], bounds[1][0])
 
 
 def _hottest(target: TargetExplanation, heatmap: np.ndarray) -> int:
-    """Return the place along the first axis at which the hottest cell of a map lies."""
+    """Return the hottest cell's place along the first axis."""
     assert target.size is not None
     low, high = _bounds_along(target, heatmap.ndim)
     cell = int(np.unravel_index(int(np.argmax(heatmap)), heatmap.shape)[0])
@@ -122,7 +122,7 @@ def _hottest(target: TargetExplanation, heatmap: np.ndarray) -> int:
 
 
 def _along(target: TargetExplanation, heatmap: np.ndarray) -> np.ndarray:
-    """Return the largest heat at each place along the first axis of the document."""
+    """Return the largest heat at each place along the first axis."""
     assert target.size is not None
     low, high = _bounds_along(target, heatmap.ndim)
     most = np.asarray(heatmap, np.float64).reshape(len(heatmap), -1).max(axis=1)

@@ -16,13 +16,13 @@ from eli5k.options import optional_keywords, shows_keywords
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Inches of a panel in a figure of our own, and letters in points.
+# Size of a panel in our own figure, in inches, and of letters in points.
 WIDE, LETTERS = 4.0, 9
 
 
 @shows_keywords(*optional_keywords(format_as_image))
 def plot(expl: Explanation, ax: Any = None, *, caption: bool = True, **look: Any) -> Any:
-    """Draw an explanation into axes of your own figure, or into a new one.
+    """Draw an explanation into your own axes or a new figure.
 
     Coordinates are pixels of the picture, so that your own marks land where they belong.
 

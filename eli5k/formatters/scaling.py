@@ -1,4 +1,4 @@
-"""Scale maps so that they can be seen, and say how: for captioned pictures."""
+"""Scale maps for captioned pictures, and describe the scale."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters.heatmap import drawable_heatmap
 
-# A map that never falls below this part of its maximum hardly varies.
+# A map that never falls below this share of its maximum hardly varies.
 FLAT = 0.5
 PERCENTILE = 99
 BY_PERCENTILE = f"scaled by its {PERCENTILE}th percentile"
 BLANK = "no evidence: the map is blank"
-# A map with so many rows and columns shows pixels and not the cells of a layer.
+# A map with at least this many rows and columns shows pixels, not a layer's cells.
 FINE = 64
 
 
@@ -48,7 +48,7 @@ class Scaled:
 
 
 def is_fine(expl: Explanation, target: TargetExplanation) -> bool:
-    """Tell whether a map is one of pixels, with a few that outshine all others.
+    """Tell whether a few of a map's pixels outshine all others.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Draw the hottest slices of a volume, or frames of a clip, side by side in their order."""
+"""Draw the hottest slices of a volume or clip side by side."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from eli5k.maps import Bounds, bounds_of, frame_of, inside, resize
 # How many slices are drawn, how many stand side by side, and the size in pixels of each.
 SLICES, COLUMNS, SIDE = 6, 3, 208
 GAP, LINE, LETTERS = 6, 26, 16
-# What of all values is shown from black to white, in percent.
+# Percentiles of the values that are shown as black and as white.
 SHOWN = (0.1, 99.9)
-# A slice with less heat than this part of the hottest one's is left out.
+# A slice with less than this share of the hottest one's heat is left out.
 COLD = 0.05
 COLOURS = 3
 
@@ -59,7 +59,9 @@ def draw_strip(array: np.ndarray, word: str, style: Style, heat: Heat) -> Image.
 
 
 def slicing_axis(grid: tuple[int, ...]) -> int:
-    """Return the axis along which slices are cut: the one that a map doesn't have, or the first.
+    """Return the axis to slice along.
+
+    It is the one that a map doesn't have, or the first.
 
     Examples
     --------
@@ -73,7 +75,7 @@ def slicing_axis(grid: tuple[int, ...]) -> int:
 def hottest_slices(
     heatmap: np.ndarray, bounds: Bounds | None, size: tuple[int, ...], most: int = SLICES
 ) -> list[int]:
-    """Choose the slices with the most heat, one for each cell of the map if it has enough.
+    """Choose the hottest slices, one for each cell if possible.
 
     Parameters
     ----------
@@ -107,7 +109,7 @@ def hottest_slices(
     candidates = np.unique(np.clip(centres.astype(int), 0, depth - 1))
     if len(candidates) < most:
         candidates = np.arange(depth)
-    if np.ptp(along) == 0:  # None is hotter than another: show all of the volume.
+    if np.ptp(along) == 0:  # All are equally hot, so show the whole volume.
         spread = np.linspace(0, len(candidates) - 1, min(most, len(candidates))).round()
         return [int(each) for each in candidates[spread.astype(int)]]
     heat = resize(along, (depth,), ((low,), (high,)))[candidates]
@@ -118,7 +120,7 @@ def hottest_slices(
 
 
 def slices_of(heat: Heat, bounds: Bounds | None, axis: int, depth: int) -> Callable[[int], Heat]:
-    """Return a function from the number of a slice to its own heat.
+    """Return a function from a slice's number to its own heat.
 
     Examples
     --------
@@ -155,7 +157,9 @@ def slices_of(heat: Heat, bounds: Bounds | None, axis: int, depth: int) -> Calla
 
 
 def stretched(array: np.ndarray) -> np.ndarray:
-    """Scale a volume to 0..255 as a whole: ``(depth, height, width)``, or with three colours.
+    """Scale a whole volume to 0..255.
+
+    It is ``(depth, height, width)``, or has three colours.
 
     Examples
     --------
@@ -173,7 +177,7 @@ def stretched(array: np.ndarray) -> np.ndarray:
 
 
 def _large(picture: Image.Image) -> Image.Image:
-    """Enlarge a small slice, whose pixels stay distinct, and reduce a large one."""
+    """Enlarge a small slice in distinct pixels, or reduce a large one."""
     factor = SIDE / max(picture.size)
     width, height = (max(1, round(side * factor)) for side in picture.size)
     kind = Image.Resampling.NEAREST if factor >= 2 else Image.Resampling.BICUBIC

@@ -1,4 +1,4 @@
-"""Styles of a picture: each lays the heat over a photograph in another way."""
+"""Styles: ways to lay the heat over a photograph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Heat:
     Attributes
     ----------
     heatmap : numpy.ndarray
-        ``(height, width)``, in [0, 1]; other axes for what is no picture.
+        ``(height, width)``, in [0, 1]; other axes for other documents.
     attribution : numpy.ndarray or None
         The raw signed map, of the same shape.
     frame : tuple of float
@@ -53,7 +53,7 @@ class Heat:
     cuts: bool = False
 
     def pixels(self, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Enlarge values of the cells to those of the picture's pixels, 0 outside the frame."""
+        """Enlarge cell values to the picture's pixels; 0 outside the frame."""
         image = Image.fromarray(np.asarray(values, np.float32))
         return np.asarray(spread(image, size, self.frame, self.resampling_filter))
 
@@ -112,7 +112,7 @@ def find_style(name: str) -> Style:
     Raises
     ------
     ValueError
-        If there is none; the error suggests the nearest.
+        If no style has the name; the error suggests the nearest one.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def lay_over(picture: Image.Image, heat: Heat) -> Image.Image:
 
 @register("dim")
 def dim(picture: Image.Image, heat: Heat) -> Image.Image:
-    """Lay the colours over a grey and dark photograph, so that single pixels are seen.
+    """Lay the colours over a dark grey photograph, to show single pixels.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def dim(picture: Image.Image, heat: Heat) -> Image.Image:
 
 @register("contour")
 def contour(picture: Image.Image, heat: Heat) -> Image.Image:
-    """Draw lines around the hottest 10, 25 and 50 % of the picture.
+    """Outline the hottest 10, 25 and 50 % of the picture.
 
     Examples
     --------
@@ -187,7 +187,9 @@ def contour(picture: Image.Image, heat: Heat) -> Image.Image:
 
 @register("signed")
 def signed(picture: Image.Image, heat: Heat) -> Image.Image:
-    """Lay red (for) and blue (against) over the grey photograph, on one symmetric scale.
+    """Lay red (for) and blue (against) over the grey photograph.
+
+    Both have one scale, which is symmetric.
 
     Raises
     ------
@@ -210,7 +212,7 @@ def signed(picture: Image.Image, heat: Heat) -> Image.Image:
 
 
 def signed_colours(heat: Heat) -> np.ndarray:
-    """Colour the raw map red (for) and blue (against), on one symmetric scale.
+    """Colour the raw map red (for) and blue (against), symmetrically.
 
     Returns
     -------
@@ -256,7 +258,7 @@ def boxes(picture: Image.Image, heat: Heat) -> Image.Image:
 
 @register("side")
 def side(picture: Image.Image, heat: Heat) -> Image.Image:
-    """Lay the colours over the photograph; a sheet shows the original beside it.
+    """Lay the colours over the photograph; sheets show the original too.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Format an explanation as a table that fits on a screen: what ``print`` shows."""
+"""Format an explanation as a table for ``print``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eli5k.formatters.caption import what_was_done
 from eli5k.formatters.place import place_in
 from eli5k.formatters.text import label
 
-# Lines that are left free, and the letters of a screen if there is none.
+# Lines to leave free, and the size to assume without a screen.
 SPARE, SCREEN = 2, (100, 24)
 TITLES = ("target", "probability", "score", "check", "where")
 
@@ -74,7 +74,7 @@ def _shortened(rows: list[list[str]], most: int) -> list[list[str]]:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay rows out in columns; a column without a word is left out."""
+    """Lay rows out in columns, without the empty ones."""
     if not rows:
         return []
     columns = [column for column in zip(TITLES, *rows) if any(column[1:])]

@@ -1,4 +1,4 @@
-"""Show a text with its heat behind the words: as a picture, and as HTML."""
+"""Show a text with heat behind its words: a picture or HTML."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from eli5k.formatters.sheet import INK, PAPER
 from eli5k.formatters.styles import Heat, signed_colours
 from eli5k.maps import bounds_of, resize
 
-# Pixels: width of the picture, of its margin and of what is around a word, and the letters.
+# In pixels: width of the picture, margin, padding around a word, size of the letters.
 WIDTH, MARGIN, GAP, LETTERS, LINE = 640, 16, 4, 18, 32
-# More words would make no picture.
+# More words would not fit into a picture.
 MOST_WORDS = 1000
-# Heat from which a word of the padding is shown all the same.
+# Heat above which a word of the padding is shown nevertheless.
 WARM = 0.25
 
 
 def words_shown(words: Sequence[str], tokens: np.ndarray | None, heat: np.ndarray) -> int:
-    """Return how many words are shown: the padding at the end, token 0, is left out if it is cold.
+    """Return how many words are shown.
+
+    The padding at the end, token 0, is left out if it is cold.
 
     Parameters
     ----------
@@ -146,7 +148,7 @@ def ink_on(colour: np.ndarray) -> str:
 
 
 def _laid_out(words: Sequence[str]) -> tuple[list[tuple[int, int, int]], int]:
-    """Return left edge, line and width of each word, and the number of lines."""
+    """Return each word's left edge, line and width, and the line count."""
     places = []
     left, line = MARGIN, 0
     for word in words:

@@ -1,4 +1,4 @@
-"""Choose what is explained of each document, whatever kind of output the model has."""
+"""Choose what is explained of each document, for any output."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _check_no_threshold(run: Run) -> None:
 
 
 def _warn_of_picture(run: Run) -> None:
-    """Warn if an output with channels may be a picture, as an autoencoder's is."""
+    """Warn if an output may be a picture, as an autoencoder's is."""
     head = run.survey.heads[run.target.output]
     is_like_input = head.output is not None and head.output[1:] == run.survey.image_shape[1:]
     if is_like_input and "softmax" not in (head.activation, head.hidden):
@@ -124,7 +124,7 @@ def _canvas_of(run: Run, document: Document) -> Canvas:
 def with_places(
     run: Run, explained: list[TargetExplanation], chosen: Aim | None, frame: Frame
 ) -> list[TargetExplanation]:
-    """Add box or region to the targets of a document, and drop those that only fill up."""
+    """Add box or region to a document's targets; drop fillers."""
     if chosen is None:
         return explained
     reading, shape = run.target.reading, run.survey.heads[run.target.output].output
@@ -142,7 +142,10 @@ def with_places(
 
 
 def _over_picture(region: np.ndarray, frame: Frame) -> np.ndarray:
-    """Return a mask of the model's input as one of the whole picture, with cells of that size."""
+    """Enlarge a mask of the model's input to the whole picture.
+
+    Its cells keep their size.
+    """
     if frame == WHOLE or region.ndim != PICTURE_AXES:
         return region
     left, top, right, bottom = frame
@@ -158,7 +161,10 @@ def _over_picture(region: np.ndarray, frame: Frame) -> np.ndarray:
 
 
 def told_of_places(run: Run, names: TargetNames) -> tuple[str, str]:
-    """Return half a sentence about what is explained, and a sentence about what is left out."""
+    """Describe what is explained, and what is left out.
+
+    The first is half a sentence, the second a sentence or empty.
+    """
     reading, options = run.target.reading, run.options
     if reading is None:
         return "", ""
@@ -170,7 +176,7 @@ def told_of_places(run: Run, names: TargetNames) -> tuple[str, str]:
     if background is None:
         return f"each class, as its mean over {where}", ""
     name = names.name(background)
-    why = "" if isinstance(name, str) else " (class 0 is taken for it, as target_names tell none)"
+    why = "" if isinstance(name, str) else " (class 0, since target_names don't name it)"
     return (
         f"each class, as its mean over {where}",
         f" The background, {name!r}, is left out{why}.",

@@ -1,4 +1,4 @@
-"""Read documents one batch at a time, and lay what comes out in arrays."""
+"""Read documents in batches, and collect the results in arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eli5k.keras.sources import Documents, Sample
 from eli5k.options import Options
 from eli5k.progress import progress_bar
 
-# What a document may fail with; anything else is a mistake that concerns all.
+# Errors of a single document; any other error concerns all of them.
 BAD_DOCUMENT = (OSError, TypeError, ValueError, MemoryError)
 
 
@@ -29,7 +29,7 @@ class Attributed(tuple[np.ndarray, Any]):
     maps : numpy.ndarray
         ``(batch, *grid)`` or ``(batch, targets, *grid)``
     classes : numpy.ndarray or None
-        Of the shape of the scores, int: the class of each; -1 for a document that can't be read.
+        int, in the scores' shape: the class of each; -1 for a document that can't be read.
         None if a callable was explained.
 
     Examples
@@ -59,7 +59,7 @@ class Attributed(tuple[np.ndarray, Any]):
         return self[1]
 
     def first(self) -> Attributed:
-        """Return what was found for the first target, without the axis of the targets."""
+        """Return the results for the first target, without the targets' axis."""
         return Attributed(
             self.scores[:, 0],
             keras.tree.map_structure(lambda of_all: of_all[:, 0], self.maps),
@@ -75,7 +75,7 @@ Explain = Callable[[Any, Any, int], Attributed]
 def explain_in_batches(
     model: keras.Model, documents: Documents, options: Options, explain: Explain
 ) -> Attributed:
-    """Explain documents of one size, holding no more than a batch of them.
+    """Explain documents of one size, holding only one batch.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def explain_in_batches(
             read = _read(model, samples, options)
             if read:
                 size = max(size, len(read))
-                # Filled up, since each new size would be compiled again.
+                # Fill up the batch, since each new size would be compiled again.
                 rows = [*read, *[list(read)[-1]] * (size - len(read))]
                 own = targets if of_each is None else of_each[rows]
                 answers.append(explain(_stacked(read, rows), own, len(read)))

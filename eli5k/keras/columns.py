@@ -1,4 +1,4 @@
-"""Rows of a column: of an array, a list, a table of pyarrow or of pandas."""
+"""Rows of a column: array, list, pyarrow or pandas table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def values_of(column: Any) -> list[Any]:
-    """Return the rows of a column of any kind: paths, bytes, numbers or arrays.
+    """Return the rows of any column: paths, bytes, numbers or arrays.
 
     Examples
     --------
@@ -25,13 +25,13 @@ def values_of(column: Any) -> list[Any]:
 
 def _value(row: Any) -> Any:
     if isinstance(row, dict) and set(row) == {"bytes", "path"}:
-        # How a table of Hugging Face holds a picture.
+        # The form in which a Hugging Face table holds a picture.
         return row["path"] if row["bytes"] is None else row["bytes"]
     return np.asarray(row) if isinstance(row, list) else row
 
 
 def listed(targets: Any) -> list[Any] | None:
-    """Return the targets of one document as a list; None for its best class.
+    """Return a document's targets as a list; None for its best class.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A process that decodes pictures, as the one that uses it sees it."""
+"""A decoding process, as seen by its user."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Process:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # Not multiprocessing: it would run the user's script again, which may load TensorFlow.
+        # multiprocessing would run the user's script again, which may load TensorFlow.
         self._process = subprocess.Popen(
             [sys.executable, "-c", COMMAND, *sys.path],
             stdin=subprocess.PIPE,
@@ -93,11 +93,11 @@ class Process:
         self._process.kill()
 
     def end(self) -> int:
-        """End the process, if it has not ended, and return its exit status."""
+        """End the process if it still runs; return its exit status."""
         self.kill()
         code = self._process.wait()
         self._answers.close()
-        # Closing sends what was not sent yet.
+        # Closing sends the rest.
         with contextlib.suppress(BrokenPipeError):
             self._requests.close()
         return code

@@ -27,7 +27,7 @@ def warnings_about(
     names: Sequence[Sequence[object]],
     unscaled: Sequence[ExplanationWarning | None] = (),
 ) -> list[list[ExplanationWarning]]:
-    """Find what is wrong with the maps and scores of a batch.
+    """Find problems with the maps and scores of a batch.
 
     The model is not run again.
 
@@ -131,7 +131,7 @@ def hidden_logits(run: Run, scores: Scores) -> str | None:
     head = run.survey.heads[run.target.output]
     if not run.target.logits or run.target.functions or head.activation:
         return None
-    # Numbers that are no probabilities are logits already.
+    # Numbers outside [0, 1] are logits already.
     if ((scores.values < 0) | (scores.values > 1)).any():
         return None
     if head.hidden:
@@ -172,6 +172,12 @@ def _not_finite(run: Run, row: int) -> str:
                 f"the model's weight {variable.path!r} holds NaN or infinite values. "
                 "Load the model again, or train it with a lower learning rate."
             )
+    if run.target.functions or run.options.reshape is not None:
+        own = "the callable in targets" if run.target.functions else "reshape="
+        return (
+            f"the model or {own} computes NaN or infinite values for this input. Check what "
+            "model.predict returns for it."
+        )
     return (
         "the model's computation overflows for this input. Check how the input is scaled and, in "
         "half precision, explain a float32 copy of the model."

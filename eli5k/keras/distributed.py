@@ -132,11 +132,11 @@ class ExplainBatch:
         )
         self.column, self.key, self.targets = column, key, targets
         self.threads, self.timeout, self.backend = threads, timeout, backend
-        # The largest batch so far: a smaller one is filled up, not compiled again.
+        # The largest batch so far: fill up smaller ones rather than compile again.
         self._largest: Counter[Shapes] = Counter()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The attributes come after it, and may bring Keras with them.
+        # The attributes are unpickled later, and may import Keras.
         return unpickled, (self.backend, __name__, type(self).__name__), self.__dict__
 
     def __call__(self, batch: Any) -> pyarrow.Table:
@@ -170,12 +170,12 @@ class ExplainBatch:
 
 
 def _loaded(place: str, threads: int | None, backend: str | None) -> keras.Model:
-    """Load a model once in each process, also if several threads ask for it."""
+    """Load a model once in each process, even from several threads."""
     with _loading:
         return _load(place, threads, backend)
 
 
-# A few, so that a process which explains one model after another doesn't keep them all.
+# Only a few, so that a process with many models doesn't keep them all.
 @lru_cache(maxsize=4)
 def _load(place: str, threads: int | None, backend: str | None) -> keras.Model:
     running = backend_name()
@@ -183,14 +183,14 @@ def _load(place: str, threads: int | None, backend: str | None) -> keras.Model:
         raise RuntimeError(
             f"backend={backend!r} came too late: Keras runs on {running!r} in this process. Set "
             "KERAS_BACKEND in the environment of the workers, or send them an ExplainBatch that "
-            "was made before, and not the class."
+            "was made before Keras started, not the class."
         )
     if threads is not None:
         active_backend().limit_threads(threads)
     address = urllib.parse.urlsplit(place)
     if address.scheme not in ADDRESSES:
         return keras.saving.load_model(place, compile=False)
-    # The format is known by the end of the name.
+    # The end of the name tells the format.
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, os.path.basename(address.path))
         with urllib.request.urlopen(place, timeout=QUIET) as found, open(file, "wb") as copy:

@@ -1,4 +1,4 @@
-"""Explain each image input and each output of a model, one after another."""
+"""Explain each image input and each output of a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eli5k.keras.model.interface import image_inputs
 from eli5k.keras.model.survey import survey
 from eli5k.options import Options
 
-# What ``input=`` and ``output=`` take besides a name or an index.
+# Value of ``input=`` and ``output=`` besides a name or an index.
 ALL = "all"
 
 
@@ -69,7 +69,10 @@ def _questions(model: keras.Model, inputs: Any, options: Options) -> Iterator[Op
 
 
 def _own(value: Any, names: Sequence[str], output: int) -> Any:
-    """Return what a dict by output has for one; anything else is for all of them."""
+    """Return the value for one output.
+
+    A dict has one for each output; anything else is for all of them.
+    """
     if isinstance(value, Mapping) and value and set(value) <= set(names):
         return value.get(names[output])
     return value

@@ -156,7 +156,7 @@ def _explain_together(
 
 
 class _Answer(NamedTuple):
-    """What a method answered, why the logits are hidden, and what was warned of meanwhile."""
+    """Answer of a method, why logits are hidden, and warnings."""
 
     method: Method
     found: Attribution
@@ -171,7 +171,7 @@ def _answers(
     labels: np.ndarray | None,
     ranking: tuple[Run, Halves] | None,
 ) -> Iterator[_Answer]:
-    """Yield the answers method by method; what looks at the input is asked once."""
+    """Yield the answers by method; methods of the input run once."""
     columns: list[list[_Answer]] = [[] for _ in methods]
     for layer in layers:
         numbers = [n for n, own in enumerate(columns) if not own or own[-1].found.layer]
@@ -197,7 +197,7 @@ def _answers(
 def _explanations(
     asked: _Asked, answered: _Answer, checks: Sequence[Sequence[Check]]
 ) -> list[Explanation]:
-    """Make an explanation of each document from what a method answered."""
+    """Make an explanation of each document from a method's answer."""
     run, aims, names, labels, documents = asked
     method, answer, hidden, about_all = answered
     called = _called(answer, run.target, names)
@@ -233,8 +233,8 @@ def _explanations(
 
 
 def _warned(document: Document, about: Sequence[ExplanationWarning]) -> list[ExplanationWarning]:
-    """Warn about a document by its name; what is said twice is said once."""
-    # A target that only fills up is the last one again.
+    """Warn about a document by name, once for each message."""
+    # A target that only fills up repeats the last one.
     unique = {str(each): each for each in about}.values()
     own = [type(each)(f"{_place(document)}{each}") for each in unique]
     for each in own:
@@ -245,13 +245,14 @@ def _warned(document: Document, about: Sequence[ExplanationWarning]) -> list[Exp
 def _checked(
     asked: _Asked, answers: Sequence[_Answer], halves: Halves | None
 ) -> list[list[list[Check]]]:
-    """Check what was answered, all of it by the same runs of the model."""
+    """Check all answers with the same runs of the model."""
     classes = answers[0].found.scores.classes
     run = replace(asked.run, classes=classes)
     if halves is not None and not np.array_equal(halves.classes, classes):
-        halves = None  # They are about other targets.
+        halves = None  # These warnings are about other targets.
     maps = [on_whole_picture(each.found, run.survey.picture_grid).maps for each in answers]
-    return check_together(run, maps, halves, frames=[each.frame for each in asked.documents])
+    frames, is_quick = [each.frame for each in asked.documents], run.options.check == "quick"
+    return check_together(run, maps, halves, frames=frames, quick=is_quick)
 
 
 def _common(

@@ -19,7 +19,7 @@ from eli5k.keras.inputs import read_document
 from eli5k.keras.support import not_supported, refused, warned
 from eli5k.options import MethodLike, Options, TokenNames
 
-# eli5 documents these for every estimator; they mean nothing for an image.
+# eli5 documents these for every estimator, but they don't apply to images.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
 
 
@@ -43,7 +43,7 @@ def explain_prediction_keras(
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
-    check: bool = False,
+    check: bool | Literal["quick"] = False,
     **ignored: Any,
 ) -> Explanation:
     """Explain what a Keras image model predicts for one document.
@@ -106,9 +106,10 @@ def explain_prediction_keras(
         Batch size for methods that run the model many times.
     progress : bool or None
         Show the progress bar of such a method; None shows it on a terminal if the run takes long.
-    check : bool
+    check : bool or "quick"
         Check whether each map is faithful to the model, with 80 further runs of the model and 8 for
-        each further target: see :class:`~eli5k.Check`.
+        each further target: see :class:`~eli5k.Check`. "quick" takes 34 runs, however many targets,
+        and leaves out the hottest parts.
 
     Returns
     -------
@@ -169,7 +170,7 @@ def explain_document(
     methods: Sequence[MethodLike],
     layers: Sequence[Any] | None = None,
 ) -> list[Explanation]:
-    """Explain one document by several methods; those of the same evidence share the run.
+    """Explain one document by several methods, sharing runs.
 
     Parameters
     ----------
@@ -216,7 +217,7 @@ def explain_document(
 def check_keywords(
     keywords: Collection[str], function: str = "explain_prediction", own: Iterable[str] = ()
 ) -> None:
-    """Accept eli5's other keywords; refuse unknown ones of a function with a suggestion.
+    """Accept eli5's other keywords; refuse unknown ones with a suggestion.
 
     Parameters
     ----------
@@ -232,11 +233,12 @@ def check_keywords(
     TypeError: explain_prediction got an unexpected keyword argument 'method_'. Did you mean
     'method'?
     """
-    parameters = inspect.signature(explain_prediction_keras).parameters
-    taken = [*own, *list(parameters)[2:-1], *IGNORED_KEYWORDS]
-    known = [name for name in dict.fromkeys(taken) if name not in keywords]
     for keyword in keywords:
         if keyword not in IGNORED_KEYWORDS:
+            # Only now: reading a signature at each explanation takes longer than the rest of this.
+            parameters = inspect.signature(explain_prediction_keras).parameters
+            taken = [*own, *list(parameters)[2:-1], *IGNORED_KEYWORDS]
+            known = [name for name in dict.fromkeys(taken) if name not in keywords]
             near = difflib.get_close_matches(keyword, known, n=1)
             raise TypeError(
                 f"{function} got an unexpected keyword argument {keyword!r}."

@@ -12,12 +12,12 @@ from PIL import Image
 from eli5k.picture_files import ARRAY
 
 KINDS = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
-# Longer names are no names: no system has them.
+# No system has longer names.
 LONGEST_PATH = 4096
 
 
 def path_of(doc: Any) -> str | None:
-    """Return the path of the first part of a document that is a file.
+    """Return the path of the document's first part that is a file.
 
     Examples
     --------
@@ -34,7 +34,9 @@ def path_of(doc: Any) -> str | None:
 
 
 def parts_of(doc: Any) -> dict[Any, Any]:
-    """Return the inputs of a document of several, by name or position; none of another.
+    """Return a document's several inputs by name or position.
+
+    A document of one input has none.
 
     Examples
     --------
@@ -47,7 +49,7 @@ def parts_of(doc: Any) -> dict[Any, Any]:
 
 
 def is_picture(part: Any) -> bool:
-    """Tell whether something is a picture, or the place or content of one, and no array.
+    """Tell whether something is a picture, its path or its content.
 
     Examples
     --------
@@ -59,7 +61,7 @@ def is_picture(part: Any) -> bool:
 
 
 def is_text(part: Any) -> bool:
-    """Tell whether an array or a tensor holds strings or objects, and no numbers.
+    """Tell whether an array or a tensor holds strings or objects.
 
     Examples
     --------
@@ -72,7 +74,9 @@ def is_text(part: Any) -> bool:
 
 
 def plain(part: Any) -> Any:
-    """Unwrap a string that NumPy or TensorFlow made an array of; return anything else as it is.
+    """Unwrap a string from a NumPy or TensorFlow array.
+
+    Anything else comes back as it is.
 
     Examples
     --------
@@ -81,7 +85,7 @@ def plain(part: Any) -> Any:
     """
     if is_text(part) and np.size(part) == 1:
         value = part.numpy() if hasattr(part, "numpy") else np.asarray(part)
-        # Through an array of its own, the last zero bytes of a file would be lost.
+        # A NumPy array of bytes would lose the zeros at the end of a file.
         value = value.item() if isinstance(value, np.ndarray) else value
         return _path_or_content(value) if isinstance(value, bytes) else value
     return part
@@ -110,12 +114,15 @@ def loaded(part: Any) -> Any:
 
 
 def texts_of(tensor: Any) -> list[str | bytes]:
-    """Return the strings of a tensor of TensorFlow ``(batch,)``: paths, or contents of files."""
+    """Return a TensorFlow tensor's strings: paths, or contents of files."""
     return [_path_or_content(value) for value in tensor.numpy()]
 
 
 def _path_or_content(value: bytes) -> str | bytes:
-    """Decode the path of a file. TensorFlow has one kind of string for that and for its content."""
+    """Decode the path of a file.
+
+    TensorFlow has one kind of string for that and for its content.
+    """
     if len(value) > LONGEST_PATH or b"\0" in value:
         return value
     try:

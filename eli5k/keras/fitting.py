@@ -1,4 +1,4 @@
-"""Fit an array or a picture to an input of a model, as the model's own ``predict`` does."""
+"""Fit an array or picture to an input, as ``predict`` does."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def fit_array(
     channels_first: bool = False,
     name: str = "doc",
 ) -> np.ndarray:
-    """Check the shape of an array, add missing axes of length 1, and cast to float.
+    """Check an array's shape, add missing axes, and cast to float.
 
     Parameters
     ----------
@@ -109,14 +109,14 @@ def fit_array(
         raise (RankError if has_less else ValueError)(_wrong_shape(array, expected, name))
     if keras.backend.is_float_dtype(spec.dtype):
         return form.astype("float32", copy=False)
-    # As the model would: a survey follows numbers only as long as nothing converts them.
+    # As the model would, since a survey loses track of converted numbers.
     return form.astype(spec.dtype, copy=False) if keras.backend.is_int_dtype(spec.dtype) else form
 
 
 def _forms(
     array: np.ndarray, expected: Sequence[int | None], channel_axis: int
 ) -> Iterator[np.ndarray]:
-    """Yield an array with each choice of missing axes that gives the expected rank."""
+    """Yield an array with each choice of missing axes."""
     optional = [0] * (expected[0] == 1)
     if channel_axis > 0 and expected[channel_axis] == 1:
         optional.append(channel_axis)

@@ -1,4 +1,4 @@
-"""Read a document: an array, a tensor, a picture, a path, or several of them."""
+"""Read a document: array, tensor, picture, path, or several of them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Document:
 
 @dataclass(frozen=True)
 class _Part:
-    """One input as the model takes it, before and after preprocessing, and its picture."""
+    """Input before and after preprocessing, and its picture."""
 
     array: np.ndarray
     values: np.ndarray
@@ -209,7 +209,7 @@ def _read_for_preprocessor(
     spec: keras.KerasTensor,
     channels_first: bool,
 ) -> _Part:
-    """Read a picture of any size, and let the model's preprocessor fit it."""
+    """Read a picture of any size for the model's own preprocessor."""
     part = loaded(plain(part))
     if is_picture(part):
         picture = open_picture(part)
@@ -254,11 +254,11 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
 
     def read(part: Any, spec: keras.KerasTensor, name: str) -> np.ndarray:
         array = as_array(part, name)
-        # Signals and volumes too, if the model declares no inputs.
+        # Also for signals and volumes, if the model declares no inputs.
         wanted = spec if declared else keras.KerasTensor(array.shape)
         return fit_array(array, wanted, None, channels_first, name)
 
-    arrays = _map_inputs(model, docs, read)
+    arrays = _map_inputs(model, docs, read, "docs")
     flat = keras.tree.flatten(arrays)
     lengths = {len(array) for index, array in enumerate(flat) if index not in shared}
     if len(lengths) != 1 or lengths == {0}:
@@ -273,31 +273,31 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
     return keras.tree.pack_sequence_as(arrays, rows)
 
 
-def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
+def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any], called: str = "doc") -> Any:
     """Apply ``read(part, spec, name)`` to each input, in the model's structure."""
     specs = input_specs(model)
     if specs is None:
-        return _map_undeclared(model, doc, read)
+        return _map_undeclared(model, doc, read, called)
     names = list(specs)
     if isinstance(doc, Mapping):
         if not set(doc) >= set(names):
-            raise ValueError(f"doc must have the inputs {names}. Received: {list(doc)}")
+            raise ValueError(f"{called} must have the inputs {names}. Received: {list(doc)}")
         parts = [doc[name] for name in names]
     elif isinstance(doc, list | tuple):
         if len(doc) != len(names) or (len(names) == 1 and not _is_document(doc[0])):
             raise (TypeError if len(names) == 1 else ValueError)(
-                f"doc as a {type(doc).__name__} must hold an array or a picture for each of the "
-                f"model's inputs, {names}. Received: a {type(doc).__name__} of {len(doc)} items."
+                f"{called} as a {type(doc).__name__} must hold an array or a picture for each of "
+                f"the model's inputs, {names}. Received: {len(doc)} items."
             )
         parts = list(doc)
     elif len(names) > 1:
         raise ValueError(
-            f"doc must be a list or a dict, because the model has the inputs {names}. "
+            f"{called} must be a list or a dict, because the model has the inputs {names}. "
             f"Received: {type(doc).__name__}"
         )
     else:
         parts = [doc]
-    labels = _labels(names)
+    labels = _labels(names, called)
     arrays = [read(*each) for each in zip(parts, specs.values(), labels)]
     structure = getattr(model, "input", None)
     if isinstance(structure, dict) or len(arrays) > 1:
@@ -305,13 +305,13 @@ def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
     return arrays[0]
 
 
-def _labels(names: Iterable[Any]) -> list[str]:
+def _labels(names: Iterable[Any], called: str) -> list[str]:
     """Return what errors call the parts of a document."""
     names = list(names)
-    return ["doc"] if len(names) == 1 else [f"doc[{name!r}]" for name in names]
+    return [called] if len(names) == 1 else [f"{called}[{name!r}]" for name in names]
 
 
-def _map_undeclared(model: keras.Model, doc: Any, read: Callable[..., Any]) -> Any:
+def _map_undeclared(model: keras.Model, doc: Any, read: Callable[..., Any], called: str) -> Any:
     """Read a document of a model that declares no inputs.
 
     If it ran before, it is known with which shapes.
@@ -319,15 +319,19 @@ def _map_undeclared(model: keras.Model, doc: Any, read: Callable[..., Any]) -> A
     if isinstance(doc, Mapping | list | tuple):
         parts = dict(doc) if isinstance(doc, Mapping) else dict(enumerate(doc))
         if not parts:
-            raise TypeError("doc must hold an array or a picture. Received: none.")
+            raise TypeError(f"{called} must hold an array or a picture. Received: none.")
         specs = built_specs(model, list(parts))
-        labels = _labels(parts) if isinstance(doc, Mapping) else [f"doc[{i}]" for i in parts]
+        labels = (
+            _labels(parts, called)
+            if isinstance(doc, Mapping)
+            else [f"{called}[{i}]" for i in parts]
+        )
         read_parts = {
             name: read(part, _spec_for(part, specs.get(name)), label)
             for (name, part), label in zip(parts.items(), labels)
         }
         return read_parts if isinstance(doc, Mapping) else list(read_parts.values())
-    return read(doc, _spec_for(doc, built_specs(model, [None]).get(None)), "doc")
+    return read(doc, _spec_for(doc, built_specs(model, [None]).get(None)), called)
 
 
 def _spec_for(part: Any, built: keras.KerasTensor | None) -> keras.KerasTensor:
@@ -340,7 +344,7 @@ def _spec_for(part: Any, built: keras.KerasTensor | None) -> keras.KerasTensor:
         is_free = not is_picture(plain(part)) and len(grid) > 0
         return keras.KerasTensor((None, *[None] * len(grid), channels)) if is_free else built
     shape = getattr(part, "shape", ())
-    # Three axes are an image without its batch axis, unless the first one is that.
+    # Three axes are an image without a batch axis, unless the first is the batch.
     is_image = len(shape) in (0, IMAGE_RANK - 1) and shape[:1] != (1,)
     return keras.KerasTensor((None,) * (IMAGE_RANK if is_image else len(shape)))
 

@@ -1,4 +1,4 @@
-"""Apply what a model's own ``predict`` does to a picture before the model gets it.
+"""Apply a model's own preprocessing, as its ``predict`` does.
 
 A task of KerasHub holds a ``preprocessor`` that only ``predict``, ``fit`` and ``evaluate`` apply.
 """
@@ -18,7 +18,7 @@ Frame = tuple[float, float, float, float]
 
 
 def preprocessor_of(model: keras.Model) -> Callable[..., Any] | None:
-    """Return what a model's ``predict`` applies to its documents, or None.
+    """Return the preprocessor that a model's ``predict`` applies, or None.
 
     Examples
     --------
@@ -167,8 +167,8 @@ def _measure(
 def _span(
     ramp: np.ndarray, black: np.ndarray, white: np.ndarray, along: int
 ) -> tuple[float, float]:
-    """Fit a line to the places that the pixels come from, ``(height, width, channels)``."""
-    # A padding is the same in all pictures.
+    """Fit a line to the pixels' origins, ``(height, width, channels)``."""
+    # Padding is the same in all pictures.
     is_seen = np.abs(white - black) > 1e-3 * np.abs(white - black).max()
     where = np.broadcast_to(
         np.expand_dims((np.arange(ramp.shape[along]) + 0.5) / ramp.shape[along], (1 - along, 2)),
@@ -180,7 +180,7 @@ def _span(
 
 
 def within(outer: Frame, inner: tuple[float, ...]) -> tuple[float, ...]:
-    """Return a frame that is given in shares of another frame in shares of the picture.
+    """Return a frame inside another frame in shares of the picture.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a format needs of a document to draw it, whatever it is."""
+"""Fields of an explanation that a format needs to draw its document."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLOURS = (3, 4)
 
 
 def as_shown(run: Run, answer: Attribution, document: Document) -> dict[str, Any]:
-    """Return the fields of an explanation that tell what is drawn, and where.
+    """Return the fields of an explanation that tell what is drawn.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def as_shown(run: Run, answer: Attribution, document: Document) -> dict[str, Any
     is_kept = kind is not None or array.shape[-1] not in COLOURS
     return {
         "kind": kind,
-        # What is no picture has only the one that a user passed.
+        # Other documents have only the picture that the user passed.
         "image": document.image if kind else document.picture(run.survey),
         "frame": within(document.frame, frame_of(answer.frame, answer.maps.ndim - 2)),
         "document": array if is_kept else None,
@@ -46,7 +46,7 @@ def as_shown(run: Run, answer: Attribution, document: Document) -> dict[str, Any
 
 
 def size_of(run: Run, picture: Image.Image | None) -> tuple[int, ...]:
-    """Return the size of a document along each axis: that of its picture, if it is one."""
+    """Return a document's size along each axis, or its picture's."""
     grid = run.survey.picture_grid
     if picture is not None and len(grid) == len(picture.size):
         return picture.height, picture.width

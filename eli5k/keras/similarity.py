@@ -94,7 +94,7 @@ def similar_to(
     output: str | int | None = None,
     preprocess: Callable[..., Any] | Literal[False] | None = None,
 ) -> Similarity:
-    """Explain what a picture has in common with another one, in the eyes of a model.
+    """Explain what a picture has in common with another, for a model.
 
     The target is the cosine similarity of two embeddings: what the model returns for the explained
     document, and what it returns for ``other``, which stays as it is.

@@ -71,7 +71,7 @@ class Documents:
     def __init__(self, model: keras.Model, docs: Any) -> None:
         self._shapes = _input_shapes(model)
         self._takes_one = len(self._shapes) <= 1
-        # What all documents share is known by its position and by its name.
+        # Shared inputs are known by position and by name.
         shared = shared_inputs(model)
         self._shared = {*shared, *(list(self._shapes)[index] for index in shared)}
         self._items, self._count = self._opened(docs)
@@ -79,7 +79,7 @@ class Documents:
 
     @property
     def known_count(self) -> int | None:
-        """How many documents there are, if that is known for sure before they are read."""
+        """How many documents there are, if known before reading them."""
         items = self._items
         if isinstance(items, _Numbered) or not hasattr(items, "__getitem__") or not self._count:
             return None
@@ -119,12 +119,15 @@ class Documents:
         return docs, _length(docs)
 
     def _is_columns(self, docs: Any) -> bool:
-        """Tell whether a list has an array for each input, as ``model.predict`` takes it."""
+        """Tell whether a list has an array for each input.
+
+        ``model.predict`` takes it then.
+        """
         fits = isinstance(docs, list) and not self._takes_one and len(docs) == len(self._shapes)
         return fits and all(hasattr(part, "shape") for part in docs)
 
     def _opened_whole(self, docs: Any) -> Any:
-        """Split ``(x, y)`` or columns that hold all documents; leave other tuples as they are."""
+        """Split ``(x, y)`` or columns of all documents; keep other tuples."""
         inputs = self._without_labels(docs)
         rows = self._split(inputs)
         if rows is None:
@@ -140,7 +143,7 @@ class Documents:
         return rows
 
     def _without_labels(self, item: Any) -> Any:
-        """Return x of ``(x,)``, ``(x, y)`` and ``(x, y, weights)``, as Keras understands them.
+        """Return x of ``(x,)``, ``(x, y)`` or ``(x, y, weights)``, like Keras.
 
         PyTorch's loader makes lists of such tuples, so a list of arrays is one too; a list of paths
         is a batch.
@@ -154,9 +157,9 @@ class Documents:
         if isinstance(item, list) and len(item) > 1 and all(map(self._is_sample, item)):
             if are_columns or (self._takes_one and not isinstance(first, Mapping)):
                 raise ValueError(
-                    f"docs has an item that is a list of {len(item)}, each of which could be a "
-                    "document. If it is a batch, make it one array with np.stack, or a dict of "
-                    "the batches of each input; if it is (x, y), make it a tuple, or pass x alone."
+                    f"docs has an item that is a list of {len(item)} possible documents. If it is "
+                    "a batch, make it one array with np.stack, or a dict of the batches of each "
+                    "input; if it is (x, y), make it a tuple, or pass x alone."
                 )
             return item
         if self._takes_one:
@@ -191,7 +194,7 @@ class Documents:
             return None
         own = {name: part for name, part in parts.items() if name not in self._shared}
         expected = {name: self._shape_of(name) for name in own}
-        # Of an input that the model doesn't tell of, only what looks like pictures decides.
+        # If the model doesn't declare its inputs, only things that look like pictures decide.
         known = {
             name: part
             for name, part in own.items()
@@ -208,7 +211,7 @@ class Documents:
         return _rows(parts, own, isinstance(inputs, Mapping))
 
     def _shape_of(self, name: Any) -> Shape | None:
-        """Return the shape of an input, by its name or its position; None if it is unknown."""
+        """Return an input's shape by name or position; None if unknown."""
         shapes = list(self._shapes.values())
         if isinstance(name, int) and name < len(shapes):
             return shapes[name]
@@ -229,7 +232,7 @@ class Documents:
         return len(shape) >= len(expected)
 
     def _is_sample(self, doc: Any) -> bool:
-        """Tell whether something has the shapes of one document, without a batch axis."""
+        """Tell whether something is shaped like one document, without batch axis."""
         if isinstance(doc, Mapping):
             parts = dict(doc)
         elif isinstance(doc, list | tuple) and not self._takes_one:
@@ -246,7 +249,7 @@ class Documents:
 
 
 class Rows:
-    """Documents that are single already: as many as there are rows in a table.
+    """Documents that are single already, such as a table's rows.
 
     Parameters
     ----------
@@ -275,7 +278,7 @@ class Rows:
 
 
 class _Numbered:
-    """Batches by number: each once, whether their owner ever stops by itself or not."""
+    """Batches by number, each once, even if their owner never stops."""
 
     def __init__(self, batches: Any) -> None:
         self.batches = batches
@@ -311,7 +314,7 @@ def _input_shapes(model: keras.Model) -> dict[str, Shape]:
 
 
 def _shape(part: Any) -> tuple[int, ...]:
-    """Return the shape of an array, or of nested lists as if they were one."""
+    """Return the shape of an array or of nested lists."""
     if isinstance(part, list | tuple):
         return (len(part), *(_shape(part[0]) if part else ()))
     return tuple(getattr(part, "shape", ()))
@@ -324,7 +327,10 @@ def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
 
 
 def _rows(parts: Mapping[Any, Any], own: Mapping[Any, Any], by_name: bool) -> Sequence[Any]:
-    """Return the rows of several columns; what is not a document's own is whole in each."""
+    """Return the rows of several columns.
+
+    What isn't a document's own is whole in each.
+    """
     columns = {name: _column(part) for name, part in own.items()}
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -341,7 +347,7 @@ def _column(part: Any) -> Any:
 
 
 def _goes_by_index(docs: Any) -> bool:
-    """Tell whether to take items by index, because iterating over them may never end.
+    """Tell whether to take items by index, since iterating never ends.
 
     That holds for data sets with ``__getitem__`` alone, and for the older iterators of Keras.
     """
@@ -360,7 +366,10 @@ def _length(docs: Any) -> int | None:
 
 
 def _paths_of_batch(items: Any, number: int) -> Sequence[str]:
-    """Return the files of a batch of Keras' older iterators over folders, which shuffle them."""
+    """Return the files in a batch of Keras' older iterators.
+
+    They shuffle their files.
+    """
     batches = getattr(items, "batches", None)
     paths, order = getattr(batches, "filepaths", None), getattr(batches, "index_array", None)
     if batches is None or paths is None or order is None:

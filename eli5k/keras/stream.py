@@ -108,7 +108,7 @@ def explain_predictions(
 
 
 class _Item(NamedTuple):
-    """A document that was read, or the explanation why not, and its own targets."""
+    """Document or the error in reading it, and its own targets."""
 
     content: Document | Explanation
     targets: Any
@@ -156,7 +156,7 @@ def explain_documents(
             try:
                 more = _fill(waiting, ahead, items, options.batch_size)
             finally:
-                # Also if the documents' source failed: what came before it is not lost.
+                # Also if the source failed, to keep what came before.
                 options = _with_best(model, waiting, options)
                 explanations = _explain(model, waiting, options, largest)
                 bar.total = documents.total
@@ -165,7 +165,7 @@ def explain_documents(
 
 
 def _fill(waiting: list[_Item], ahead: list[_Item], items: Iterator[_Item], size: int) -> bool:
-    """Collect a batch of one kind in ``waiting``; tell whether there may be more.
+    """Collect a batch of one kind; tell whether more may come.
 
     An item of another kind waits in ``ahead``.
     """
@@ -233,9 +233,9 @@ def _failed(model: keras.Model, path: str | None, error: Exception) -> Explanati
 def _with_targets(
     model: keras.Model, document: Document, options: Options, targets: list[Any] | None
 ) -> Document | Explanation:
-    """Check the document's own targets: one that doesn't exist is this document's error."""
+    """Check a document's own targets: mistakes are this document's error."""
     asked = ask(model, document.inputs, options)
-    if asked.target.reading is not None:  # Only a run tells which boxes there are.
+    if asked.target.reading is not None:  # Only a run shows which boxes there are.
         return document
     head, names = asked.survey.heads[asked.target.output], names_of(asked)
     try:
@@ -246,7 +246,7 @@ def _with_targets(
 
 
 def targets_of_each(targets: Any, count: int | None) -> Sequence[Any] | None:
-    """Return the targets of each document; None if they are for all documents.
+    """Return each document's targets; None if all share them.
 
     Parameters
     ----------
@@ -314,13 +314,16 @@ def _explain(
 
 
 def _with_best(model: keras.Model, waiting: list[_Item], options: Options) -> Options:
-    """Rank methods on the first documents, if asked to: all others are explained alike."""
+    """Rank methods on the first documents, if asked to.
+
+    All others are explained like these.
+    """
     items = [(each.content, each.targets) for each in waiting if isinstance(each.content, Document)]
     if options.method != BEST or not items or ALL in (options.input, options.output):
         return options
     documents = [document for document, _ in items]
     targets = [options.targets if own is None else own for _, own in items]
-    # What documents share is the same for all that go through the model together.
+    # Shared inputs are the same for all documents of a batch.
     count = len(items) if is_alike(model, [each.inputs for each in documents]) else 1
     best = best_on(model, documents[:count], options, targets[:count])
     return replace(options, method=best)

@@ -58,7 +58,7 @@ def refused(model: keras.Model, reason: str) -> Explanation:
 
 
 def warned(refusal: Explanation) -> Explanation:
-    """Warn of an explanation that is none, so that a script doesn't fail two lines later."""
+    """Warn of an empty explanation, which would fail a script later."""
     warn(str(refusal.error), ExplanationWarning)
     return refusal
 

@@ -10,6 +10,8 @@ import pytest
 from tests.cli.colours import COLOURS
 from tests.cli.shell import assert_one_line, run
 
+pytestmark = pytest.mark.once
+
 
 class TestNames:
     @pytest.mark.parametrize(

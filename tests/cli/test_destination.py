@@ -11,6 +11,8 @@ import pytest
 from tests.cli.colours import paint
 from tests.cli.shell import run
 
+pytestmark = pytest.mark.once
+
 
 class TestFiles:
     def test_same_names_do_not_collide(self, colours, here):

@@ -9,6 +9,8 @@ import pytest
 from tests.cli.colours import paint
 from tests.cli.shell import python
 
+pytestmark = pytest.mark.once
+
 # Arguments, and what the line about them has.
 MISTAKES = {
     "explain m.keras red.png --targts 3": "unknown option --targts. Did you mean '--targets'?",

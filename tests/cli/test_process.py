@@ -10,6 +10,8 @@ import pytest
 import eli5k
 from tests.cli.shell import python, run
 
+pytestmark = pytest.mark.once
+
 
 class TestProcess:
     def test_help_imports_nothing_heavy(self):
@@ -25,6 +27,7 @@ class TestProcess:
             run("--version")
         assert capsys.readouterr().out.strip() == eli5k.__version__
 
+    @pytest.mark.slow
     def test_reader_that_goes_away(self, colours):
         code = "import sys; from eli5k.cli import main; sys.exit(main(sys.argv[1:]))"
         command = [sys.executable, "-c", code, "layers", colours]

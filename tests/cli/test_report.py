@@ -13,6 +13,8 @@ from eli5k.keras.store.summary import summarise
 from tests.cli.colours import COLOURS
 from tests.cli.shell import assert_one_line, run
 
+pytestmark = pytest.mark.once
+
 NAMES = ["red", "green", "blue"]
 
 

@@ -10,6 +10,8 @@ import eli5k
 from tests.cli.colours import COLOURS, paint
 from tests.cli.shell import assert_one_line, run
 
+pytestmark = pytest.mark.once
+
 parquet = pytest.importorskip("pyarrow.parquet")
 ARGUMENTS = ["--out", "results", "--workers", "0"]
 

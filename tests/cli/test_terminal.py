@@ -13,6 +13,8 @@ from eli5k.printable import printable
 from tests.cli.colours import paint
 from tests.cli.shell import python, run
 
+pytestmark = pytest.mark.once
+
 EVIL = "\x1b[31m\x07\x9b2J\u202egnp\r"
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import eli5k
 from eli5k.demo import NAMES, PHOTOS, load_model, preprocess
-from tests.cli.shell import python
+from tests.cli.shell import run
 
 MEGABYTE = 1_000_000
 # Logits of every hundredth class for `ramp`: efficientnet-lite-pytorch 0.1.0 on PyTorch 2.13 with
@@ -133,10 +133,12 @@ class TestPhotographs:
 
 
 class TestCommand:
-    def test_explains_three_photographs_and_says_what_goes_wrong(self, tmp_path):
-        done = python("-m", "eli5k", "demo", "--out", "pictures", cwd=tmp_path)
-        assert done.returncode == 0
-        blocks = [block.splitlines() for block in done.stdout.split("\n\n")[1:4]]
+    def test_explains_three_photographs_and_says_what_goes_wrong(
+        self, tmp_path, monkeypatch, capsys
+    ):
+        monkeypatch.chdir(tmp_path)
+        assert run("demo", "--out", "pictures") == 0
+        blocks = [block.splitlines() for block in capsys.readouterr().out.split("\n\n")[1:4]]
         explained = [
             [line.split("  ")[1] for line in block if "<- explained" in line] for block in blocks
         ]

@@ -6,6 +6,7 @@ Runs where KerasHub is installed; the weights are random, so nothing is download
 from __future__ import annotations
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,7 +14,6 @@ from PIL import Image
 import eli5k
 from tests.zoo import noise
 
-keras_hub = pytest.importorskip("keras_hub", reason="KerasHub is not installed here: see tox.ini")
 SIDE = 64
 
 

@@ -13,6 +13,7 @@ from tests.digits.dense import load_detector, load_segmenter
 from tests.digits.samples import FOLDER
 from tests.digits.scenes import Scene, make_scenes, pointing_game
 
+pytestmark = pytest.mark.slow
 SCENES = 60  # about two maps each
 
 

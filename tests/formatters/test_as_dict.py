@@ -12,6 +12,8 @@ from PIL import Image
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import format_as_dict
 
+pytestmark = pytest.mark.once
+
 
 def through_json(explanation):
     return json.loads(json.dumps(format_as_dict(explanation), allow_nan=False))

@@ -17,6 +17,8 @@ from eli5k.formatters.scaling import scale, scale_alike
 from tests.formatters.test_frame import spot
 from tests.formatters.test_sheet import find, picture, written  # noqa: F401
 
+pytestmark = pytest.mark.once
+
 
 def explain(*heatmaps, size=(300, 300), **kwargs):
     targets = [

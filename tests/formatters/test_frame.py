@@ -14,6 +14,8 @@ from eli5k.formatters.frame import check_frame, place_of_cell, spread
 from tests.formatters.test_html import Page, decode
 from tests.formatters.test_sheet import find, picture
 
+pytestmark = pytest.mark.once
+
 FILTERS = list(Image.Resampling)
 SIZE = (64, 48)
 

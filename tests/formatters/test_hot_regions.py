@@ -11,6 +11,8 @@ from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters.hot_regions import hot_boxes, hot_regions
 from tests.formatters.test_frame import spot
 
+pytestmark = pytest.mark.once
+
 
 def explain(*heatmaps, size=(100, 100), **kwargs):
     targets = [TargetExplanation(n, heatmap=each) for n, each in enumerate(heatmaps)]

@@ -14,6 +14,8 @@ from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters.heatmap import expand_heatmap, heatmap_to_image
 from eli5k.formatters.image import format_as_image
 
+pytestmark = pytest.mark.once
+
 FILTERS = [None, *Image.Resampling]
 UNIT = st.floats(0, 1, width=32)
 HEATMAPS = hnp.arrays(

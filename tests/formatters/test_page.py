@@ -17,6 +17,8 @@ from eli5k.formatters import format_as_page
 from tests.formatters.test_frame import spot
 from tests.formatters.test_sheet import picture
 
+pytestmark = pytest.mark.once
+
 
 def explain(heatmap=None, names=("cat",), **kwargs):
     heatmap = np.eye(3) if heatmap is None else heatmap

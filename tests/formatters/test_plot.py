@@ -11,6 +11,8 @@ from eli5k.formatters import format_as_image
 from tests.formatters.test_frame import spot
 from tests.formatters.test_sheet import picture
 
+pytestmark = pytest.mark.once
+
 
 def explain(*heatmaps, size=(300, 240)):
     targets = [

@@ -24,6 +24,8 @@ from tests.formatters.test_frame import spot
 from tests.formatters.test_html import decode
 from tests.formatters.test_sheet import written  # noqa: F401
 
+pytestmark = pytest.mark.once
+
 SIZES = {"signal": (400,), "text": (8,), "volume": (12, 16, 16), "clip": (12, 16, 16)}
 GRIDS = {"signal": (40,), "text": (8,), "volume": (6, 4, 4), "clip": (6, 4, 4)}
 PLACES = {"signal": (30,), "text": (5,), "volume": (4, 0, 3), "clip": (4, 0, 3)}

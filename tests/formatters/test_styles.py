@@ -10,6 +10,8 @@ from eli5k.formatters.styles import AGAINST, FOR, STYLES
 from tests.formatters.test_frame import spot
 from tests.formatters.test_sheet import find, picture
 
+pytestmark = pytest.mark.once
+
 SIZE = (240, 240)
 QUARTER = (0.5, 0.5, 1.0, 1.0)
 

@@ -5,6 +5,8 @@ import pytest
 
 from eli5k.base import BlankMapWarning, Check, Explanation, TargetExplanation
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def screen(monkeypatch):

@@ -10,6 +10,8 @@ from eli5k.formatters import fields, format_as_text
 from eli5k.formatters.place import place_of_heat
 from eli5k.formatters.text import label, numbers
 
+pytestmark = pytest.mark.once
+
 
 def spot(shape, place):
     heatmap = np.zeros(shape)

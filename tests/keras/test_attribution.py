@@ -194,7 +194,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("docs", "kwargs", "message"),
         [
-            (DOCS[0], {}, r"doc must be of shape \(None, 12, 12, 3\).*Received: \(12, 12, 3\)"),
+            (DOCS[0], {}, r"docs must be of shape \(None, 12, 12, 3\).*Received: \(12, 12, 3\)"),
             (DOCS[:0], {}, "samples"),
             (DOCS, {"batch_size": 0}, "batch_size must be at least 1. Received: 0"),
             (DOCS, {"method": "grad-kam"}, "method.*'grad-kam'.*'grad-cam'"),

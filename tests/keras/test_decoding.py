@@ -26,6 +26,8 @@ from eli5k.keras.inputs import read_document
 from eli5k.pixels import open_picture
 from tests.damage import formats, written
 
+pytestmark = pytest.mark.once
+
 # A format of Pillow's whose decoder does what the file says.
 PLUGIN = """
 import os, signal, sys, time

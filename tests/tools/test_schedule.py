@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 schedule = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "schedule.py"))
 HOUR, simulate, formula = (schedule[name] for name in ("HOUR", "simulate", "formula"))
 PLAN = schedule["Plan"](

@@ -88,10 +88,10 @@ class Backend(Protocol):
         """
 
     def free_memory(self) -> int | None:
-        """Return how many bytes of the graphics card are free; None if that isn't known."""
+        """Return the free bytes of the graphics card; None if unknown."""
 
     def limit_threads(self, count: int) -> None:
-        """Compute on so many cores at most, if nothing was computed yet.
+        """Limit the number of cores, if nothing was computed yet.
 
         Raises
         ------

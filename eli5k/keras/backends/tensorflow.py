@@ -17,7 +17,7 @@ UNROLLED = 5
 
 # TensorFlow has one switch for all threads: the last thread that needs it turns it back.
 _switch = threading.Lock()
-_before_each: list[bool] = []  # What the user had set, once for each thread in need.
+_before_each: list[bool] = []  # The user's setting, once for each thread that needs the switch.
 
 
 def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
@@ -158,12 +158,12 @@ def draws_random_numbers(function: Any) -> bool:
 
 
 def free_memory() -> int | None:
-    """Return None: TensorFlow tells what it has taken, and not what it may take."""
+    """Return None: TensorFlow doesn't tell how much memory is left."""
     return None
 
 
 def limit_threads(count: int) -> None:
-    """Compute on so many cores at most.
+    """Limit the number of cores.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def _is_random(graph: tf.Graph) -> bool:
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
     return any(
-        node.op.startswith(("Random", "ParameterizedTruncatedNormal", "TruncatedNormal"))
+        node.op.startswith(("Random", "ParameterizedTruncatedNormal", "TruncatedNormal", "Rng"))
         or node.op == "Multinomial"
         for node in nodes
     )

@@ -127,7 +127,7 @@ def draws_random_numbers(function: Any) -> bool:
 
 
 def free_memory() -> int | None:
-    """Return how many bytes are free on the card, or were freed and kept for later."""
+    """Return the card's free bytes, including those that PyTorch caches."""
     if not torch.cuda.is_available():
         return None
     kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
@@ -135,7 +135,7 @@ def free_memory() -> int | None:
 
 
 def limit_threads(count: int) -> None:
-    """Compute on so many cores at most, which PyTorch takes at any time."""
+    """Limit the number of cores, at any time."""
     torch.set_num_threads(count)
 
 

@@ -1,1 +1,1 @@
-"""Engines that explain on many machines, into the same store as one machine does."""
+"""Engines that explain on many machines into one store."""

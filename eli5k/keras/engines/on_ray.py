@@ -1,4 +1,4 @@
-"""Explain any number of documents with workers on Ray Data, on one machine or on many."""
+"""Explain any number of documents with workers on Ray Data."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def explain_on_ray(
     out : path
         A folder that each worker can write to.
     address : str, optional
-        Of a Ray cluster, such as ``"auto"`` or ``"ray://head:10001"``. By default Ray is started on
-        this machine, on its loopback alone, and stopped at the end.
+        Address of a cluster, such as ``"auto"`` or ``"ray://head:10001"``. By default Ray starts on
+        this machine, on its loopback alone, and stops at the end.
     workers : int, optional
         Number of processes with a model; by default one for each core of this machine.
     gpus_per_worker : float
@@ -68,7 +68,7 @@ def explain_on_ray(
         Maximum number of documents that go through the model together; None for as many as have
         room on the worker's share of its graphics card.
     rows_per_part : int
-        Number of documents in a file: what a killed worker costs.
+        Number of documents in a file; a killed worker loses at most these.
     timeout : float
         Seconds for each picture to be decoded.
     preprocess, progress, **options
@@ -103,7 +103,7 @@ def explain_on_ray(
     count = default_workers() if workers is None else workers
     for name, value in (("workers", count), ("rows_per_part", rows_per_part)):
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number from 1 on. Received: {value!r}")
+            raise ValueError(f"{name} must be a whole number, at least 1. Received: {value!r}")
     if timeout <= 0 or gpus_per_worker < 0:
         raise ValueError(
             "timeout must be positive, and gpus_per_worker not negative. Received: "
@@ -166,7 +166,10 @@ def _absolute(place: str | os.PathLike[str]) -> str:
 
 
 def _pictures(source: Source, store: Store, seen: list[np.ndarray], size: int) -> Iterator[Work]:
-    """Share out the pictures without a row; those that a killed run was at are suspect."""
+    """Share out the pictures without a row.
+
+    Those that a killed run was at are suspect.
+    """
     suspected = suspects(store.folder)
     waiting: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
     for keys, read in source.blocks():
@@ -190,7 +193,7 @@ def _shares(
     seen: list[np.ndarray],
     wanted: int,
 ) -> Iterator[Work]:
-    """Share out files: several shares of each if there are only a few."""
+    """Share out files; split them if there are few."""
     suspected = suspects(store.folder)
     for file in files:
         rows, is_done, is_suspect = 0, True, False
@@ -205,11 +208,11 @@ def _shares(
 
 
 def _run(ray: Any, works: list[Work], task: Task, store: Store, demand: Demand) -> Iterator[int]:
-    """Yield the number of explained documents of each work as it is done."""
+    """Yield the number of documents of each finished piece of work."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     rows = [{"work": pickle.dumps(work)} for work in works]
-    # A block each: of a few large blocks, one worker would do one after the other.
+    # One block each: a few large blocks would all go to one worker.
     waiting = ray.data.from_items(rows, override_num_blocks=len(rows))
     done = waiting.map_batches(
         _RayWorker,
@@ -224,7 +227,7 @@ def _run(ray: Any, works: list[Work], task: Task, store: Store, demand: Demand) 
 
 
 class _RayWorker(Worker):
-    """A worker, as Ray Data calls it: with a batch of one row."""
+    """Worker for Ray Data, called with batches of one row."""
 
     def __init__(self, task: Task, store: Store, folder: str) -> None:
         # Paths stay as they were written, since they are keys.

@@ -1,4 +1,4 @@
-"""What a worker does: explain its share of the documents, and write it into the store.
+"""Work of one worker: explain a share of the documents.
 
 It needs no engine. A worker may die at any moment; the engine gives its work to another one, and
 the ledger tells that one what the first died of.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A share of the documents: some pictures, or some of the rows of a file.
+    """Share of the documents: some pictures, or rows of a file.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Work:
     file : str or None
         A table or an archive.
     share, shares : int
-        Which of so many shares of that file.
+        Number of the share, and how many shares the file has.
     is_suspect : bool
         An earlier run was killed while it did this: explain each document alone.
 
@@ -70,10 +70,10 @@ class Task:
         The path of a saved model.
     options : Options
     columns : dict
-        Of the source: ``column``, ``key`` and ``targets`` of
+        Columns of the source: ``column``, ``key`` and ``targets`` of
         :func:`~eli5k.keras.store.sources.open_source`.
     kind : pyarrow.DataType
-        Of the keys.
+        Type of the keys.
     rows_per_part : int
     timeout : float
         Seconds to decode a picture.
@@ -112,7 +112,7 @@ class Worker:
     def _batch_size(self) -> int:
         if self.task.card is None:
             return self.task.options.batch_size
-        # The other workers of a card ask at the same time, when all of it is free.
+        # The card's other workers ask at the same time, while all memory is free.
         return max(1, int(rows_at_once(self._model) * self.task.card))
 
     def __enter__(self) -> Worker:
@@ -122,7 +122,7 @@ class Worker:
         self._decoder.close()
 
     def do(self, work: Work) -> int:
-        """Explain what has no row yet, in parts.
+        """Explain the documents without a row, in parts.
 
         Returns
         -------
@@ -132,7 +132,7 @@ class Worker:
         explained = 0
         begun = Ledger(self.store.folder, work)
         if begun.was_begun:
-            # What the worker that died of it has written is not known here.
+            # This process doesn't know what the worker wrote before it died.
             self.store = Store(self.store.folder, self.store.question)
         begun.write(BEGUN)
         decoded = decoded_items(self._decoder, self._documents(work))
@@ -156,7 +156,7 @@ class Worker:
         source = open_source(self._model, work.file, **self.task.columns)
         row = 0
         for keys, read in source.blocks():
-            # As many rows as a part has for each share, in turn.
+            # Give each share in turn as many rows as a part has.
             turns = np.arange(row, row + len(keys)) // self.task.rows_per_part % work.shares
             row += len(keys)
             # An archive may hold a name twice.
@@ -173,7 +173,7 @@ class Worker:
         return arrow().concat_tables(tables), count
 
     def _alone(self, part: Iterator[Item], ledger: Ledger) -> tuple[pyarrow.Table, int]:
-        """Explain one document after another: if the worker dies, it is known of which."""
+        """Explain documents one by one, so that a crash names its document."""
         culprits = ledger.culprits()
         ledger.write(ALONE)
         tables = []
@@ -189,7 +189,7 @@ class Worker:
         return arrow().concat_tables(tables), len(tables)
 
     def _explained(self, batch: list[Item]) -> pyarrow.Table:
-        # They are in the rows.
+        # The rows have them.
         with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
             explanations = explain_items(self._model, batch, self.options, self._largest)
             return table_of([item.key for item in batch], self.task.kind, explanations)

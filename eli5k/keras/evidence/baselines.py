@@ -42,7 +42,7 @@ def baseline_of(image: np.ndarray, baseline: Baseline) -> np.ndarray:
     """
     value: Any = baseline
     if callable(baseline):
-        value = baseline(image)
+        value = baseline(image.copy())  # The user's document, which it may change.
     elif isinstance(baseline, str):
         makers = {"mean": _mean, "blur": _blur}
         value = makers[baseline](image) if baseline in makers else None

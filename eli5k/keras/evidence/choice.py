@@ -1,4 +1,4 @@
-"""Choose the layer to explain, and how its output is read as a map."""
+"""Choose the layer to explain, and how to read its output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eli5k.keras.model.structure import Call, input_layer_name
 from eli5k.keras.model.view import TOKENS_RANK, View
 from eli5k.options import Options
 
-# How many layers are measured that look like ones whose cells have no place.
+# How many layers to measure that are shaped like ones without places.
 MOST_TRIES = 8
 # Tokens reach the score if more than this share of them does.
 MOST = 0.5
@@ -63,7 +63,7 @@ def points_to_try(question: Question, options: Options) -> Iterator[tuple[str, P
 
 
 def _points_of_named(question: Question, options: Options) -> Iterator[tuple[str, Point]]:
-    """Yield the calls of the layer that the user named: those with the right map first."""
+    """Yield the calls of the named layer, those with good maps first."""
     reshaped = options.reshape is not None
     calls = calls_of(question.model, question.survey.calls, options.layer, reshaped)
     if reshaped:
@@ -98,14 +98,17 @@ def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple
             shared.append((call.path, point_at(call, view)))
         else:
             yield call.path, point_at(call, view)
-    # What sees several images at once shows heat of all of them.
+    # A layer that sees several images at once shows heat of all of them.
     yield from shared
-    # What has an axis that a signal doesn't have is a spectrogram, or the heads of an attention.
+    # A layer with one axis more than a signal is a spectrogram, or has attention heads.
     yield from longer
 
 
 def _one_of_each_shape_first(calls: Sequence[Call], wrong: set[Any]) -> Iterator[Call]:
-    """Yield calls in order; those that must be measured and are shaped like wrong ones, last."""
+    """Yield calls in order, but those shaped like wrong ones last.
+
+    Only calls that must be measured are put off.
+    """
     later = []
     for call in calls:
         if call.place is None and call.shape in wrong:
@@ -123,7 +126,7 @@ def point_at(
 
 
 def is_map(view: View) -> bool:
-    """Tell whether a view is good enough to be chosen without being asked for.
+    """Tell whether a view is good enough to be a default.
 
     The steps of a sequence, read as strips of the picture, are not.
     """
@@ -170,7 +173,7 @@ def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[s
 
 
 def _inner_reached(evidence: dict[str, Evidence]) -> dict[str, Tensor]:
-    """Tell whether any step of a signal or a text has a gradient but the first and the last.
+    """Tell whether any step but the first and last has a gradient.
 
     A maximum may choose one of the steps, but only a model that reads a single token, as
     transformers do, always takes the same.

@@ -1,4 +1,4 @@
-"""The default layer of an output with scores at many places: the coarsest on the way to it.
+"""Default layer of an output with places: the coarsest before it.
 
 Such outputs end in fine grids, whose cells see little and say what the output says. Where a network
 is coarsest, its cells see most of the picture, and all scores depend on them: at the bottleneck of
@@ -25,7 +25,7 @@ from eli5k.keras.model.survey import Survey
 # A network on its way down makes cells at most this many times longer at once. What becomes coarser
 # by more is a pooled branch beside the way, such as those of a pyramid.
 STEEPEST = 4
-# How many layers of a grid are measured, and at how many places their influence is.
+# How many layers of a grid to measure, and at how many places.
 MOST_LAYERS, PLACES = 64, 8
 # A layer is on the way if more than this share of the places depends on it: units that are never
 # active may cut off some.
@@ -33,7 +33,7 @@ MOST = 0.5
 
 
 def coarsest_first(question: Question, calls: Sequence[Call]) -> list[Call]:
-    """Order calls for an output with places: the last of the coarsest grid first.
+    """Order calls by grid: the last one of the coarsest first.
 
     Parameters
     ----------
@@ -67,7 +67,10 @@ def coarsest_first(question: Question, calls: Sequence[Call]) -> list[Call]:
 
 
 def _score_calls(survey: Survey, head: Sequence[int], classes: int) -> list[Call]:
-    """Return the calls whose output is the scores, before an activation or an enlargement."""
+    """Return the calls that output the scores.
+
+    These are scores before an activation or an enlargement.
+    """
 
     def has_classes(call: Call) -> bool:
         shape = call.shape or ()
@@ -98,7 +101,7 @@ def _sizes(survey: Survey, calls: Sequence[Call]) -> list[int]:
 
 
 def _on_the_way(question: Question, calls: Sequence[Call]) -> list[Call]:
-    """Keep the calls on which the scores of most places all over the output depend.
+    """Keep the calls on which most places of the output depend.
 
     This is one run on noise, since what depends on what is a matter of structure.
     """
@@ -128,7 +131,7 @@ def _on_the_way(question: Question, calls: Sequence[Call]) -> list[Call]:
 
 
 def _reached(evidence: dict[str, Evidence]) -> dict[str, Tensor]:
-    """Share of the targets that depend on each layer, for some noise or other."""
+    """Share of the targets that depend on each layer, for any noise."""
     ops = keras.ops
     found = {}
     for key, part in evidence.items():

@@ -1,4 +1,4 @@
-"""Count the labels of each document, and keep no more targets than these."""
+"""Count each document's labels, and keep only that many targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eli5k.keras.evidence.targets import class_count
 
 
 def count_labels(run: Run, threshold: float) -> np.ndarray:
-    """Count the classes of each sample that reach a threshold, in one forward pass.
+    """Count each sample's classes above a threshold, in one forward pass.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ def count_labels(run: Run, threshold: float) -> np.ndarray:
 
 
 def columns_of(run: Run) -> int:
-    """Return how many classes the explained output has; a lone unit with two names has two."""
+    """Return the output's number of classes; two for a named unit."""
     return 2 if run.target.binary else class_count(run.survey.heads[run.target.output]) or 1
 
 
 def with_room_for(run: Run, labels: np.ndarray) -> Run:
-    """Ask for at least as many classes of each sample as the one with the most labels has.
+    """Ask for as many best classes as any sample has labels.
 
     Each number of targets is compiled anew, so this is a power of two.
 

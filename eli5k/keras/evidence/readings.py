@@ -1,4 +1,4 @@
-"""Read an output that has scores at many places: a mask, a sequence, dense boxes.
+"""Read an output with scores at many places: masks, sequences, boxes.
 
 Such an output becomes what the rest of eli5k knows: ``(batch, classes)`` columns of scores. The
 column of a class is its mean score over some of the places, and which places these are is data,
@@ -20,7 +20,7 @@ from eli5k.keras.model.survey import Survey
 
 # Numbers that tell where a box is.
 SIDES = 4
-# The least rank of an output with places: batch, places and classes.
+# Least rank of an output with places: batch, places and classes.
 DENSE = 3
 
 
@@ -59,7 +59,7 @@ class Reading:
         return ops.reshape(tensor, (-1, _product(tensor.shape[1:-1]), tensor.shape[-1]))
 
     def scores(self, head: Head, target: Target, classes: Tensor, places: Tensor) -> Scores:
-        """Compute the scores of the targets: each its class's mean over its places.
+        """Compute the scores: each target's mean over its places.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ class Reading:
         if classes is not None and len(classes.shape) == 3:
             classes, rivals = classes[..., 0], classes[..., 1:]
         if classes is None:
-            # On noise, or to rank classes: not what any document is explained with.
+            # Only on noise, or to rank classes; documents are explained with classes.
             places, sign = None, 1 if target.best > 0 else -1
             every = self._means(head.logits if use_logits else head.output, target, is_unit, None)
             classes = ops.top_k(sign * every[:, 0], abs(target.best))[1]
@@ -99,7 +99,10 @@ class Reading:
         return Scores(values, probabilities, classes, explained, rivals)
 
     def _means(self, tensor: Tensor, target: Target, is_unit: bool, places: Tensor) -> Tensor:
-        """Means over the places: ``(batch, targets, classes)``, with one target for all places."""
+        """Means over places: ``(batch, targets, classes)``.
+
+        There is one target for all places.
+        """
         ops = keras.ops
         field = self.field(tensor)
         if target.binary:
@@ -107,7 +110,7 @@ class Reading:
         if places is None:
             return ops.mean(field, axis=1, keepdims=True)
         weights = ops.cast(places, "float32")
-        # Not divided before: a sum of small shares would lose digits that a mean has.
+        # Divide last: a sum of small shares would lose digits.
         total = ops.sum(weights, axis=-1, keepdims=True)
         return ops.matmul(weights, field) / ops.maximum(total, 1.0)
 
@@ -156,7 +159,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Function of a model's outputs: the scores and the box of each place.
+    """Function from a model's outputs to each place's scores and box.
 
     It returns ``(batch, places, classes)`` and ``(batch, places, 4)``, as the model gives them.
     """
@@ -196,7 +199,7 @@ def reading_of(survey: Survey, output: int) -> Reading | None:
 
 
 def box_outputs(heads: Sequence[Head]) -> list[tuple[int, int]]:
-    """List the outputs with class scores of boxes, each with the output that has the boxes.
+    """List the outputs with class scores of boxes, and their boxes.
 
     Examples
     --------

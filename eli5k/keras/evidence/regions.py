@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Where something lies along each axis, in shares of the picture: (lows, highs).
+# Ends of something along each axis, in shares of the picture: (lows, highs).
 Span = tuple[Sequence[float], Sequence[float]]
 
 
@@ -32,7 +32,7 @@ class Canvas(NamedTuple):
 
 
 def centres_of(grid: Sequence[int]) -> np.ndarray:
-    """Return the centres of a grid's cells, ``(cells, axes)``, in shares of each axis.
+    """Return the centres of cells, ``(cells, axes)``, in shares of each axis.
 
     Examples
     --------

@@ -222,7 +222,7 @@ def choose_targets(
 
 
 def as_list(targets: Any) -> list[Any] | None:
-    """Return what a user passed as targets as a list; None stays.
+    """Return a user's targets as a list; None stays.
 
     Raises
     ------
@@ -261,7 +261,7 @@ def choose_for_each(
     *,
     target: Target,
 ) -> tuple[Target, np.ndarray | None]:
-    """Turn the targets of several documents into a target and rows of classes.
+    """Turn several documents' targets into a target and rows of classes.
 
     Parameters
     ----------

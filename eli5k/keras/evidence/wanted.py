@@ -1,4 +1,4 @@
-"""Find out which values a model was trained on, from what the model itself shows.
+"""Find out from a model which values it was trained on.
 
 The first normalisation stores mean and variance of what it saw in training. What it makes of black,
 white and artificial photographs tells which pixels those were. No document decides.
@@ -53,9 +53,9 @@ LINEAR = 0.1
 FITS = 0.4
 # Data of a larger deviation are pixels up to 255.
 LARGE = 5.0
-# Up to so many channels, each has a mean of its own.
+# Up to this many channels, each has its own mean.
 COLOURS = 4
-# A larger model is not run once more to find out.
+# Larger models are not run once more for this.
 SMALL_MODEL = 5_000_000
 
 
@@ -83,7 +83,7 @@ class Wanted(NamedTuple):
 
 
 def wanted_by(run: Run, values: tuple[str, ...]) -> Wanted | None:
-    """Find out what a model was trained on, or None if nothing shows it.
+    """Find out what a model was trained on; None if unknown.
 
     Parameters
     ----------
@@ -111,7 +111,10 @@ def wanted_by(run: Run, values: tuple[str, ...]) -> Wanted | None:
 
 
 def _first_norms(run: Run) -> tuple[tuple[str, Callable[[], keras.Layer]], ...]:
-    """Return path and layer of those that may store statistics; they are asked at each call."""
+    """Return the layers that may store statistics, with their paths.
+
+    They are asked at each call.
+    """
     found: list[tuple[str, Callable[[], keras.Layer]]] = []
     for path in norms_of(run.model, run.survey):
         layer = layer_at(run.model, path)
@@ -122,7 +125,7 @@ def _first_norms(run: Run) -> tuple[tuple[str, Callable[[], keras.Layer]], ...]:
 
 
 def scales_itself(run: Run) -> bool:
-    """Tell whether a model makes pixels from 0 to 255 small before its first kernel."""
+    """Tell whether a model itself scales 0..255 before its first kernel."""
     gain = _gain(run)
     return gain is not None and gain < INSIDE[0]
 
@@ -154,7 +157,7 @@ def _from_memory(run: Run, norm: str, layer: keras.Layer) -> Wanted | None:
 
 
 def _shown(run: Run, norm: str, stored: Statistics, scale: str) -> float:
-    """Show photographs in a scale to a model that is not linear before its normalisation."""
+    """Show scaled photographs to a model with a nonlinear stem."""
     array = _stem_of(run, norm, convert(artificial_pictures(run.image.shape[1:]), "0..1", scale))
     if array is None:
         return float(np.inf)
@@ -185,7 +188,7 @@ def _has_channels(scale: Scale, channels: int) -> bool:
 def _seen(
     run: Run, norm: str, stored: Statistics, scale: float
 ) -> tuple[tuple[float, float], bool] | None:
-    """Estimate mean and deviation of the training data from what a normalisation stores.
+    """Estimate the training data's mean and deviation from a normalisation.
 
     ``scale`` is about the largest of these data. The second value tells whether the model is linear
     up to there; if it isn't, the estimate is rough.
@@ -210,7 +213,7 @@ def _seen(
         slopes / deviations[:, np.newaxis], (stored.mean - dark) / deviations, rcond=None
     )
     deviation = np.sqrt(np.median(stored.variance[gain > 0] / gain[gain > 0]))
-    # Linear: a photograph makes on the mean what its mean colour makes.
+    # If linear, a photograph's mean output is that of its mean colour.
     colour = one.mean(axis=tuple(range(one.ndim - 1)))
     photo = channels_of(layer, array[-2:-1])
     expected = dark + slopes @ (colour if len(bright) == channels else [colour.mean()])
@@ -219,7 +222,7 @@ def _seen(
 
 
 def _stem_of(run: Run, path: str, images: np.ndarray) -> np.ndarray | None:
-    """Return what a layer gets from images; the other inputs are zeros."""
+    """Return a layer's input for images; other inputs are zeros."""
     part = run.part(slice(0, 1))
     black = replace(part, inputs=keras.tree.map_structure(np.zeros_like, part.inputs))
     size = run.survey.fixed_batch or len(images)
@@ -235,7 +238,7 @@ def _stem_of(run: Run, path: str, images: np.ndarray) -> np.ndarray | None:
 
 
 def _from_kernels(run: Run, values: tuple[str, ...]) -> Wanted | None:
-    """Judge a model that stores no statistics by what it does itself, and by its logits."""
+    """Judge a model without statistics by its scaling and its logits."""
     gain = _gain(run)
     if gain is None:
         return None
@@ -247,7 +250,7 @@ def _from_kernels(run: Run, values: tuple[str, ...]) -> Wanted | None:
         return _from_logits(run, ("0..1", "0..255")) if is_small else None
     if values == ("0..255",):
         return _only(backbone.values)
-    # Whoever trained a head on small numbers made the best of it, whatever the backbone wants.
+    # A head that was trained on small numbers needs them, even if the backbone doesn't.
     return _from_logits(run, ("0..1",)) or _only(backbone.values)
 
 
@@ -267,17 +270,17 @@ def _gain(run: Run) -> float | None:
     small, large = (_stem_of(run, path, convert(unit, "0..1", name)) for name in ("0..1", "0..255"))
     if small is None or large is None:
         return None
-    # Between two pictures, whatever number is added to both.
+    # Between two pictures, so that a number added to both doesn't matter.
     spread, wide = (float((each[0] - each[1]).std()) for each in (small, large))
     if wide < 100 * spread:
         return None
-    # Such as a mean of ImageNet in 0..255 that is subtracted.
+    # For example, ImageNet's mean in 0..255 is subtracted.
     is_far_off = abs(small.mean()) > 20 * spread
     return NOTHING if is_far_off else wide / float(255 * (unit[0] - unit[1]).std())
 
 
 def _from_logits(run: Run, scales: tuple[str, ...]) -> Wanted | None:
-    """Find the one scale in which a photograph moves the logits as a trained model's would."""
+    """Find the scale in which photographs move the logits as expected."""
     head = run.survey.heads[run.target.output]
     count = class_count(head)
     # New layers have biases of zero.

@@ -1,4 +1,4 @@
-"""A table of the methods: what each does, costs and needs, with a picture in a notebook."""
+"""Table of the methods: purpose, cost, needs; pictures in a notebook."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ PICTURE = "width: 200px; max-width: 40vw; height: auto; display: block;"
 
 
 class MethodTable(dict[str, Method]):
-    """The methods by name; printed, a table; in a notebook, one with pictures."""
+    """Methods by name; shown as a table, in notebooks with pictures."""
 
     def __str__(self) -> str:
-        lines = []
+        parts = []
         for family in dict.fromkeys(method.family for method in self.values()):
-            lines.append(FAMILIES.get(family, family))
+            lines = [FAMILIES.get(family, family)]
             for name, method in self.items():
                 if method.family == family:
                     lines += _lines(name, method)
-        return "\n".join(lines)
+            parts.append("\n".join(lines))
+        return "\n\n".join(parts)
 
     __repr__ = __str__
 
@@ -96,7 +97,7 @@ def _row(name: str, method: Method) -> str:
 
 
 def _picture(name: str, method: Method) -> str:
-    """Return the picture of a method; one that a user registered has none."""
+    """Return a method's picture; None for one that a user registered."""
     file = resources.files("eli5k.keras.methods").joinpath("pictures", f"{name}.webp")
     if not file.is_file():
         return ""

@@ -51,7 +51,7 @@ class Together:
 
 
 def sharing(methods: Sequence[MethodLike]) -> Iterator[tuple[list[int], MethodLike]]:
-    """Yield methods to ask, and which of the given ones each of them answers.
+    """Yield methods to ask, and which given ones each answers.
 
     Parameters
     ----------

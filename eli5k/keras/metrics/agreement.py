@@ -1,4 +1,4 @@
-"""Agreement between a map and what halves of the picture are worth to the model."""
+"""Agreement between a map and what parts of the picture are worth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESEMBLANCE = 0.5
 
 
 class Agreement(NamedTuple):
-    """How well a map predicts what halves are worth, compared with copies of it elsewhere.
+    """How well a map predicts the halves' worth, beside its copies elsewhere.
 
     Attributes
     ----------
@@ -38,7 +38,9 @@ class Agreement(NamedTuple):
 
 
 def on_cells(maps: np.ndarray, cells: Sequence[int]) -> np.ndarray:
-    """Bring maps to a coarse grid: means of finer cells, interpolation between coarser ones.
+    """Resample maps to a coarse grid.
+
+    By means of finer cells, or interpolation between coarser ones.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def on_cells(maps: np.ndarray, cells: Sequence[int]) -> np.ndarray:
     [[2.0, 6.0]]
     """
     maps = np.asarray(maps, "float64")
-    # Infinity times zero is NaN, which is what it is here.
+    # Infinity times zero is NaN, which is right here.
     maps = np.where(np.isfinite(maps), maps, np.nan)
     for axis, length in zip(range(-len(cells), 0), cells):
         if maps.shape[axis] > length:
@@ -62,7 +64,7 @@ def on_cells(maps: np.ndarray, cells: Sequence[int]) -> np.ndarray:
 
 
 def _overlap(old: int, new: int) -> np.ndarray:
-    """Return a matrix ``(old, new)`` that averages the old cells in each new one."""
+    """Return a matrix ``(old, new)`` that averages old cells in new ones."""
     edges = np.arange(new + 1) * old / new
     starts = np.arange(old)[:, np.newaxis]
     shared = np.minimum(edges[1:], starts + 1) - np.maximum(edges[:-1], starts)
@@ -71,7 +73,7 @@ def _overlap(old: int, new: int) -> np.ndarray:
 
 
 def agreement(on_grid: np.ndarray, signs: np.ndarray, worth: np.ndarray) -> Agreement:
-    """Correlate what a map says halves are worth with what they are worth.
+    """Correlate the halves' worth as predicted by a map and as measured.
 
     A map says that a half is worth the heat inside it minus the heat outside. Chance is the same
     map turned, flipped and moved cyclically, without copies that resemble it.
@@ -106,7 +108,7 @@ def agreement(on_grid: np.ndarray, signs: np.ndarray, worth: np.ndarray) -> Agre
         return Agreement(np.nan, np.nan, np.nan, 0)
     copies = copies_of(on_grid).reshape(-1, on_grid.size)
     copies = copies - copies.mean(axis=1, keepdims=True)
-    # A copy has the values of the map, so its norm.
+    # A copy has the same values, and so the same norm.
     likeness = copies @ standard[0] / np.linalg.norm(copies[0])
     flat = signs.reshape(len(signs), -1)
     values = _correlate(copies[likeness <= RESEMBLANCE] @ flat.T, measured[0])
@@ -131,7 +133,7 @@ def _standardised(rows: np.ndarray) -> np.ndarray | None:
     """Centre a row and give it the norm one, if it varies."""
     centred = rows - rows.mean()
     norm = np.linalg.norm(centred)
-    # What rounding leaves of a constant is no map.
+    # A constant with rounding errors is no map.
     if not np.isfinite(norm) or norm <= 1e-9 * np.linalg.norm(rows) or norm == 0:
         return None
     standard: np.ndarray = centred / norm
@@ -146,7 +148,7 @@ def _correlate(claims: np.ndarray, measured: np.ndarray) -> np.ndarray:
 
 
 def copies_of(on_grid: np.ndarray) -> np.ndarray:
-    """Turn, flip and cyclically move a map in all ways that its grid allows.
+    """Turn, flip and shift a map in all ways on its grid.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ def bars_of(
     supported: Sequence[float],
     seconds: Sequence[float],
 ) -> Figure:
-    """Draw a bar for each name: as long as its agreement, coloured as far as it is supported.
+    """Draw each name's agreement as a bar, coloured if supported.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Check maps: a verdict on each, from runs of the model on parts of the picture."""
+"""Check maps by runs of the model on parts of the picture."""
 
 from __future__ import annotations
 
@@ -207,14 +207,14 @@ def check_together(
 
 
 def _over_picture(worth: np.ndarray, bounds: Bounds | None) -> np.ndarray:
-    """Lay what cells are worth over the whole picture; what the model doesn't see is worth 0."""
+    """Lay the cells' worth over the whole picture; 0 outside the view."""
     if bounds is None:
         return worth
     spans = [high - low for low, high in zip(*bounds)]
     grid = [max(1, round(count / span)) for count, span in zip(worth.shape, spans)]
     laid = over_picture(worth, grid, bounds)
     if min(bounds[0]) < 0 or max(bounds[1]) > 1:
-        return laid  # Padding is worth something, too.
+        return laid  # Padding has a worth, too.
     seen = inside(grid, bounds)
     return (laid + seen * (worth.sum() - laid.sum()) / max(seen.sum(), 1)).astype("float32")
 
@@ -222,7 +222,7 @@ def _over_picture(worth: np.ndarray, bounds: Bounds | None) -> np.ndarray:
 def with_checks(
     explained: list[TargetExplanation], checks: Sequence[Sequence[Check]], row: int
 ) -> list[TargetExplanation]:
-    """Give the explained targets of a document their checks, if there are any."""
+    """Give a document's targets their checks, if there are any."""
     for target, check in zip(explained, checks[row] if checks else ()):
         target.check = check
     return explained
@@ -233,7 +233,7 @@ def with_contradictions(
     checks: Sequence[Sequence[Check]],
     called: Sequence[Sequence[int | str]],
 ) -> list[list[ExplanationWarning]]:
-    """Add a warning to the warnings about each document for each map that is contradicted."""
+    """Add a warning for each contradicted map to its document's warnings."""
     for about, of_sample, names in zip(about_each, checks, called):
         for check, name in zip(of_sample, names):
             if check.verdict == CONTRADICTED:
@@ -286,7 +286,7 @@ def judge(
 
 
 def _curve_masks(on_grid: np.ndarray) -> list[np.ndarray]:
-    """Return what the runs of the curve keep.
+    """Return the parts that the curve's runs keep.
 
     For each share, a blob and its opposite; then the hottest cells and their opposite, by map.
     """
@@ -325,7 +325,7 @@ def largest(fields: np.ndarray, share: float) -> np.ndarray:
 
 
 def _add_curve(check: Check, halves: Halves, number: int, sample: int, target: int) -> None:
-    """Add the scores of the blobs, and of the hottest cells of the map of that number."""
+    """Add the scores of the blobs and of the map's hottest cells."""
     scores = halves.extra[:, sample, target]
     of_field = 2 * len(SHARES)
     by_field = scores[: (BLOBS + number + 1) * of_field].reshape(-1, len(SHARES), 2)

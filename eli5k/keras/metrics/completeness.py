@@ -1,4 +1,4 @@
-"""Completeness: does a map add up to what the picture gives to the score."""
+"""Completeness: does a map add up to the score."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from eli5k.keras.evidence.run import Run
 
 
 def completeness(run: Run, maps: np.ndarray, baseline: Baseline = 0.0) -> np.ndarray:
-    """Measure how far the sum of a map is from the score that it should explain.
+    """Measure how far a map's sum is from the explained score.
 
     Only some methods promise it: integrated gradients, for example, with enough steps.
 

@@ -1,4 +1,4 @@
-"""Curves of the score while a picture is taken away or put together, hottest places first."""
+"""Score curves as pixels are removed or restored, hottest first."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def deletion(
 def insertion(
     run: Run, maps: np.ndarray, steps: int = 20, *, baseline: Baseline = "blur"
 ) -> np.ndarray:
-    """Measure the scores while the hottest pixels are put into a baseline first.
+    """Measure the scores while the hottest pixels replace a baseline.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def area(curves: np.ndarray) -> np.ndarray:
 def lerf_minus_morf(
     run: Run, maps: np.ndarray, steps: int = 20, *, baseline: Baseline = "blur"
 ) -> np.ndarray:
-    """Measure how much longer the score lasts if the coldest pixels go first.
+    """Measure how much longer the score survives removing the coldest pixels.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def _scores(
     baseline: Baseline,
     keep: bool,
 ) -> np.ndarray:
-    """Keep or replace the first shares of the pixels, and run the model."""
+    """Keep or replace shares of the pixels, and run the model."""
     if run.classes is None and not run.target.functions:
         run = run.with_classes(run.scores())
     image = run.image.astype("float32", copy=False)

@@ -1,4 +1,4 @@
-"""Halves of a picture: what each is worth to a model."""
+"""Halves of a picture, and their worth to a model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scores import Scores
 from eli5k.maps import resize
 
-# Cells along the shortest axis of a grid with so many axes: fewer axes, finer halves.
+# Cells along the shortest axis, by the grid's number of axes: fewer axes, finer halves.
 CELLS = {1: 56, 2: 14}
 CELLS_OTHERWISE = 8
-# The longest axis has at most so many times as many cells.
+# The longest axis has at most this many times as many cells.
 LONGEST = 4
 SMOOTHING = 2.0  # cells
 
@@ -49,8 +49,8 @@ class Halves:
 
     @property
     def worth(self) -> np.ndarray:
-        """What the first half of each pair is worth more than the second."""
-        with np.errstate(invalid="ignore"):  # Infinite scores are for the verdict to judge.
+        """How much more each pair's first half is worth than its second."""
+        with np.errstate(invalid="ignore"):  # The verdict judges infinite scores.
             worth: np.ndarray = self.first - self.second
         return worth
 
@@ -79,7 +79,7 @@ def cells_of(grid: Sequence[int]) -> tuple[int, ...]:
 
 
 def draw_halves(cells: Sequence[int], pairs: int, seed: int = 0) -> np.ndarray:
-    """Draw smooth random halves of a grid: noise, smoothed and cut at its median.
+    """Draw smooth random halves of a grid: smoothed noise, cut halfway.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def draw_fields(cells: Sequence[int], count: int, seed: int = 0) -> np.ndarray:
 
 
 def smoothing(length: int) -> np.ndarray:
-    """Return a matrix that smooths white noise, and leaves its variance the same everywhere."""
+    """Return a matrix that smooths white noise and keeps its variance."""
     width = min(SMOOTHING, length / 7)
     distance = np.arange(length)[:, np.newaxis] - np.arange(length)
     kernel = np.exp(-((distance / max(width, 1e-6)) ** 2) / 2)
@@ -203,7 +203,7 @@ def with_extra(run: Run, halves: Halves, extra: Sequence[np.ndarray]) -> Halves:
 
 
 def before_activation(run: Run) -> Run:
-    """Ask about the scores before a softmax or sigmoid, with the classes chosen."""
+    """Ask about the chosen classes' scores before a softmax or sigmoid."""
     if run.target.functions:
         return run
     run = replace(run, target=replace(run.target, logits=True))

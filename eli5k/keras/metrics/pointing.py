@@ -53,7 +53,7 @@ def region_mask(region: Any, grid: Sequence[int]) -> np.ndarray:
 
 
 def points_at(found: np.ndarray, region: Any, grid: Sequence[int]) -> bool:
-    """Tell whether a map has its maximum in a region: the pointing game.
+    """Tell whether a map peaks in a region: the pointing game.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def points_at(found: np.ndarray, region: Any, grid: Sequence[int]) -> bool:
 
 
 def heat_in(found: np.ndarray, region: Any, grid: Sequence[int]) -> float:
-    """Return the share of a map's positive values that lies in a region.
+    """Return the share of a map's positive values in a region.
 
     Parameters
     ----------

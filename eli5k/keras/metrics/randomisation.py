@@ -1,4 +1,4 @@
-"""Weights test: does a method's map change when the model's weights are shuffled."""
+"""Weights test: do maps change when the model's weights are shuffled."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STATISTICS = ("moving_mean", "moving_variance")
 
 @dataclass(frozen=True, slots=True)
 class WeightsTest:
-    """How much the maps of a method have to do with the model's weights.
+    """How much a method's maps depend on the model's weights.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class WeightsTest:
 
     @property
     def looks_at_the_model(self) -> bool:
-        """Whether, with half of the layers shuffled, hardly more is left than chance has."""
+        """Whether shuffling half of the layers leaves little more than chance."""
         return self.likeness[1] <= max(self.floor, 0.0) + SLACK
 
 
@@ -129,7 +129,7 @@ def _tested(asked: Run, method: MethodLike, layer: Any, seed: int) -> WeightsTes
 
 
 def _digest(asked: Run) -> str:
-    """Digest of all numbers that a test depends on: the model's weights, documents, classes."""
+    """Digest of a test's numbers: weights, documents and classes."""
     found = hashlib.blake2b()
     variables = asked.model.variables
     values = [*map(keras.ops.convert_to_numpy, variables), *keras.tree.flatten(asked.inputs)]
@@ -170,18 +170,18 @@ def with_shuffled_weights(run: Run, share: float, seed: int = 0) -> Run:
         value = np.asarray(keras.ops.convert_to_numpy(run.model.variables[number]))
         order = random.permutation(value.size)
         values.append(value.ravel()[order].reshape(value.shape) if number in chosen else value)
-    # All weights go in at each share, so that nothing is compiled again.
+    # Pass all weights for each share, so that nothing is compiled again.
     patches = (*run.patches, ReplacedWeights(tuple(numbers)))
     return replace(run, patches=patches, operands=(*run.operands, tuple(values)))
 
 
 def _weights_by_layer(run: Run) -> list[list[int]]:
-    """Numbers of the weights of each layer, in the order in which the layers are called."""
+    """Indices of each layer's weights, in the order of the calls."""
     index = {id(variable): number for number, variable in enumerate(run.model.variables)}
     parts = dict(walk(run.model))
     found: list[list[int]] = []
     for call in run.survey.calls:
-        # Operations, and single outputs of a layer, have none of their own.
+        # Operations, and single outputs of a layer, have no weights.
         weights: Sequence[Any] = getattr(parts.get(call.path.split("[")[0]), "weights", ())
         numbers = [
             index.pop(id(weight))
@@ -194,7 +194,10 @@ def _weights_by_layer(run: Run) -> list[list[int]]:
 
 
 def _likeness(maps: np.ndarray, others: np.ndarray) -> float:
-    """Mean rank correlation of maps ``(targets, batch, *grid)``, signed; 0 for a flat one."""
+    """Mean rank correlation of signed maps ``(targets, batch, *grid)``.
+
+    It is 0 for a flat map.
+    """
     rows, columns = (each.reshape(-1, each[0, 0].size) for each in (maps, others))
     found = [spearman(row, column) for row, column in zip(rows, columns)]
     return float(np.mean(found))

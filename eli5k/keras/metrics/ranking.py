@@ -1,4 +1,4 @@
-"""Rank methods and layers by how well their maps agree with a model, on the user's own pictures."""
+"""Rank methods and layers by agreement with a model on your pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from eli5k.keras.model.geometry import view_of
 from eli5k.keras.model.layers import candidate_calls
 from eli5k.options import MethodLike
 
-# Methods that run the model more often take part only if they are named.
+# Methods with more runs take part only if they are named.
 MOST_RUNS = 64
 BAR = 20  # characters
 
@@ -57,7 +57,7 @@ class Rank:
 
 
 class Ranking(list[Rank]):
-    """Ranks, the best first; printed, a table with bars; in a notebook, a picture of these."""
+    """Ranks, the best first; shown as a table or a picture."""
 
     def __str__(self) -> str:
         width = max((len(rank.name) for rank in self), default=0)
@@ -89,7 +89,7 @@ def rank_methods(
     batch_size: int = 32,
     progress: bool | None = False,
 ) -> Ranking:
-    """Rank methods by how well their maps agree with what a model does.
+    """Rank methods by how well their maps agree with the model.
 
     Random halves of each document are run through the model, 66 times for each, and all methods are
     judged by the same runs: no labels and no boxes are needed. Ten documents or more tell most
@@ -149,7 +149,7 @@ def rank_layers(
     batch_size: int = 32,
     progress: bool | None = False,
 ) -> Ranking:
-    """Rank the layers of a model by how well their maps agree with what it does.
+    """Rank layers by how well their maps agree with the model.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def rank_layers(
     named = [
         (str(getattr(layer, "name", layer)), method, asked.at_layer(layer)) for layer in chosen
     ]
-    # What the user did not name may turn out to be no map of the picture.
+    # Layers that the user did not name may have no map of the picture.
     return ranked(named, halves, ValueError if layers is None else DisconnectedError)
 
 
@@ -214,7 +214,7 @@ def _prepared(
 
 
 def affordable(most: int = MOST_RUNS) -> list[str]:
-    """Names of the methods that run the model at most so many times.
+    """Names of the methods that run the model at most ``most`` times.
 
     Examples
     --------
@@ -231,7 +231,7 @@ def _runs(cost: Cost) -> float:
 
 
 def name_of(method: MethodLike) -> str:
-    """Name a method as a user would, if there is such a method."""
+    """Return the name under which a user knows a method."""
     title = find_method(method).title
     return method if isinstance(method, str) else title
 
@@ -265,7 +265,7 @@ def ranked(
     passed_over : type of ValueError
         Errors that leave out what raises them.
     warns : bool
-        Whether to warn about what is left out.
+        Whether to warn about methods or layers that are left out.
 
     Raises
     ------
@@ -291,7 +291,7 @@ def ranked(
 
 
 def _timed(asked: Run, method: MethodLike) -> tuple[np.ndarray, float]:
-    """Explain, and then the first document again: what is asked for the first time is slower."""
+    """Explain; then the first document again, as first calls are slower."""
     maps = np.asarray(explained(asked, method).maps)
     first = asked.part(np.arange(1))
     explained(first, method)

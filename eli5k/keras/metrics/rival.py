@@ -1,4 +1,4 @@
-"""Rival test: does a map belong to its class, or is it the same for the runner-up."""
+"""Rival test: does a map differ from the runner-up's."""
 
 from __future__ import annotations
 

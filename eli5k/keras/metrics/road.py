@@ -26,7 +26,7 @@ def road(
     noise: float = NOISE,
     seed: int = 0,
 ) -> np.ndarray:
-    """Compare removing the coldest pixels with removing the hottest, without leaving a trace.
+    """Compare removing the coldest pixels with removing the hottest ones.
 
     A removed pixel becomes the weighted mean of its neighbours, plus a little noise, so that the
     shape of what was removed can hardly be seen.
@@ -117,7 +117,9 @@ def impute(
     noise: float = NOISE,
     random: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """Replace pixels by the weighted mean of their neighbours, all at once, plus noise.
+    """Replace pixels by weighted means of their neighbours, plus noise.
+
+    All of them at once: a linear system.
 
     Parameters
     ----------
@@ -157,7 +159,7 @@ def impute(
 
 
 def _neighbours(values: np.ndarray) -> np.ndarray:
-    """Add up the weighted neighbours of each pixel; beyond the border there are none."""
+    """Sum the weighted neighbours of each pixel; none beyond the border."""
     padded = np.pad(values, ((1, 1), (1, 1), (0, 0)))
     height, width = values.shape[:2]
     total = np.zeros_like(values)
@@ -169,7 +171,7 @@ def _neighbours(values: np.ndarray) -> np.ndarray:
 
 
 def _solve(system: Callable[[np.ndarray], np.ndarray], right: np.ndarray) -> np.ndarray:
-    """Solve a positive definite system by conjugate gradients, each channel on its own."""
+    """Solve a positive definite system by conjugate gradients, channel by channel."""
     solved, rest = np.zeros_like(right), right.copy()
     direction, square = rest.copy(), (rest**2).sum(axis=(0, 1))
     enough = PRECISION**2 * square

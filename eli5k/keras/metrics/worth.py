@@ -1,4 +1,4 @@
-"""What each place of a picture is worth to a model, solved from halves of it."""
+"""Worth of each place of a picture to a model, from halves."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from eli5k.keras.metrics.halves import SMOOTHING, Halves
 
-# How much of the halves' worth is taken for noise: the value that predicts left-out halves best.
+# Shares of noise in the halves' worth to try: the best predicts left-out halves best.
 NOISE = (0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 def worth_of(halves: Halves) -> np.ndarray:
-    """Solve what each cell is worth from what halves are worth.
+    """Solve the worth of each cell from that of the halves.
 
     This is kernel ridge regression: neighbouring cells are assumed to be worth about the same. The
     cells add up to what the whole picture is worth more than the blurred one.
@@ -53,7 +53,7 @@ def worth_of(halves: Halves) -> np.ndarray:
 
 
 def attainable(signs: np.ndarray, worth: np.ndarray) -> float:
-    """Return how well the worth of each pair of halves is predicted by a map from all others.
+    """Return how well maps predict pairs that they were not fitted to.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def attainable(signs: np.ndarray, worth: np.ndarray) -> float:
 
 
 def _kernel(signs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the signs ``(pairs, all cells)``, these smoothed, and the products of both."""
+    """Return the signs ``(pairs, all cells)``, smoothed signs and their products."""
     flat = signs.reshape(len(signs), -1).astype("float64")
     across = flat @ reduce(np.kron, map(_nearness, signs.shape[1:]))
     return flat, across, across @ flat.T

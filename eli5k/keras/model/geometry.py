@@ -1,4 +1,4 @@
-"""Where the cells of a layer look, so that a map is drawn there.
+"""Find where a layer's cells look, to draw the map there.
 
 What arithmetic can't follow is measured: noise goes in, and the gradient of a few cells with
 respect to the picture shows what each of them sees most. An affine map from cells to places is the
@@ -22,7 +22,7 @@ from eli5k.keras.model.structure import Call
 from eli5k.keras.model.survey import Survey
 from eli5k.keras.model.view import View, readings_of
 
-# A cell may be off by this share of its own size, or lie this far off the picture's axes.
+# How far off a cell may be: a share of its size, or off the picture's axes.
 LOOSE, SKEW = 0.5, 0.3
 # Cells of less than this share of the map count as that large; errors that close count as equal.
 FINE, NEAR = 0.06, 0.1
@@ -33,7 +33,7 @@ MAP_RANK = 3
 
 
 def view_of(model: keras.Model, survey: Survey, inputs: Any, call: Call) -> View:
-    """Find out how a layer's output is a map of the explained image.
+    """Find out how to read a layer's output as a map.
 
     What arithmetic follows costs nothing. Anything else takes one forward and backward pass of a
     small batch, and is remembered.
@@ -100,7 +100,10 @@ def _measured(model: keras.Model, survey: Survey, inputs: Any, call: Call) -> Vi
 
 
 def _squarest(readings: list[View], shape: Sequence[int], picture: Sequence[int]) -> View:
-    """Guess, if nothing can be measured: a model of whole numbers has no gradient."""
+    """Guess if nothing can be measured, as without gradients.
+
+    A model of whole numbers has none.
+    """
 
     def stretch(view: View) -> float:
         sides = [size / cells for size, cells in zip(picture, view.grid(shape))]
@@ -127,7 +130,7 @@ class Fit(NamedTuple):
 
 
 def best_of(fits: list[Fit]) -> View:
-    """Choose the reading that fits best, and then the one that covers the picture best.
+    """Choose the reading that fits best, then the one that covers most.
 
     A grid without its first row, or with tokens of another kind as its first row, fits as well.
     """
@@ -186,7 +189,7 @@ def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
         (0.0, 1.0) if axis is None else (start, start + slopes[axis, column])
         for column, (axis, start) in enumerate(zip(along, starts))
     ]
-    # The end of a fitted line, twice its error; and no peak is known better than to a pixel.
+    # The end of a fitted line has twice its error, and no peak is exact below a pixel.
     doubt = 2 * off * np.abs(inverse[-1]).max() + 1 / np.array(sight.sizes)
     if left:  # A spectrogram: its frequencies lie along no axis of the signal, and come last.
         rest = tuple(axis for axis in range(len(own)) if axis not in axes)
@@ -198,7 +201,7 @@ def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
 
 
 def _coordinates(view: View, shape: Sequence[int], sight: Sight) -> tuple[np.ndarray, np.ndarray]:
-    """Return row and column of the cells that see the picture, and where they look."""
+    """Return row and column of cells that look somewhere, and where."""
     own = view.own_grid(shape)
     cells = prod(own)
     total = shape[2 if view.channel_axis == 1 else 1] if view.tokens else cells
@@ -214,7 +217,7 @@ def _error(
     cells: np.ndarray,
     sizes: Sequence[int],
 ) -> float:
-    """Return how far the cells look from where the fit puts them, in cells, at worst."""
+    """Return the largest error of the fit, in cells."""
     worst = 0.0
     for column, axis in enumerate(along):
         if axis is None:
@@ -230,7 +233,7 @@ def _error(
 
 
 def _matched(slopes: np.ndarray) -> list[int | None]:
-    """Choose for each axis of the picture the grid axis that moves most along it."""
+    """Choose for each picture axis the grid axis that follows it best."""
     left = np.abs(slopes)
     along: list[int | None] = [None] * left.shape[1]
     for _ in range(min(left.shape)):
@@ -247,7 +250,7 @@ def _in_frame(
     high: Sequence[float],
     doubt: Sequence[float],
 ) -> View:
-    """Draw the map over all of an axis if that is true within a cell."""
+    """Let a map cover an axis if true within a cell."""
     flipped = tuple(b < a for a, b in zip(low, high))
     view = replace(view, flipped=flipped if any(flipped) else ())
     sides = [(min(a, b), max(a, b)) for a, b in zip(low, high)]

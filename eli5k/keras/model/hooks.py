@@ -55,7 +55,7 @@ def _shadow(
         before = attributes.get(name)
         # Another thread may save the model meanwhile, with the name of an activation.
         update_wrapper(shadow, original)
-        # Or look at the layer: what is there without any hook, and is it the layer's own?
+        # Or read the attributes of the layer, without the hook.
         shadow.shadowed = getattr(original, "shadowed", original)  # type: ignore[attr-defined]
         shadow.is_added = getattr(before, "is_added", before is None)  # type: ignore[attr-defined]
         try:
@@ -97,7 +97,7 @@ def forward_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iter
 def output_hook(
     layer: keras.Operation, fn: Callable[[Tensor], Tensor], number: int | None, element: int | None
 ) -> Iterator[None]:
-    """Pass the outputs of one call of ``layer`` through ``fn``, or one tensor of several.
+    """Pass the outputs of one call, or one of them, through ``fn``.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def call_hook(
 
 @contextmanager
 def input_hook(layer: keras.Operation, fn: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Pass the first input of ``layer`` through ``fn`` while the context is open.
+    """Pass a layer's first input through ``fn`` while the context is open.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ def activation_hook(
 
 
 def framework_activation(function: Any) -> str | None:
-    """Return Keras' name of an activation function of the framework under it, or None.
+    """Return Keras' name of a framework's activation function, or None.
 
     Examples
     --------
@@ -281,7 +281,7 @@ def framework_activation(function: Any) -> str | None:
 def arrangement_hook(
     fn: Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], None],
 ) -> Iterator[None]:
-    """Show ``fn`` each result that has the numbers of its input in another shape or type.
+    """Show ``fn`` each result that only reshapes or casts its input.
 
     Parameters
     ----------

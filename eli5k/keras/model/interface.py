@@ -1,4 +1,4 @@
-"""Inputs of a model: their names, their shapes, and which of them are images."""
+"""Inputs of a model: names, shapes, and which are images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import keras
 
 from eli5k.keras.model.structure import walk
 
-# What a perceptron on flattened pixels is made of.
+# Layers of a perceptron on flattened pixels.
 PLAIN_LAYERS = (
     *(keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dense, keras.layers.Activation),
     *(keras.layers.ReLU, keras.layers.Softmax, keras.layers.Dropout, keras.layers.Rescaling),
@@ -22,7 +22,7 @@ IMAGE_RANK = 4
 
 
 def input_specs(model: keras.Model) -> dict[str, keras.KerasTensor] | None:
-    """Return names and shapes of the inputs in flat order, or None if undeclared.
+    """Return the inputs' names and shapes in flat order; None if undeclared.
 
     Examples
     --------
@@ -43,7 +43,9 @@ def input_specs(model: keras.Model) -> dict[str, keras.KerasTensor] | None:
 
 
 def built_specs(model: keras.Model, names: Sequence[Any]) -> dict[Any, keras.KerasTensor]:
-    """Return the shapes with which a model that declares no inputs was built, by name.
+    """Return the shapes that a model was built with, by name.
+
+    For a model that declares no inputs.
 
     Parameters
     ----------
@@ -81,7 +83,7 @@ def _is_shape(shape: Any) -> bool:
 
 
 def call_arguments(model: keras.Model) -> list[str]:
-    """Return the names of the arguments that a model's ``call`` can't do without.
+    """Return the names of the required arguments of a model's ``call``.
 
     Examples
     --------
@@ -99,7 +101,7 @@ def call_arguments(model: keras.Model) -> list[str]:
 
 
 def image_inputs(model: keras.Model, inputs: Any, positions: Sequence[int]) -> dict[str, int]:
-    """Return the names of the image inputs, with their positions among the flat inputs.
+    """Return the image inputs' names, with their flat positions.
 
     Parameters
     ----------
@@ -125,7 +127,7 @@ def image_inputs(model: keras.Model, inputs: Any, positions: Sequence[int]) -> d
 
 
 def find_input(images: dict[str, int], asked: str | int | None) -> int:
-    """Find the image input that a user means: its position among the flat inputs.
+    """Find the flat position of the image input that a user means.
 
     Parameters
     ----------
@@ -167,7 +169,7 @@ def find_input(images: dict[str, int], asked: str | int | None) -> int:
 
 
 def may_have_grid(model: keras.Model) -> bool:
-    """Tell whether a model has a layer whose output could be a map, at any depth.
+    """Tell whether any layer's output could be a map, at any depth.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Tell what a document is if it is no picture: a signal, a text, a volume or a clip."""
+"""Kinds of documents besides pictures: signals, texts, volumes and clips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLOURS = 3
 
 
 def kind_of(model: keras.Model, survey: Survey) -> str | None:
-    """Tell what the explained input of a model is.
+    """Tell the kind of a model's explained input.
 
     Parameters
     ----------

@@ -13,9 +13,9 @@ from eli5k.keras.model.survey import Survey
 
 # A step of a recurrent layer sees those before it, and its cell is called for one step alone.
 RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
-# A padding adds cells that see nothing.
+# Padding adds cells that see nothing.
 NEVER = (*PADDINGS, *RECURRENT)
-# The frames of a clip, if nothing else has them.
+# Layers over the frames of a clip, if no others have frames.
 FRAMES = RECURRENT_CONVOLUTIONS
 # Cells this many times longer than wide are tried last.
 STRETCHED = 6
@@ -24,7 +24,7 @@ STRETCHED = 6
 def calls_of(
     model: keras.Model, calls: Sequence[Call], layer: str | int | keras.Operation, reshaped: bool
 ) -> list[Call]:
-    """Find the calls of the layer that a user means, the last one first.
+    """Find the calls of the layer that a user means, last first.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
 
 
 def is_stretched(call: Call, survey: Survey) -> bool:
-    """Tell whether cells would be much longer than wide, if the output were a map."""
+    """Tell whether cells would be much longer than wide in a map."""
     if call.place is not None or call.shape is None or len(call.shape) != survey.rank:
         return False
     grid = grid_of(call.shape, survey.channels_first)

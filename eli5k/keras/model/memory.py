@@ -4,7 +4,7 @@ Facts are about structure, never about a document's numbers: one bad document mu
 the next. A compiled run assumes more than the layers that it calls: their activations, their
 arguments, the flags of a subclassed model. All of these are checked at each explanation, and a
 change forgets what was compiled. Two things aren't seen: what a ``call`` reads from elsewhere, such
-as a global variable, and changes inside an object that a layer holds.
+as a global variable, and changes inside an object of a class that isn't known here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 import types
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,13 +27,14 @@ from eli5k.keras.model.structure import all_layers
 
 FACTS_PER_MODEL = 64
 # Values that can be compared and hold no part of the model.
-PLAIN = (type(None), bool, int, float, complex, str, bytes)
+PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
 # Attributes of every layer and model: names, counters and the state of training. No output depends
 # on them.
 NOISE = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
 TRAINING = {"compiled", "epoch_iterator", "history", "loss", "optimizer", "predict_function"}
-TRAINING |= {"steps_per_execution", "stop_training", "test_function", "train_function"}
-# The one of these on which outputs do depend: the precision.
+TRAINING |= {"steps_per_execution", "stop_evaluating", "stop_predicting", "stop_training"}
+TRAINING |= {"test_function", "train_function"}
+# The only one of these that changes outputs: the precision.
 POLICY = "_dtype_policy"
 # Used only while a layer is built or trained.
 ENDINGS = ("initializer", "regularizer", "constraint")
@@ -41,6 +42,8 @@ ENDINGS = ("initializer", "regularizer", "constraint")
 # An array of so many numbers is compared by value at each explanation; of a larger one, only
 # whether it is still the same array.
 SMALL = 1000
+# How deep to look into lists and configurations, which may hold themselves.
+DEEP = 8
 UNKNOWN = object()
 
 _facts: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Any]]
@@ -239,17 +242,17 @@ def own_changes_ignored(model: keras.Model) -> Iterator[None]:
 class _Seen:
     """Snapshot of a layer: its plain values, and references to other objects."""
 
-    __slots__ = ("get_values", "names", "objects", "reference", "values")
+    __slots__ = ("count", "get_values", "names", "objects", "public", "reference", "values")
 
     def __init__(self, layer: keras.Layer) -> None:
         attributes = _attributes(layer)
         self.reference = weakref.ref(layer)
+        self.count, self.public = len(attributes), _public(layer, attributes)
         self.names = [POLICY]
         self.objects: list[tuple[str, Callable[[Any], bool]]] = []
         # Keras' own layers keep their arguments under public names; TensorFlow adds private ones.
         prefix = "_" if type(layer).__module__.startswith("keras.") else ("_self_", "_trackable")
-        ignored = NOISE | _own_changes.get(layer, set())
-        ignored |= TRAINING if isinstance(layer, keras.Model) else set()
+        ignored = _ignored(layer)
         for name, value in attributes.items():
             if name in ignored or name.startswith(prefix) or name.endswith(ENDINGS):
                 continue
@@ -268,6 +271,9 @@ class _Seen:
         if self.reference() is not layer:
             return False
         attributes = vars(layer)
+        # Something was added, such as a flag that the class had, or another call.
+        if len(attributes) != self.count and not self._has_the_same_names(layer):
+            return False
         try:
             if self.get_values(attributes) != self.values:
                 return False
@@ -276,6 +282,13 @@ class _Seen:
                     return False
         except (KeyError, ValueError, TypeError):
             return False  # An attribute is gone, or an array replaced a number.
+        return True
+
+    def _has_the_same_names(self, layer: keras.Layer) -> bool:
+        attributes = _attributes(layer)
+        if _public(layer, attributes) - self.public:
+            return False
+        self.count = len(attributes)
         return True
 
     def changed(self, layer: keras.Layer) -> set[str]:
@@ -294,8 +307,22 @@ class _Seen:
         }
 
 
+def _ignored(layer: keras.Layer) -> set[str] | frozenset[str]:
+    """Names of attributes that say nothing about what the layer computes."""
+    ignored = NOISE | _own_changes.get(layer, set())
+    return ignored | TRAINING if isinstance(layer, keras.Model) else ignored
+
+
+def _public(layer: keras.Layer, attributes: dict[str, Any]) -> set[str]:
+    # Keras itself adds private attributes at any time.
+    return {name for name in attributes.keys() - _ignored(layer) if not name.startswith("_")}
+
+
 def _attributes(layer: keras.Layer) -> dict[str, Any]:
-    """Attributes of a layer without hooks, which other threads open and close meanwhile."""
+    """Attributes of a layer without hooks.
+
+    Other threads open and close these meanwhile.
+    """
     return {
         name: _unshadowed(value)
         for name, value in dict(vars(layer)).items()
@@ -329,18 +356,30 @@ def _snapshot(value: Any) -> Callable[[Any], bool] | None:
     return lambda now: now is reference()
 
 
-def _frozen(value: Any) -> Any:
-    """Copy numbers, strings, small arrays, and nested lists and dicts of them, to compare later.
+def _frozen(value: Any, depth: int = DEEP) -> Any:
+    """Copy plain values, small arrays, and containers and configurations of them.
 
-    What can't be copied is UNKNOWN.
+    To compare them later. What can't be copied is UNKNOWN.
     """
     if isinstance(value, PLAIN):
         return value
     if isinstance(value, np.ndarray) and value.size <= SMALL and value.dtype != object:
         return value.shape, value.dtype.str, value.tobytes()
-    if isinstance(value, dict):
-        value = value.items()
-    elif not isinstance(value, list | tuple):
+    parts = _parts_of(value)
+    if parts is None or depth == 0:
         return UNKNOWN
-    parts = tuple(map(_frozen, value))
-    return UNKNOWN if any(part is UNKNOWN for part in parts) else parts
+    frozen = tuple(_frozen(part, depth - 1) for part in parts)
+    if any(part is UNKNOWN for part in frozen):
+        return UNKNOWN
+    return frozenset(frozen) if isinstance(value, set | frozenset) else frozen
+
+
+def _parts_of(value: Any) -> Iterable[Any] | None:
+    """Return the parts of a container or configuration, or None for others."""
+    if isinstance(value, dict):
+        return value.items()
+    if isinstance(value, list | tuple | set | frozenset):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    return vars(value).items() if isinstance(value, types.SimpleNamespace) else None

@@ -1,4 +1,4 @@
-"""Noise that shows what depends on what in a model: no document may decide that."""
+"""Noise that shows which outputs depend on what, without any document."""
 
 from __future__ import annotations
 

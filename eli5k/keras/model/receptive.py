@@ -1,4 +1,4 @@
-"""Follow where the cells of a layer lie in the picture, by receptive field arithmetic.
+"""Locate a layer's cells in the picture, by receptive field arithmetic.
 
 Convolutions, poolings, paddings and crops move and stretch the grid by known amounts (Araujo et
 al. 2019, https://distill.pub/2019/computing-receptive-fields). Only Keras' own layers are followed:
@@ -46,7 +46,7 @@ POINTWISE = (
     *("Absolute", "Square", "Sqrt", "Clip", "Cast", "Relu", "Relu6", "LeakyRelu", "Elu", "Selu"),
     *("Gelu", "Silu", "HardSilu", "Sigmoid", "HardSigmoid", "Softplus", "Tanh"),
 )
-# What the activation of a layer may be, to be known to keep places.
+# Activations that are known to keep places.
 FRAMEWORKS = ("keras.", "tensorflow.", "torch.", "jax.")
 
 
@@ -70,7 +70,7 @@ class Place(NamedTuple):
     def frame(
         self, grid: Sequence[int], size: Sequence[int]
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return where the grid begins and ends, in shares of the picture along each axis.
+        """Return the grid's ends along each axis, in shares of the picture.
 
         Examples
         --------
@@ -100,7 +100,7 @@ SINGLE = Place(None)
 
 
 def place_of_input(index: int, axes: int) -> Place:
-    """Return the place of a model's input: an image, a signal, or one of tokens.
+    """Return the place of an input: an image, signal or tokens.
 
     Examples
     --------
@@ -111,7 +111,9 @@ def place_of_input(index: int, axes: int) -> Place:
 
 
 def is_single(shape: Sequence[int]) -> bool:
-    """Tell whether a tensor has no grid, or one cell: no padding or resizing can bring it back.
+    """Tell whether a tensor has no grid, or one cell.
+
+    No padding or resizing can bring a grid back.
 
     Examples
     --------
@@ -165,7 +167,10 @@ def place_after(
 
 
 def _place_of_frames(operation: Any, shape: Sequence[int], place: Place) -> Place | None:
-    """Return the place of the frames that a recurrent convolution gives, one for each it takes."""
+    """Return the place of a recurrent convolution's frames.
+
+    It gives one for each frame that it takes.
+    """
     is_whole = operation.return_sequences and not operation.go_backwards
     if not is_whole or len(shape) != len(place.steps) + 2:
         return None
@@ -179,7 +184,7 @@ def _place_of_frames(operation: Any, shape: Sequence[int], place: Place) -> Plac
 
 
 def _place_of_each_frame(operation: Any, shape: Sequence[int], place: Place) -> Place | None:
-    """Return the place of the output of a layer that takes one frame after another."""
+    """Return the place of a layer's output that takes single frames."""
     axes = len(place.steps) - 1
     if len(shape) != axes + 3 or not _is_followed(operation, channels_first=False):
         return None
@@ -188,7 +193,7 @@ def _place_of_each_frame(operation: Any, shape: Sequence[int], place: Place) -> 
 
 
 def _merged(places: Sequence[Place | None]) -> Place | None:
-    """Return the one place of tensors that are combined, or None if they differ."""
+    """Return the common place of combined tensors; None if they differ."""
     if not places or None in places:
         return None
     placed = [place for place in places if place is not None and place.input is not None]
@@ -207,7 +212,7 @@ def _merged(places: Sequence[Place | None]) -> Place | None:
 
 
 def is_elementwise(operation: Any) -> bool:
-    """Tell whether an operation of Keras acts on each number alone, at inference.
+    """Tell whether an operation is elementwise at inference.
 
     Examples
     --------
@@ -232,9 +237,9 @@ def _is_followed(operation: Any, channels_first: bool) -> bool:
     ):
         return False
     if kind.__module__.startswith("keras.src.applications."):
-        return True  # They scale channels or residuals.
+        return True  # These layers scale channels or residuals.
     if channels_first and kind in (layers.Dense, layers.Softmax):
-        return False  # They work on the last axis, which is part of the grid.
+        return False  # These layers work on the last axis, which is part of the grid.
     if kind is layers.Concatenate:
         return bool(operation.axis in (-1, 1 if channels_first else 3))
     known = CONVOLUTIONS + POOLINGS + PADDINGS + CROPPINGS + UPSAMPLINGS + MERGES + ELEMENTWISE
@@ -242,7 +247,10 @@ def _is_followed(operation: Any, channels_first: bool) -> bool:
 
 
 def _move_of(operation: Any, cells: int, axis: int) -> tuple[float, float]:
-    """Return ``(factor, shift)``: cell ``i`` looks at ``factor * i + shift`` of the input's."""
+    """Return ``(factor, shift)``: cell ``i`` looks at ``factor * i + shift``.
+
+    These are cells of the input.
+    """
     kind = type(operation)
     if kind in CONVOLUTIONS:
         size = (operation.kernel_size[axis] - 1) * operation.dilation_rate[axis] + 1
@@ -263,7 +271,7 @@ def _move_of(operation: Any, cells: int, axis: int) -> tuple[float, float]:
 def _window(size: int, stride: int, padding: str, cells: int) -> tuple[float, float]:
     before = 0
     if padding == "valid" and cells - size < stride:
-        stride = max(stride, size)  # A single cell, as large as all that it sees.
+        stride = max(stride, size)  # A single cell is as large as all that it sees.
     if padding == "same":
         before = max((ceil(cells / stride) - 1) * stride + size - cells, 0) // 2
     elif padding == "causal":
@@ -276,7 +284,7 @@ def _at(value: Any, axis: int) -> int:
 
 
 def _before(amounts: Any, axis: int) -> int:
-    """Return what is added or cut at the beginning of an axis."""
+    """Return how much is added or cut at the beginning of an axis."""
     if isinstance(amounts[0], tuple | list):
         return int(amounts[axis][0])
-    return int(amounts[0])  # Of a single axis.
+    return int(amounts[0])  # The only axis.

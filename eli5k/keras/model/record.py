@@ -1,4 +1,4 @@
-"""Record which layers a model calls, with which shapes, and where their cells lie."""
+"""Record a model's calls: layers, shapes, and places of cells."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RESHAPES = ("Reshape", "ExpandDims", "Squeeze", "Flatten")
 
 
 def image_shape_of(shape: tuple[int, ...], channels_first: bool) -> tuple[int, ...]:
-    """Return a shape ``(batch, *grid, channels)``, or with the channels before the grid.
+    """Return a shape with the channels last, or before the grid.
 
     A vector is a signal of one channel: tokens, for example, or a few numbers beside a picture.
 
@@ -105,7 +105,7 @@ class Record:
         self.calls[:] = map(self._in_image, self.calls)
 
     def _entering(self, count: int) -> Callable[..., Any]:
-        """Note the inputs again: a model may have cast them to its own precision."""
+        """Note the inputs again, which a model may have cast."""
 
         def enter(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             flat = keras.tree.flatten(args[0]) if args else []
@@ -127,7 +127,7 @@ class Record:
                 self.calls.append(Call(path, None, has_kernel, self._number(path)))
                 self._add_elements(path, output, has_kernel)
                 return output
-            if id(output) not in self._places:  # Else it is a model, whose last layer was noted.
+            if id(output) not in self._places:  # Otherwise a model; its last layer was noted.
                 self._note(output, self._place(layer, tensors, output))
             shape, place = tuple(output.shape), self._places[id(output)][1]
             if isinstance(layer, keras.layers.Embedding) and not in_steps:
@@ -141,7 +141,7 @@ class Record:
         return record
 
     def _add_elements(self, path: str, output: Any, has_kernel: bool) -> None:
-        """Note each tensor of a tuple or a dict, under a name such as ``"pair[0]"``."""
+        """Note each tensor of a structure, named like ``"pair[0]"``."""
         for index, (keys, part) in enumerate(keras.tree.flatten_with_path(output)):
             if keras.ops.is_tensor(part):
                 name = f"{path}[{'/'.join(map(str, keys))}]"
@@ -160,7 +160,7 @@ class Record:
         return place_after(layer, known, self.channels_first)
 
     def _note_tokens(self, path: str, vocabulary: int, tensors: Sequence[Tensor]) -> None:
-        """Note that an input is one of tokens, and where they become numbers."""
+        """Note that an input holds tokens, and where they become numbers."""
         for x in tensors:
             _, place = self._places.get(id(x), (x, None))
             if place is not None and place.input is not None:
@@ -192,7 +192,10 @@ class Record:
                 self._note_reshaped(tensor, 0)
 
     def _note_reshaped(self, tensor: Tensor, source: int) -> None:
-        """Note a tensor with an input's numbers, and its shape if it first makes an image."""
+        """Note a tensor with an input's numbers.
+
+        Also its shape, if it is the first to make an image of them.
+        """
         self._inputs[id(tensor)] = source
         shape, known = tuple(tensor.shape), self.image_shapes[source]
         if len(shape) > len(known) and len(known) < IMAGE_RANK:
@@ -201,7 +204,7 @@ class Record:
             self._note(tensor, place_of_input(source, len(shape) - 2))
 
     def _in_image(self, call: Call) -> Call:
-        """Drop a place along fewer axes than the image has, from before it was reshaped."""
+        """Drop a place from before a reshape added axes to the image."""
         place = call.place
         if place is None or place.input is None:
             return call
@@ -216,7 +219,7 @@ class Record:
         return self._numbers[path] - 1
 
     def _add_step(self, path: str, shape: tuple[int, ...], has_kernel: bool) -> None:
-        """Count the calls of one layer for all steps as a single call."""
+        """Count the calls of one layer for all steps as one."""
         if self._number(path):
             at = max(i for i, call in enumerate(self.calls) if call.path == path)
             known = self.calls[at].shape
@@ -227,5 +230,5 @@ class Record:
 
 
 def _size(tensor: Tensor) -> int | None:
-    """Return how many numbers a tensor holds; None if that isn't known in a compiled run."""
+    """Return how many numbers a tensor holds; None if unknown when compiled."""
     return None if None in tensor.shape else prod(tensor.shape)

@@ -1,4 +1,4 @@
-"""Inputs that all documents share, such as the texts that each picture is compared with.
+"""Inputs that all documents share, such as texts to compare with.
 
 CLIP takes pictures and texts, and returns a row for each picture with a column for each text: the
 texts are what its classes are, not a part of the document. Each document carries them as one row
@@ -60,7 +60,7 @@ def shared_inputs(model: keras.Model) -> tuple[int, ...]:
 
 
 def _makes_columns(model: keras.Model, others: Sequence[int]) -> bool:
-    """Tell whether an output has a row for each image and a column for each row of the others.
+    """Tell whether an output compares each image with each shared row.
 
     Shapes are followed through the model; nothing is computed.
     """
@@ -71,13 +71,13 @@ def _makes_columns(model: keras.Model, others: Sequence[int]) -> bool:
         flat.append(keras.KerasTensor(shape, spec.dtype))
     try:
         outputs = model.compute_output_spec(keras.tree.pack_sequence_as(model.input, flat))
-    except (ValueError, TypeError, RuntimeError):  # It takes no other number of rows.
+    except (ValueError, TypeError, RuntimeError):  # The model takes no other number of rows.
         return False
     return any(output.shape == (PICTURES, TEXTS) for output in keras.tree.flatten(outputs))
 
 
 def as_rows(array: np.ndarray, count: int) -> np.ndarray:
-    """Give each of ``count`` documents all rows of a shared input: ``(count, rows, ...)``.
+    """Repeat a shared input for each document: ``(count, rows, ...)``.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def as_rows(array: np.ndarray, count: int) -> np.ndarray:
 
 
 def as_called(model: keras.Model, inputs: Any) -> Any:
-    """Return inputs as the model takes them: what all documents share, only once.
+    """Return inputs as the model takes them, with shared ones once.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def as_called(model: keras.Model, inputs: Any) -> Any:
 
 
 def is_alike(model: keras.Model, inputs: Sequence[Any]) -> bool:
-    """Tell whether documents agree in what they share.
+    """Tell whether documents have equal shared inputs.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Run a model without changing its variables: what it assigns is forgotten."""
+"""Run a model without changing its variables: assignments are discarded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from eli5k.keras.model.structure import all_layers
 
 @contextmanager
 def variables_read_as(variables: Sequence[keras.Variable], values: Sequence[Any]) -> Iterator[None]:
-    """Let variables have other values while the context is open; they stay as they are.
+    """Give variables other values while the context is open.
+
+    The variables themselves stay as they are.
 
     Examples
     --------
@@ -37,7 +39,7 @@ def variables_read_as(variables: Sequence[keras.Variable], values: Sequence[Any]
 
 
 def stateless(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let ``function`` read the variables, and discard what it assigns.
+    """Let ``function`` read the variables, and discard its assignments.
 
     The next state of a seed, or a tracer, must not stay in the user's model.
 
@@ -132,7 +134,7 @@ def compiled(
 
 
 def array_of(variable: keras.Variable) -> np.ndarray:
-    """Return the value of a variable as an array, on whatever device it is.
+    """Return a variable's value as an array, from any device.
 
     ``convert_to_numpy`` moves it to the device of Keras' setting first.
 

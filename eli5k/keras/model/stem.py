@@ -1,4 +1,4 @@
-"""Stem of a model: what the first layers make of an input, without running the rest."""
+"""Stem of a model: its first layers, without the rest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Statistics(NamedTuple):
 
 
 def norms_of(model: keras.Model, survey: Survey) -> tuple[str, ...]:
-    """Return the paths of the called layers that store statistics of images, in order.
+    """Return the paths of called layers that store image statistics, in order.
 
     Examples
     --------
@@ -47,19 +47,19 @@ def norms_of(model: keras.Model, survey: Survey) -> tuple[str, ...]:
 
 def _stores(layer: keras.Layer) -> bool:
     if isinstance(layer, keras.layers.Normalization):
-        # With a mean as an argument it stores none.
+        # If the mean was an argument, none is stored.
         return layer.input_mean is None
     return isinstance(layer, keras.layers.BatchNormalization)
 
 
 def first_kernel(survey: Survey) -> str | None:
-    """Return the path of the first called layer that has a kernel, or None."""
+    """Return the path of the first called layer with a kernel, if any."""
     calls = (call for call in survey.calls if call.has_kernel and _looks_at_image(call, survey))
     return next((call.path for call in calls), None)
 
 
 def _looks_at_image(call: Call, survey: Survey) -> bool:
-    """Tell whether the first call of a layer looks at the explained image, among other inputs."""
+    """Tell whether a layer's first call looks at the explained image."""
     if len(survey.input_shapes) == 1:
         return True
     place = call.place
@@ -67,7 +67,7 @@ def _looks_at_image(call: Call, survey: Survey) -> bool:
 
 
 def stored_mean(layer: keras.Layer) -> np.ndarray | None:
-    """Return the mean that a normalisation remembers, or None if nothing was stored yet.
+    """Return a normalisation's mean; None if nothing was stored yet.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def stored_mean(layer: keras.Layer) -> np.ndarray | None:
     if mean is None:
         return None
     array = np.ravel(array_of(mean)).astype("float32")
-    # A variable takes as long to read as the rest of this, so mostly one is enough.
+    # Reading a variable takes as long as all else, so read one if possible.
     return array if array.any() or (array_of(variance) != 1).any() else None
 
 
@@ -91,7 +91,7 @@ def _memory_of(layer: keras.Layer) -> tuple[Any, Any]:
 
 
 def statistics_of(layer: keras.Layer) -> Statistics:
-    """Return what a normalisation remembers, if it does.
+    """Return the statistics that a normalisation stores.
 
     Examples
     --------

@@ -69,12 +69,12 @@ def _operations_of(model: keras.Layer) -> Iterator[keras.Operation]:
 
 
 def layer_at(model: keras.Model, path: str) -> keras.Operation:
-    """Return the layer at a path that :func:`walk` gave, or at one of its elements.
+    """Return the layer at a path that :func:`walk` gave, or an element's.
 
     Raises
     ------
     ValueError
-        If there is none, as for an input layer.
+        If the layer isn't called, like an input layer.
     """
     for found, layer in walk(model):
         if path == found or path.startswith(found + "["):

@@ -74,7 +74,10 @@ class Survey:
 
     @property
     def output_names(self) -> list[str]:
-        """Names of the outputs that can be explained: some may be None, or of no document."""
+        """Names of the outputs that can be explained.
+
+        Some outputs may be None, or belong to no document.
+        """
         return [head.name for head in self.heads if head.output is not None and head.per_sample]
 
     @property
@@ -84,12 +87,12 @@ class Survey:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Shape of the explained image as the model reads it, with a batch axis."""
+        """Shape of the explained image as the model reads it, with batch."""
         return self.image_shapes[self.image_index]
 
     @property
     def embeddings(self) -> dict[int, tuple[str, int]]:
-        """The inputs of tokens by position, and where each becomes vectors: path and number."""
+        """Token inputs by position: path and number of their embedding's call."""
         return {index: (path, number) for index, path, number in self.token_calls}
 
     @property
@@ -150,7 +153,7 @@ def run_model(model: keras.Model, inputs: Any) -> tuple[Any, list[Head]]:
 
 
 def outputs_of(model: keras.Model, inputs: Any) -> list[np.ndarray]:
-    """Return the outputs of a model for one document, in the order of ``keras.tree.flatten``.
+    """Return a model's outputs for one document, in flat order.
 
     Parameters
     ----------
@@ -178,13 +181,13 @@ def outputs_of(model: keras.Model, inputs: Any) -> list[np.ndarray]:
 
 
 def _hidden_activation(output: Tensor, activated: list[tuple[Any, Any, str]]) -> str | None:
-    """Find a softmax or sigmoid that the model changes before it returns it."""
+    """Find a softmax or sigmoid that the model changes before returning it."""
     shape = tuple(getattr(output, "shape", ()))
     return next((kind for y, _, kind in activated if tuple(y.shape) == shape), None)
 
 
 def _output_names(model: keras.Model, outputs: Any) -> list[str]:
-    """Names that ``output=`` accepts: keys of a dict, fields, model's names, or indices."""
+    """Names that ``output=`` accepts: keys, fields, the model's names, or indices."""
     fields = getattr(outputs, "_fields", ())
     if len(fields) > 0 and not any(map(keras.tree.is_nested, outputs)):
         return list(fields)
@@ -220,7 +223,7 @@ def survey(model: keras.Model, inputs: Any) -> Survey:
     shapes = ("survey", *((x.shape[1:], str(x.dtype)) for x in flat))
     structure = structure_of(model)
     seen: Survey = remember(model, shapes, structure, lambda: _run_survey(model, inputs))
-    if seen.structure != structure:  # The run has built the model.
+    if seen.structure != structure:  # The run built the model.
         remember(model, shapes, seen.structure, lambda: seen)
     return seen
 
@@ -231,7 +234,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
     flat = keras.tree.flatten(inputs)
     fixed_batch = fixed_batch_of(model)
     shared = [x.shape[1] for i, x in enumerate(flat) if i in shared_inputs(model)]
-    # Another number than that of the shared rows: so one sees what belongs to the documents.
+    # Not the number of shared rows, to tell what belongs to the documents.
     count = fixed_batch or max(shared, default=0) + 1
     one = keras.tree.map_structure(lambda x: x[np.zeros(count, int)], inputs)
     record = Record(model)
@@ -257,7 +260,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
         calls = tuple(call._replace(shape=_of_one(call.shape, count)) for call in calls)
         heads = [_own_head(head, count) for head in heads]
     images = tuple(record.image_shapes)
-    # Beside the words of a text there may be a mask, and the number of each sentence.
+    # A text may come with a mask, and with the number of each sentence.
     image_index = max(
         range(len(images)),
         key=lambda index: (len(images[index]), record.vocabularies.get(index, 0)),
@@ -271,7 +274,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
         has_channels_first(model),
         relus[-1] if relus else None,
         fixed_batch,
-        structure_of(model),  # Only now: the run may have built it.
+        structure_of(model),  # Only now, since the run may have built the model.
         tuple((index, *call) for index, call in record.embeddings.items()),
     )
 
@@ -283,7 +286,7 @@ def _own_head(head: Head, count: int) -> Head:
 
 
 def _of_one(shape: tuple[int, ...] | None, count: int) -> tuple[int, ...] | None:
-    """Return the shape for one document; None if the tensor has no row for each."""
+    """Return one document's shape; None if it has no row there."""
     return (1, *shape[1:]) if shape and shape[0] == count else None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-# Losses for numbers. Whoever trains classes with one of them ends in a softmax or sigmoid.
+# Losses for numbers. Classifiers trained with one of them end in a softmax or sigmoid.
 OF_NUMBERS = (
     keras.losses.mean_squared_error,
     keras.losses.mean_absolute_error,
@@ -19,7 +19,9 @@ OF_NUMBERS = (
 
 
 def is_trained_on_numbers(model: keras.Model, output: int, name: str) -> bool:
-    """Tell whether an output was trained with a loss for numbers, such as the squared error.
+    """Tell whether an output was trained to predict numbers.
+
+    Its loss shows that, such as the squared error.
 
     A model that was never compiled doesn't tell.
 
@@ -56,6 +58,6 @@ def _function_of(loss: Any) -> Any:
     if isinstance(loss, str):
         try:
             loss = keras.losses.get(loss)
-        except ValueError:  # A name that only custom_object_scope knows.
+        except ValueError:  # Only custom_object_scope knows this name.
             return None
     return getattr(loss, "fn", loss)

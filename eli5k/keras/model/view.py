@@ -1,4 +1,4 @@
-"""How the output of a layer is read as a map of the picture."""
+"""Views: how a layer's output is read as a map."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Frame = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class View:
-    """How the output of a layer is read as a map of the picture. Hashable.
+    """How a layer's output is read as a map. Hashable.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class View:
 
 
 def readings_of(shape: Sequence[int], channel_axis: int, picture_axes: int) -> list[View]:
-    """List the ways to read an output, before it is known where the cells look.
+    """List the ways to read an output before it is measured.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Explanations on disk: a folder of Parquet files that survives a kill at any moment."""
+"""Explanations on disk, in Parquet files that survive a kill."""

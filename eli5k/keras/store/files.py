@@ -1,4 +1,4 @@
-"""Files of a store: whole or not there, and written by one process of those that share them."""
+"""Files of a store: written atomically, by one process at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eli5k.whole_files import written_beside
 
 @contextlib.contextmanager
 def only_writer(out: str | os.PathLike[str]) -> Iterator[None]:
-    """Claim a folder while explaining into it; the end of the process ends the claim, too.
+    """Claim a folder while explaining into it, at most until exit.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def only_writer(out: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def write_beside(path: Path, data: Any) -> None:
-    """Write a file so that nobody ever sees half of it, not even after the machine has failed.
+    """Write a file atomically, even if the machine fails.
 
     Parameters
     ----------

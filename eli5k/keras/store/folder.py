@@ -1,4 +1,4 @@
-"""Store of explanations: a folder of Parquet files that survives a kill at any moment."""
+"""Store of explanations: Parquet files that survive a kill."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 QUESTION = "_eli5k.json"
 # Columns that are worth a dictionary: maps and other numbers hardly repeat.
 REPEATED = ["layer", "method", "name", "model", "description", "output", "input", "kind", "verdict"]
-# Of a question: compared on their own, or not at all.
+# Keys of a question that are compared separately, or not at all.
 NOT_COMPARED = ("options", "model", "model_name", "eli5k")
 
 
@@ -91,7 +91,7 @@ def _counted(count: int, what: str) -> str:
 
 
 class Store:
-    """A folder of explanations: parts in Parquet, and the question that they answer.
+    """Folder of explanations: Parquet parts, and the question they answer.
 
     :func:`open_store` makes one. Several processes may write into it, each its own parts.
 
@@ -107,11 +107,11 @@ class Store:
         self._done: Keys | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # What a worker needs: it reads the rest from the folder.
+        # All that a worker needs; it reads the rest from the folder.
         return Store, (self.folder, self.question)
 
     def done(self, keys: Sequence[Any]) -> np.ndarray:
-        """Tell which keys have rows: in a part that was there before, or that was written since.
+        """Tell which keys have rows, written earlier or by now.
 
         Only keys are read, part by part, and kept as hashes of 16 bytes.
 
@@ -153,11 +153,11 @@ class Store:
         return part
 
     def parts(self) -> list[Path]:
-        """Return the files with rows, in the order in which they were begun."""
+        """Return the files with rows, in the order of their creation."""
         return sorted(self.folder.glob("part-*.parquet"))
 
     def verify(self, expected: np.ndarray | None = None) -> Counts:
-        """Count what is there, from the files.
+        """Count documents and rows in the files.
 
         Parameters
         ----------
@@ -186,7 +186,7 @@ class Store:
         return Counts(len(distinct), rows, errors, doubled, missing, others)
 
     def drop_doubled(self) -> int:
-        """Drop the rows of a document that is in two parts from the later one.
+        """Drop a document's rows from the later of two parts.
 
         That happens if a worker is lost after it wrote, and another does its work again.
 
@@ -292,7 +292,7 @@ def read_question(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to mix the answers to two questions."""
-    # As JSON has it, where tuples are lists.
+    # As in JSON, where tuples become lists.
     now = json.loads(json.dumps(now))
     hint = "Take another folder, or delete this one."
     if before.get("model") != now.get("model"):

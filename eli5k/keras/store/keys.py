@@ -1,4 +1,4 @@
-"""Keys of documents as hashes, so that a million fit into 16 MB."""
+"""Keys of documents as hashes: a million in 16 MB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ HASH = "S16"
 
 
 class Keys:
-    """A growing set of hashes: sorted arrays, the larger at least twice as long as the next.
+    """Growing set of hashes in sorted arrays.
+
+    Each array is at least twice as long as the next.
 
     Examples
     --------

@@ -45,7 +45,7 @@ class Ledger:
     Parameters
     ----------
     folder : pathlib.Path
-        Of the store.
+        Folder of the store.
     what : object
         The key of a part's first document, a worker's whole share, or the key of one document.
     ending : str
@@ -88,7 +88,7 @@ class Ledger:
         return [key for key in map(_key, lines) if key is not None]
 
     def culprits(self) -> set[str]:
-        """Return the keys of documents that a worker was alone with when it died."""
+        """Return the documents that workers died of, each on its own."""
         if not self.was_begun:
             return set()
         found, is_alone, last = set(), False, None
@@ -109,7 +109,7 @@ class Ledger:
 
 
 def suspects(folder: Path) -> set[str]:
-    """Return the keys that an earlier run was at when it was killed, and forget them.
+    """Return and forget the keys that a killed run was at.
 
     It may have been killed by its user: they are tried again, each alone.
 

@@ -23,7 +23,7 @@ from eli5k.keras.store.rows import CHECK_CURVES, CHECK_NUMBERS, arrow
 from eli5k.keras.store.sources import ARCHIVES
 from eli5k.pixels import open_picture
 
-# Rows that are in memory together.
+# Rows held in memory at a time.
 ROWS = 256
 
 
@@ -87,7 +87,7 @@ def _chosen(parts: list[Path], keys: list[Any], column: Any) -> Iterator[Explana
 def _documents(
     parts: list[Path], keys: set[Any] | None = None
 ) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
-    """Yield the key and the rows of each document; they follow each other."""
+    """Yield each document's key and rows, which follow each other."""
     rows = (row for part in parts for row in _rows(part, keys))
     for key, own in groupby(rows, lambda row: row["key"]):
         yield key, list(own)
@@ -192,7 +192,7 @@ def _warning(category: str, message: str) -> ExplanationWarning:
 
 
 def _picture(source: str | None, kind: str | None, column: Any) -> Image.Image | None:
-    """Read the picture of a document again; None if it is gone, or no picture."""
+    """Read a document's picture again; None if it is gone or none."""
     if source is None or kind is not None:
         return None
     try:

@@ -14,7 +14,7 @@ from eli5k.keras.evidence.targets import TargetNames
 if TYPE_CHECKING:
     import pyarrow
 
-# Of the columns; a change of their meaning raises it.
+# Version of the columns; raise it if their meaning changes.
 SCHEMA_VERSION = "1"
 # Numbers of a check, as its fields are called.
 CHECK_NUMBERS = ("agreement", "p_value", "p_against", "score", "blurred")
@@ -22,7 +22,7 @@ CHECK_CURVES = ("shares", "dropped", "kept", "dropped_elsewhere", "kept_elsewher
 
 
 def arrow(module: str = "pyarrow") -> Any:
-    """Import pyarrow, or one of its modules, when a table is made and not before.
+    """Import pyarrow or one of its modules, only when needed.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def schema(key: pyarrow.DataType) -> pyarrow.Schema:
 def table_of(
     keys: Sequence[Any], kind: pyarrow.DataType | None, explanations: Iterable[Explanation]
 ) -> pyarrow.Table:
-    """Return a table of explanations: a row for each target, or for each error.
+    """Return a table of explanations: a row a target or error.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def _rows(explanation: Explanation) -> Iterable[dict[str, Any]]:
 
 
 def text_of(path: str) -> str:
-    r"""Return a path, or what names one, as text that any encoding has.
+    r"""Return a path or name as text that any encoding has.
 
     Examples
     --------
@@ -215,7 +215,7 @@ def _of_check(check: Check) -> dict[str, Any]:
 
 
 class _Numbered(str):
-    """The name of a class, which knows the class: two classes may share a name."""
+    """Class name that knows its class, since names may be shared."""
 
     number: int
 
@@ -229,7 +229,7 @@ class _Numbered(str):
 
 
 def numbered(names: Any) -> Any:
-    """Return names of classes that know their class, so that a row has both.
+    """Return class names that know their class, for rows with both.
 
     Parameters
     ----------
@@ -245,5 +245,5 @@ def numbered(names: Any) -> Any:
         return None
     by_class = TargetNames(names, None).by_class
     found = {number: _Numbered(name, number) for number, name in by_class.items()}
-    # A list must have as many as there are classes; everything else names those that it names.
+    # A list must have a name for each class; other forms may name some.
     return list(found.values()) if isinstance(names, list | tuple | np.ndarray) else found

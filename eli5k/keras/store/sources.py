@@ -1,4 +1,4 @@
-"""Documents with keys: pictures, tables and archives on disk, or whatever yields documents."""
+"""Documents with keys, from pictures, tables, archives or iterables."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ Block = tuple[Sequence[Any], Callable[[np.ndarray], Iterable[Item]]]
 
 @dataclass(frozen=True)
 class Source:
-    """Documents with keys, to be read from the beginning any number of times, or once.
+    """Documents with keys, which can be read once or again.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ def _is_path(part: Any) -> bool:
 
 
 def files_of(source: Any, endings: tuple[str, ...]) -> list[str]:
-    """List the tables or archives that a user means; none if the source is something else."""
+    """List the tables or archives that a user means; none for others."""
     places = [source] if _is_path(source) else source
     if not isinstance(places, list | tuple) or not places or not all(map(_is_path, places)):
         return []
@@ -178,7 +178,7 @@ def _inside(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
     for path, folders, files in os.walk(folder):
         folders[:] = sorted(each for each in folders if not each.startswith((".", "_")))
         if QUESTION in files:
-            # What was explained before, below what is explained now.
+            # An earlier result, inside the folder that is explained now.
             folders.clear()
             continue
         for file in sorted(files):
@@ -257,7 +257,7 @@ def _head(file: str) -> tuple[pyarrow.Schema, int]:
 
 
 def _groups(file: str, columns: list[str], key: str | None, targets: str | None) -> Iterator[Block]:
-    """Yield the keys of each group of rows of a table: only of wanted ones more is read."""
+    """Yield each row group's keys; read more only for wanted ones."""
     # Without a buffer, a column of a group is in memory as a whole.
     with arrow("pyarrow.parquet").ParquetFile(file, buffer_size=BUFFER) as table:
         start = 0
@@ -313,7 +313,7 @@ def _rows(
 
 
 def _archived(files: list[str], targets: str | None) -> Iterator[Block]:
-    """Yield the pictures of each archive; only the heads of its members are read first."""
+    """Yield each archive's pictures, after reading only its members' headers."""
     Image.init()
     endings = tuple(Image.registered_extensions())
     for file in files:
@@ -348,7 +348,7 @@ def _members(file: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     try:
         with tarfile.open(file, "r:gz" if file.lower().endswith(COMPRESSED) else "r:") as archive:
             while (member := archive.next()) is not None:
-                # The archive itself would keep them all.
+                # Otherwise the archive keeps them all.
                 archive.members = []  # type: ignore[attr-defined]
                 if member.isreg():
                     yield archive, member
@@ -357,7 +357,7 @@ def _members(file: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
 
 
 def _stem(name: str) -> str:
-    """Return what the files of one sample share: the path up to the first dot of its name."""
+    """Return a sample's common name: its path up to the first dot."""
     folder, _, file = name.rpartition("/")
     return f"{folder}/{file.partition('.')[0]}"
 
@@ -393,7 +393,7 @@ def _stream(model: keras.Model, source: Any) -> Source:
 def _sampled(sample: Sample, number: int, has_paths: bool) -> Item:
     if not has_paths:
         return Item(number, sample.doc, sample.path)
-    # Of several inputs, the first picture alone may be that of another document too.
+    # With several inputs, another document may have the same first picture.
     paths = [path for part in parts_of(sample.doc).values() if (path := path_of(part))]
     name = " + ".join(paths) or sample.path or f"document {number}"
     return Item(text_of(name), sample.doc, sample.path)

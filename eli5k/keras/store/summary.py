@@ -1,4 +1,4 @@
-"""What the explanations of a store have in common, from its columns alone."""
+"""Summary of a store's explanations, from its columns alone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Summary:
         The most frequent first.
     doubtful : list
         Keys of the most doubtful documents: by verdict, then those with a warning, then by the
-        probability of what is explained.
+        probability of the explained class.
     failed : list of (key, str)
         The first documents that could not be explained, and why.
     reasons : Counter
@@ -149,7 +149,7 @@ def summarise(path: str | os.PathLike[str], most: int = 50) -> Summary:
 
 
 def _batches(folder: Path) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of each part: all rows of a document are in one."""
+    """Yield each part's rows; a document's rows are in one part."""
     parquet = arrow("pyarrow.parquet")
     for part in Store(folder, {}).parts():
         with parquet.ParquetFile(part) as file:

@@ -1,4 +1,4 @@
-"""Explain any number of documents into a folder, and go on after a kill."""
+"""Explain any number of documents into a folder that can be resumed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def explain_to(
         Maximum number of documents that go through the model together; None for as many as have
         room on the graphics card, 32 without one.
     rows_per_part : int
-        Number of documents in a file: what a kill can cost.
+        Number of documents in a file; after a kill, at most these are explained again.
     workers : int, optional
         How many processes decode pictures; by default one for each core. 0 decodes them here, which
         is quicker for small ones, and lets one that hangs or ends its process do that to this one.
@@ -137,7 +137,7 @@ def explain_to(
 
 
 class Asked(NamedTuple):
-    """What is asked of a store: the options of all documents, and the targets of each."""
+    """Question to a store: the options, and the targets of each document."""
 
     options: Options
     source: Source
@@ -148,7 +148,7 @@ class Asked(NamedTuple):
 def read_question_of(
     model: keras.Model, source: Any, columns: dict[str, Any], **options: Any
 ) -> Asked:
-    """Read what a user asks: whoever writes into a store asks the same in the same words.
+    """Read what a user asks, alike for all who write into stores.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def read_question_of(
         raise ValueError("Pass either targets, top_targets or targets_column. Received two.")
     found = open_source(model, source, **columns)
     of_each = targets_of_each(asked.targets, found.total)
-    # Targets of each document belong to it, as its pixels do, not to the question.
+    # Targets of single documents belong to them, not to the question.
     common = asked if of_each is None else replace(asked, targets=None)
     more = {"key_type": str(found.kind), "column": columns["column"], "key": columns["key"]}
     return Asked(common, found, of_each, question_of(model, common, **more))
@@ -217,7 +217,7 @@ class _Todo:
             hashes = hashes_of(keys)
             wanted = ~self._store.done(keys)
             if not self._source.is_cheap:
-                # Only as they come are the keys of a stream known.
+                # The keys of a stream are known only as they come.
                 wanted &= is_first(hashes) & ~before.have(hashes)
                 before.add(hashes)
             self._seen.append(hashes)
@@ -241,12 +241,12 @@ class _Todo:
             )
 
     def verified(self) -> Counts:
-        """Count what the store holds in the end, as :func:`verified` does."""
+        """Count the store's documents and rows, as :func:`verified` does."""
         return verified(self._store, self._seen, self._wanted)
 
 
 def verified(store: Store, seen: Sequence[np.ndarray], explained: int) -> Counts:
-    """Count what a store holds in the end.
+    """Count the documents and rows of a finished store.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ def verified(store: Store, seen: Sequence[np.ndarray], explained: int) -> Counts
 def _decoded(
     model: keras.Model, todo: Iterable[Item], store: Store, workers: int | None, timeout: float
 ) -> Generator[Item, None, None]:
-    """Decode pictures ahead of the model; what can't be decoded is an error instead."""
+    """Decode pictures ahead of the model; failures become errors."""
     if workers == 0:
         yield from todo
         return
@@ -322,7 +322,7 @@ def _explain_all(
     largest: Counter[Shapes] = Counter()
     tables: list[Any] = []
     waiting = 0
-    # They are in the rows: a line for each of a million would help nobody.
+    # The rows have them; a line for each of a million wouldn't help.
     with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
         while batch := list(islice(items, min(options.batch_size, rows_per_part - waiting))):
             explanations = explain_items(model, batch, named, largest)

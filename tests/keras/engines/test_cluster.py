@@ -11,6 +11,8 @@ import pytest
 from eli5k.keras.engines import cluster
 from eli5k.keras.engines.cluster import Demand, connected
 
+pytestmark = pytest.mark.once
+
 
 class FakeRay:
     """Starts at the given attempt, with the given resources."""

@@ -7,6 +7,7 @@ import pickle
 import time
 import warnings
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -66,6 +67,22 @@ class TestCallableWithState:
         for score.index in (0, 2, 1):
             assert_all_are(maps_of(model, targets=[score], logits=False), expected[score.index])
 
+    def test_improbable_classes(self):
+        """Their probabilities differ by less than rounding would explain."""
+        net = net_layers("softmax", 3)
+        kernel, _ = net[-1].get_weights()
+        net[-1].set_weights([kernel, np.float32([30, 1, 0])])
+        model = functional(net)
+        chosen = 0
+
+        def score(outputs):
+            return outputs[:, chosen]
+
+        expected = [explain_prediction(model, DOC, targets=[each]).targets[0] for each in (1, 2)]
+        for chosen in (1, 2):
+            for found, _ in maps_of(model, targets=[score]):
+                assert found == pytest.approx(expected[chosen - 1].score, rel=1e-3, abs=0)
+
     def test_counter_is_never_wrong(self):
         """Each call asks for another class: what is compiled never holds."""
         model = functional(net_layers())
@@ -94,13 +111,41 @@ class Scaled(layers.Layer):
         return x * keras.ops.convert_to_tensor(self.factor, x.dtype)
 
 
+class Switched(layers.Layer):
+    """A layer that a set turns over."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.switches = set()
+
+    def call(self, x):
+        return -3 * x if "negative" in self.switches else x
+
+
+@dataclass
+class Configuration:
+    factor: float = 1.0
+
+
+class Configured(layers.Layer):
+    """A layer that reads an object."""
+
+    def __init__(self, configuration, **kwargs):
+        super().__init__(**kwargs)
+        self.configuration = configuration
+
+    def call(self, x):
+        return x * self.configuration.factor
+
+
 class Flagged(keras.Model):
     """A subclassed model with a flag that it reads at each call."""
+
+    is_negated = False
 
     def __init__(self):
         super().__init__()
         self.net = net_layers(None)
-        self.is_negated = False
 
     def call(self, x):
         for layer in self.net:
@@ -118,8 +163,22 @@ class TestChangedLayer:
             (lambda: Scaled([1.0]), lambda layer: layer.factor.__setitem__(0, -3.0)),
             (lambda: Scaled([[1.0]]), lambda layer: layer.factor[0].__setitem__(0, -3.0)),
             (lambda: Scaled(np.ones(1)), lambda layer: layer.factor.__setitem__(0, -3.0)),
+            (lambda: Scaled(np.float32(1)), lambda layer: setattr(layer, "factor", np.float32(-3))),
+            (Switched, lambda layer: layer.switches.add("negative")),
+            (
+                lambda: Configured(Configuration()),
+                lambda layer: setattr(layer.configuration, "factor", -3.0),
+            ),
+            (
+                lambda: Configured(SimpleNamespace(factor=1.0)),
+                lambda layer: setattr(layer.configuration, "factor", -3.0),
+            ),
+            (lambda: layers.Rescaling(1.0), lambda layer: setattr(layer, "call", lambda x: -3 * x)),
         ],
-        ids=["rescaling", "leaky relu", "own argument", "own list", "nested", "array"],
+        ids=[
+            *("rescaling", "leaky relu", "own argument", "own list", "nested", "array", "numpy"),
+            *("set", "dataclass", "namespace", "call"),
+        ],
     )
     def test_is_seen(self, make, change):
         changing = make()
@@ -133,6 +192,7 @@ class TestChangedLayer:
         assert_all_are(maps_of(model, targets=[1]), expected)
 
     def test_flag_of_a_subclassed_model(self):
+        """Which the class had until now."""
         model = Flagged()
         before = maps_of(model, targets=[1])[-1]
         model.is_negated = True
@@ -360,6 +420,12 @@ class TestCallablesAreChecked:
             with pytest.raises(ValueError, match="baseline must be"):
                 attribute(model, DOC, 1, method=eli5k.keras.methods.Occlusion(baseline=wrong))
 
+    def test_baseline_may_work_in_place(self):
+        doc = DOC.copy()
+        method = eli5k.keras.methods.Occlusion(window=6, baseline=lambda x: x.__imul__(0))
+        attribute(functional(net_layers()), doc, 1, method=method)
+        np.testing.assert_array_equal(doc, DOC)
+
     def test_a_name_of_two_classes_is_refused(self):
         model = functional(net_layers())
         names = ["crane", "cat", "crane"]
@@ -392,8 +458,13 @@ class TestWarningsOfAnExplanation:
 
     def test_score_that_is_not_finite(self):
         model = functional(net_layers(None))
-        with pytest.warns(eli5k.ExplanationWarning, match="score is nan"):
+        with pytest.warns(eli5k.ExplanationWarning, match="score is nan: .* callable in targets"):
             explain_prediction(model, DOC, targets=[lambda y: y[:, 0] * 0 + np.nan + 0 * y[:, 1]])
+
+    def test_reshape_that_is_not_finite(self):
+        model = functional(net_layers())
+        with pytest.warns(eli5k.BlankMapWarning, match="not finite: the model or reshape="):
+            explain_prediction(model, DOC, layer="top", reshape=lambda x: x * np.nan)
 
 
 class Counting(layers.Layer):

@@ -51,12 +51,16 @@ class Counted(layers.Layer):
 class BackendNoise(layers.Layer):
     """Adds noise of the framework's own, at inference too."""
 
+    def __init__(self, generator=None):
+        super().__init__()
+        self.generator = generator
+
     def call(self, x):
         match keras.config.backend():
             case "tensorflow":
                 import tensorflow as tf
 
-                return x + tf.random.normal(tf.shape(x))
+                return x + (self.generator or tf.random).normal(tf.shape(x))
             case "torch":
                 import torch
 
@@ -188,6 +192,13 @@ class TestRandomNumbers:
         # JAX's own need a key, and are the same for the same key.
         is_expected = keras.config.backend() != "jax"
         assert any(IS_RANDOM in message for message in found) == is_expected
+
+    @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="a class of TensorFlow")
+    def test_of_a_generator_are_warned_of(self):
+        import tensorflow as tf
+
+        found = self.warnings_with(BackendNoise(tf.random.Generator.from_seed(1)))
+        assert any(IS_RANDOM in message for message in found)
 
     def test_of_keras_are_not(self):
         """Dropout that is on at inference."""

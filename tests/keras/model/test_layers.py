@@ -285,6 +285,7 @@ def test_there_are_forty_applications():
     assert len(APPLICATIONS) == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_every_application_has_a_map_of_more_than_one_pixel(name):
     side = next((side for start, side in SIDES.items() if name.startswith(start)), 64)
