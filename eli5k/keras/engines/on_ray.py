@@ -43,8 +43,8 @@ def explain_on_ray(
 ) -> Counts:
     """Explain files with several workers, into the store of :func:`eli5k.explain_to`.
 
-    Kill a worker, or all of it, at any moment: the same call goes on. A document that two workers
-    die of becomes an error.
+    You may kill a worker, or all of them, at any moment: the same call resumes. A document that
+    crashes two workers becomes an error.
 
     Parameters
     ----------

@@ -134,7 +134,9 @@ def _key(question: Question) -> Hashable | None:
 
 
 def _compiled(question: Question) -> Callable[..., Any]:
-    return compiled(_answer, question.model, is_new=bool(question.target.functions))
+    # A lambda or a closure of the user's method is another one at each call.
+    is_fresh = "<" in getattr(question.function, "__qualname__", "")
+    return compiled(_answer, question.model, is_new=is_fresh or bool(question.target.functions))
 
 
 def _run(function: Callable[..., Any], question: Question, operands: Sequence[Any]) -> Answer:

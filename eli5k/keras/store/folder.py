@@ -215,8 +215,8 @@ class Store:
 def open_store(out: str | os.PathLike[str], question: dict[str, Any]) -> Store:
     """Open the store in a folder, or begin one.
 
-    What a killed process has left half written is removed, and what two workers have both written
-    is kept once.
+    Half-written files of a killed process are removed, and rows that two workers have both written
+    are kept once.
 
     Parameters
     ----------

@@ -54,8 +54,8 @@ def explain_to(
 ) -> Counts:
     """Explain any number of documents into a folder of Parquet files.
 
-    Kill it at any moment: the same call goes on, explains at most one part again, and ends with
-    exactly one row for each document and target.
+    You may kill it at any moment: the same call resumes, explains at most one part again, and ends
+    with exactly one row for each document and target.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def explain_to(
     rows_per_part : int
         Number of documents in a file; after a kill, at most these are explained again.
     workers : int, optional
-        How many processes decode pictures; by default one for each core. 0 decodes them here, which
-        is quicker for small ones, and lets one that hangs or ends its process do that to this one.
+        How many processes decode pictures; by default one for each core. 0 decodes them in
+        this process: faster for small pictures, but one that hangs or crashes stops the whole run.
     timeout : float
         Seconds to decode one picture; then it is an error.
     preprocess, progress
