@@ -1,6 +1,6 @@
 """The options that say what is explained, and :class:`eli5k.options.Options` made of them.
 
-What can be known to be wrong without Keras is said before it is imported, which takes long.
+Mistakes that can be found without Keras are reported before it is imported, which takes long.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from eli5k.cli.functions import check_function, find_function
 from eli5k.method_names import NAMES, find_name
 from eli5k.options import Options
 
-ALL = "all"
+ALL, BEST = "all", "best"
 # Value of --preprocess that turns off the model's own preprocessing.
 NONE = "none"
 
@@ -80,7 +80,8 @@ def add_how(parser: argparse.ArgumentParser) -> None:
         "--method",
         action="append",
         metavar="NAME",
-        help="how to explain, see 'eli5k methods' (default: grad-cam)",
+        help="how to explain, see 'eli5k methods' (default: grad-cam); 'best' ranks them on your "
+        "pictures first",
     )
     add(
         "--layer",
@@ -107,7 +108,7 @@ def read_methods(words: list[str] | None, modules: list[str]) -> list[str]:
     Parameters
     ----------
     words : list of str or None
-        As they were written; ``"all"`` is each.
+        As they were written; ``"all"`` is each, and ``"best"`` is chosen by a ranking.
     modules : list of str
         What is imported, which may register other methods.
 
@@ -125,7 +126,8 @@ def read_methods(words: list[str] | None, modules: list[str]) -> list[str]:
     if ALL in words:
         return list(NAMES)
     try:
-        return list(dict.fromkeys(word if modules else find_name(word) for word in words))
+        known = (word if modules or word == BEST else find_name(word) for word in words)
+        return list(dict.fromkeys(known))
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -142,7 +144,7 @@ def read_options(
     arguments : argparse.Namespace
         With those of :func:`add_options`.
     names : list of str, dict of int to str, or None
-        Of the classes.
+        Names of the classes.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from eli5k.keras.metrics.places import place_of
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 NOT_SHOWN, UNTESTABLE = "not shown", "untestable"
 # Set on some families of the benchmark, reported on others: see docs/trust.rst.
-CHANCE = 0.03  # share of copies
+CHANCE = 0.05  # share of copies
 LEAST = 0.6  # agreement
 LEAST_OF_ATTAINABLE = 0.75  # share of the agreement that a map can have
 CHANCE_AGAINST = 0.04

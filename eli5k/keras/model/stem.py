@@ -91,7 +91,7 @@ def _memory_of(layer: keras.Layer) -> tuple[Any, Any]:
 
 
 def statistics_of(layer: keras.Layer) -> Statistics:
-    """Return what a normalisation remembers, if it does.
+    """Return the statistics that a normalisation stores.
 
     Examples
     --------
