@@ -264,7 +264,6 @@ class TestEqualQuestions:
             explain_prediction(fresh, DOC, targets=[1])
         assert np.median(took) < time.perf_counter() - started
 
-
     def test_a_fresh_lambda_of_a_method_waits_to_be_compiled(self, monkeypatch):
         model = functional(net_layers())
         is_new = []
