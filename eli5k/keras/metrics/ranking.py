@@ -96,9 +96,9 @@ def rank_methods(
 ) -> Ranking:
     """Rank methods by how well their maps agree with the model.
 
-    Random halves of each document are run through the model, 66 times for each, and all methods are
-    judged by the same runs: no labels and no boxes are needed. Ten documents or more tell most
-    methods apart.
+    Random halves of each document go through the model, 66 runs for each document, and all methods
+    are judged by the same runs. No labels and no boxes are needed. Ten documents are enough to tell
+    most methods apart.
 
     Parameters
     ----------
