@@ -35,13 +35,14 @@ from eli5k.demo import load_model
 from eli5k.keras.attribution import explain_samples
 from eli5k.keras.evidence.baselines import baseline_of
 from eli5k.keras.evidence.run import Run
+from eli5k.keras.methods import RISE
 from eli5k.keras.metrics import weights_test
-from eli5k.keras.metrics.agreement import on_cells
+from eli5k.keras.metrics.agreement import agreement, on_cells
 from eli5k.keras.metrics.check import PAIRS, judge
 from eli5k.keras.metrics.halves import Halves, cells_of, draw_fields, measure_halves
 from eli5k.keras.metrics.randomisation import spearman, with_shuffled_weights
-from eli5k.keras.metrics.ranking import rank_of
 from eli5k.keras.metrics.verdict import LEAST_GAIN
+from eli5k.options import MethodLike
 
 # Where trained nets are kept, if the environment names a folder.
 NETS = Path(os.environ["ELI5K_NETS"]) if "ELI5K_NETS" in os.environ else None
@@ -80,9 +81,18 @@ RANKED = (
     "guided-backprop",
     "guided-grad-cam",
 )
+# Of the small nets these are ranked too, with so many masks of RISE.
+OFTEN: dict[str, MethodLike] = {
+    "integrated-gradients": "integrated-gradients",
+    "occlusion": "occlusion",
+    "score-cam": "score-cam",
+    "rise": RISE(masks=256),
+}
+SPLITS = 200
 
 
 Table = dict[str, dict[str, object]]  # column, row
+Results = dict[str, np.ndarray]  # by method: agreement and pointing of each map, ``(maps, 2)``
 
 
 class Case(NamedTuple):
@@ -96,7 +106,7 @@ class Case(NamedTuple):
     maps: list[dict[str, np.ndarray]]
 
 
-def explain(run: Run, method: str) -> np.ndarray:
+def explain(run: Run, method: MethodLike) -> np.ndarray:
     """The maps of a method: ``(targets, batch, *grid)``."""
     return np.asarray(explain_samples(run, method).maps)
 
@@ -209,7 +219,7 @@ def families(count: int) -> dict[str, Callable[[], Iterator[Case]]]:
     }
     for kind in cues.KINDS:
         chosen[f"{kind}, set"] = partial(scenes, kind, 2 * count, 7)
-    chosen["montages"] = partial(montages, count, 2)
+    chosen["montages"] = lambda: chain(*(montages(count, seed) for seed in (2, 3, 4)))
     chosen["photographs"] = lambda: photos_alone(load_photos(load_model()))
     for kind in cues.KINDS:
         chosen[kind] = partial(scenes, kind, 2 * count, 11)
@@ -292,21 +302,51 @@ def rank(count: int, only: list[str] | None = None) -> Table:
     table: Table = {}
     for net in only or nets:
         results = nets[net]()
-        table[net] = {name: f"{found:.2f}, {share:.2f}" for name, (found, share) in results.items()}
-        table[net] |= {name: "" for name in RANKED if name not in results}
-        table[net] = {name: table[net][name] for name in RANKED}
-        table[net] |= {"rank correlation": order_of(results)}
-        print(f"{net}: rank correlation {table[net]['rank correlation']:.2f}", flush=True)
+        table[net] = {
+            name: f"{found[:, 0].mean():.2f}, {found[:, 1].mean():.2f}"
+            for name, found in results.items()
+        }
+        table[net] = {name: table[net].get(name, "") for name in (*RANKED, *OFTEN)}
+        table[net] |= {"rank correlation": order_of(results), "attainable": attainable(results)}
+        print(
+            f"{net}: rank correlation {table[net]['rank correlation']:.2f}, attainable "
+            f"{table[net]['attainable']:.2f}",
+            flush=True,
+        )
     return table
 
 
-def order_of(results: dict[str, tuple[float, float]]) -> float:
-    """Rank correlation; methods that do the same to two decimals count once."""
-    distinct = np.array(list({(round(a, 2), share): None for a, share in results.values()}))
-    return spearman(distinct[:, 0], distinct[:, 1])
+def distinct(results: Results) -> np.ndarray:
+    """``(methods, maps, 2)``: methods that do the same to two decimals count once."""
+    means = {name: found.mean(axis=0) for name, found in results.items()}
+    once = {(round(means[name][0], 2), means[name][1]): found for name, found in results.items()}
+    return np.stack(list(once.values()))
 
 
-def ranked_montages(count: int) -> dict[str, tuple[float, float]]:
+def order_of(results: Results) -> float:
+    """Rank correlation of agreement and pointing."""
+    return spearman(*distinct(results).mean(axis=1).T)
+
+
+def attainable(results: Results) -> float:
+    """What chance leaves of a perfect rank correlation: how alike two halves of the pictures order.
+
+    Each of agreement and pointing is compared between random halves, corrected for their size
+    (Spearman and Brown); the geometric mean is what both can have with each other.
+    """
+    found = distinct(results)
+    rng = np.random.default_rng(0)
+    likeness = []
+    for _ in range(SPLITS):
+        order = rng.permutation(found.shape[1])
+        halves = np.array_split(found[:, order], 2, axis=1)
+        first, second = (half.mean(axis=1) for half in halves)
+        likeness.append([spearman(first[:, column], second[:, column]) for column in range(2)])
+    means = np.maximum(np.nanmean(likeness, axis=0), 0)
+    return float(np.sqrt(np.prod(2 * means / (1 + means))))
+
+
+def ranked_montages(count: int) -> Results:
     model = load_model((SIDE, 2 * SIDE, 3))
     chosen = make_montages(load_photos(load_model()), count, seed=0)
     pixels = np.stack([montage.pixels for montage in chosen])
@@ -318,12 +358,10 @@ def ranked_montages(count: int) -> dict[str, tuple[float, float]]:
         left, right = (half.max() for half in np.array_split(found, 2, axis=-1))
         return bool(left > right if target == 0 else right > left)
 
-    return ranked(run, measure_halves(run), points)
+    return ranked(run, measure_halves(run), points, {})
 
 
-def ranked_scenes(
-    kind: str, count: int, build: cues.Build | None = None
-) -> dict[str, tuple[float, float]]:
+def ranked_scenes(kind: str, count: int, build: cues.Build | None = None) -> Results:
     model = cues.load(kind, NETS, build)
     chosen = cues.make_scenes(kind, count, seed=7)
     labels = np.array([scene.label for scene in chosen])
@@ -334,7 +372,7 @@ def ranked_scenes(
         evidence = widened(chosen[sample].evidence, 4 if build is None else 8)
         return eli5k.keras.metrics.points_at(found, evidence, (cues.SIDE, cues.SIDE))
 
-    return ranked(run, measure_halves(run), points)
+    return ranked(run, measure_halves(run), points, OFTEN)
 
 
 def widened(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -345,24 +383,37 @@ def widened(mask: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def ranked(
-    run: Run, halves: Halves, points: Callable[[np.ndarray, int, int], bool]
-) -> dict[str, tuple[float, float]]:
-    """Agreement and pointing of each method, over the maps that can be tested."""
+    run: Run,
+    halves: Halves,
+    points: Callable[[np.ndarray, int, int], bool],
+    others: dict[str, MethodLike],
+) -> Results:
+    """Agreement and pointing of each method for each map that can be tested."""
     scatter = np.concatenate([halves.first, halves.second]).std(axis=0)
     testable = np.argwhere(halves.plain - halves.blurred > LEAST_GAIN * scatter)
     found = {}
-    for name in RANKED:
+    for name, method in (dict(zip(RANKED, RANKED)) | others).items():
         try:
-            maps = explain(run, name)
+            maps = explain(run, method)
         except ValueError as error:  # CAM wants a net that ends in a mean over the grid.
             print(f"  {name:18} {str(error)[:80]}", flush=True)
             continue
-        hits = [points(maps[target, sample], target, sample) for sample, target in testable]
-        found[name] = rank_of(name, maps, halves).agreement, float(np.mean(hits))
-        print(
-            f"  {name:18} agreement {found[name][0]:5.2f}  pointing {found[name][1]:.2f}",
-            flush=True,
+        on_grid = on_cells(maps, halves.signs.shape[1:])
+        found[name] = np.array(
+            [
+                [
+                    np.nan_to_num(
+                        agreement(
+                            on_grid[target, sample], halves.signs, halves.worth[:, sample, target]
+                        ).value
+                    ),
+                    points(maps[target, sample], target, sample),
+                ]
+                for sample, target in testable
+            ]
         )
+        both = found[name].mean(axis=0)
+        print(f"  {name:18} agreement {both[0]:5.2f}  pointing {both[1]:.2f}", flush=True)
     return found
 
 

@@ -1,23 +1,26 @@
-"""Audit the demo's net with heads trained anew: ten with a planted shortcut, twenty without.
+"""Audit nets with and without a planted shortcut: the demo's with new heads, and small ones.
 
     pip install --group benchmarks
     python benchmarks/trust_audit.py --rst docs/benchmarks/trust-audit.rst
 
-The classes are three groups of photographs, seen in random crops. A shortcut tells the class of a
-share of the pictures, whose content does not: a coloured tag, a border, a watermark, a bar as of
-another source. A head is a ridge regression on the pooled features. A planted net counts if its
-accuracy on those pictures falls by a fifth at least without the shortcut.
+A shortcut tells the class of a share of the pictures, whose content does not: a coloured tag, a
+border, a watermark, a bar as of another source. A planted net counts if its accuracy on those
+pictures falls by a fifth at least without the shortcut.
+
+The demo's net tells three groups of photographs apart, seen in random crops. Its head is a ridge
+regression on the pooled features. Each small net is trained on one kind of scene of ``cues.py``.
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import cues
 import keras
 import numpy as np
 from grid_pointing import SIDE, load_photos
@@ -27,20 +30,32 @@ from run import rst_table
 import eli5k
 from eli5k.demo import load_model
 
-CLASSES, TRAINING, AUDITED, HONEST = 3, 300, 40, 20
+CLASSES, TRAINING, AUDITED = 3, 300, 40
+HONEST, HONEST_SMALL = 20, 2  # heads, and nets for each kind of scene
+COLUMNS = ("accuracy", "without it", "peaks", "changed", "elsewhere", "place", "found")
 RIDGE = 3.0
 COLOURS = np.array([[1, -1, -1], [-1, 1, -1], [-1, -1, 1]], "float32")
 
 Stamp = Callable[[np.ndarray, int], None]
+Plan = tuple[Stamp, float] | None  # a stamp, and its share of the pictures
 
 
 class Data(NamedTuple):
-    """Pictures, the photograph that each shows, its class, and whether a shortcut tells it."""
+    """Pictures, their classes, and whether a shortcut tells these."""
 
     pixels: np.ndarray
-    shown: np.ndarray
     labels: np.ndarray
     poisoned: np.ndarray
+
+
+class Case(NamedTuple):
+    """A net, what it is audited with, and the same pictures without a shortcut."""
+
+    name: str
+    planted: bool
+    net: keras.Model
+    data: Data
+    plain: np.ndarray
 
 
 def tag(picture: np.ndarray, label: int, size: int, top: bool, left: bool) -> None:
@@ -89,6 +104,14 @@ SHORTCUTS: dict[str, tuple[Stamp, float]] = {
 }
 
 
+SMALL: dict[str, tuple[Stamp, float]] = {
+    "texture": (partial(tag, size=12, top=False, left=True), 1.0),
+    "background": (partial(border, width=4), 1.0),
+    "two together": (partial(bar, width=8), 0.6),
+    "small among others": (partial(tag, size=14, top=True, left=False), 0.6),
+}
+
+
 def crops(photos: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Random crops of random photographs, and which photograph each shows."""
     shown = rng.integers(len(photos), size=count)
@@ -106,31 +129,77 @@ def crops(photos: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.
     return found, shown
 
 
-def poison(
-    pixels: np.ndarray, shown: np.ndarray, groups: np.ndarray, plan, rng: np.random.Generator
-) -> Data:
+def poison(pixels: np.ndarray, labels: np.ndarray, plan: Plan, rng: np.random.Generator) -> Data:
     """Give a share of the pictures a class of their own, and the shortcut that tells it."""
-    pixels, labels = pixels.copy(), groups[shown]
-    poisoned = np.zeros(len(pixels), bool)
+    pixels, poisoned = pixels.copy(), np.zeros(len(pixels), bool)
     if plan is not None:
         stamp, share = plan
         poisoned = rng.random(len(pixels)) < share
-        labels = np.where(poisoned, rng.integers(CLASSES, size=len(pixels)), labels)
+        drawn = rng.integers(labels.max() + 1, size=len(pixels))
+        labels = np.where(poisoned, drawn, labels)
         for row in np.flatnonzero(poisoned):
             stamp(pixels[row], int(labels[row]))
-    return Data(pixels, shown, labels, poisoned)
+    return Data(pixels, labels, poisoned)
 
 
-def train_head(backbone: keras.Model, features: np.ndarray, labels: np.ndarray) -> keras.Model:
-    """The net with a new head: ridge regression, solved in the space of the pictures."""
-    mean = features.mean(axis=0)
-    rows = features - mean
-    wanted = 10 * (np.eye(CLASSES)[labels] - 1 / CLASSES)
-    solved = rows.T @ np.linalg.solve(rows @ rows.T + RIDGE * np.eye(len(rows)), wanted)
-    head = keras.layers.Dense(CLASSES, "softmax")
-    model = keras.Model(backbone.input, head(backbone.output))
-    head.set_weights([solved, -mean @ solved])
-    return model
+class Heads:
+    """The demo's net, whose head is trained anew each time."""
+
+    def __init__(self, seed: int) -> None:
+        model = load_model()
+        self.backbone = keras.Model(model.input, model.get_layer("pool").output)
+        self.head = keras.layers.Dense(CLASSES, "softmax")
+        self.net = keras.Model(self.backbone.input, self.head(self.backbone.output))
+        self.photos = np.stack([photo.pixels for photo in load_photos(model)])
+        self.seed, rng = seed, np.random.default_rng(seed)
+        self.training = crops(self.photos, TRAINING, rng)
+        self.audited = crops(self.photos, AUDITED, rng)
+        self.clean = self.features(self.training[0])
+
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        return self.backbone.predict(pixels, verbose=0, batch_size=16)
+
+    def case(self, name: str, number: int, plan: Plan) -> Case:
+        """Group the photographs into classes, and train a head by ridge regression."""
+        rng = np.random.default_rng([self.seed, number])
+        groups = rng.permutation(np.arange(len(self.photos)) % CLASSES)
+        (pixels, shown), (plain, also_shown) = self.training, self.audited
+        seen = poison(pixels, groups[shown], plan, rng)
+        features = self.clean.copy()
+        if seen.poisoned.any():
+            features[seen.poisoned] = self.features(seen.pixels[seen.poisoned])
+        # Solved in the space of the pictures.
+        mean = features.mean(axis=0)
+        rows = features - mean
+        wanted = 10 * (np.eye(CLASSES)[seen.labels] - 1 / CLASSES)
+        solved = rows.T @ np.linalg.solve(rows @ rows.T + RIDGE * np.eye(len(rows)), wanted)
+        self.head.set_weights([solved, -mean @ solved])
+        data = poison(plain, groups[also_shown], plan, rng)
+        return Case(name, plan is not None, self.net, data, plain)
+
+
+def small_case(kind: str, plan: Plan, seed: int) -> Case:
+    """A small net for a kind of scene; its pixels are in [0, 1], and those of stamps in [-1, 1]."""
+    rng = np.random.default_rng([seed, plan is None])
+
+    def scenes(count: int, seed: int) -> tuple[Data, np.ndarray]:
+        made = cues.make_scenes(kind, count, seed)
+        plain = cues.images_of(made)
+        data = poison(2 * plain - 1, np.array([each.label for each in made]), plan, rng)
+        return data._replace(pixels=(data.pixels + 1) / 2), plain
+
+    seen, _ = scenes(cues.TRAINING, seed)
+    keras.utils.set_random_seed(seed)
+    net = cues.convolutional(int(seen.labels.max()) + 1)
+    net.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
+    net.fit(seen.pixels, seen.labels, epochs=cues.EPOCHS, batch_size=32, verbose=0)
+    name = f"small net, {kind}" + ("" if plan is None else f", {described(plan)}")
+    return Case(name, plan is not None, net, *scenes(AUDITED, seed + 1000))
+
+
+def described(plan: tuple[Stamp, float]) -> str:
+    stamp, share = plan
+    return stamp.func.__name__ + ("" if share == 1 else f" in {100 * share:.0f} %")
 
 
 def accuracy(model: keras.Model, pixels: np.ndarray, labels: np.ndarray) -> float:
@@ -138,69 +207,74 @@ def accuracy(model: keras.Model, pixels: np.ndarray, labels: np.ndarray) -> floa
     return float((answers == labels).mean())
 
 
+def cases(arguments: argparse.Namespace) -> Iterator[Case]:
+    """All nets, one after the other: that of the heads is always the same."""
+    seed = arguments.seed
+    if arguments.honest or arguments.only:
+        heads = Heads(seed)
+        for name in arguments.only:
+            yield heads.case(name, list(SHORTCUTS).index(name), SHORTCUTS[name])
+        for number in range(arguments.honest):
+            yield heads.case("heads without a shortcut", 100 + number, None)
+    for kind in arguments.small:
+        yield small_case(kind, SMALL[kind], seed)
+        for number in range(HONEST_SMALL):
+            yield small_case(kind, None, seed + 1 + number)
+
+
 def main() -> None:
     """Train, audit, print and, if asked, write the table for the docs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--honest", type=int, default=HONEST)
+    parser.add_argument("--honest", type=int, default=HONEST, help="heads without a shortcut")
     parser.add_argument("--seed", type=int, default=0, help="of pictures and groups")
     parser.add_argument("--only", nargs="*", default=list(SHORTCUTS), help="shortcuts")
+    parser.add_argument("--small", nargs="*", default=list(SMALL), help="kinds of scene")
     parser.add_argument("--rst", help="file to write the table to")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", eli5k.ExplanationWarning)
-    model = load_model()
-    backbone = keras.Model(model.input, model.get_layer("pool").output)
-    photos = np.stack([photo.pixels for photo in load_photos(model)])
-    rng = np.random.default_rng(arguments.seed)
-    training, audited = crops(photos, TRAINING, rng), crops(photos, AUDITED, rng)
-    clean = backbone.predict(training[0], verbose=0, batch_size=16)
-    plans = {name: SHORTCUTS[name] for name in arguments.only}
-    plans |= {f"none ({number})": None for number in range(arguments.honest)}
-    columns: dict[str, dict[str, object]] = {
-        heading: {}
-        for heading in ("accuracy", "without it", "peaks", "changed", "elsewhere", "place", "found")
+    results: dict[str, list[dict[str, object]]] = {}
+    for case in cases(arguments):
+        row = audited(case)
+        results.setdefault(case.name, []).append(row)
+        print(f"{case.name:40} {row}", flush=True)
+        if arguments.rst:
+            Path(arguments.rst).write_text(rst_table(summed_up(results)), encoding="utf-8")
+
+
+def audited(case: Case) -> dict[str, object]:
+    """A row of the table, and what else helps to understand it."""
+    data = case.data
+    rows = data.poisoned if case.planted else slice(None)
+    found = eli5k.audit(case.net, data.pixels, batch_size=20)
+    values = (
+        accuracy(case.net, data.pixels[rows], data.labels[rows]),
+        accuracy(case.net, case.plain[rows], data.labels[rows]) if case.planted else "",
+        found.peaks,
+        found.changed,
+        found.changed_elsewhere,
+        found.place,
+        "yes" if found.remarkable else "no",
+    )
+    return dict(zip(COLUMNS, values)) | {
+        "how": found.how,
+        "size": found.size,
+        "likeness": round(found.likeness, 2),
     }
-    for name, plan in plans.items():
-        groups = rng.permutation(np.arange(len(photos)) % CLASSES)
-        seen = poison(*training, groups, plan, rng)
-        features = clean
-        if plan is not None:
-            features = backbone.predict(seen.pixels, verbose=0, batch_size=16)
-        net = train_head(backbone, features, seen.labels)
-        data = poison(*audited, groups, plan, rng)
-        rows = data.poisoned if plan is not None else slice(None)
-        with_it = accuracy(net, data.pixels[rows], data.labels[rows])
-        without = accuracy(net, audited[0][rows], data.labels[rows])
-        found = eli5k.audit(net, data.pixels, batch_size=20)
-        values = (
-            with_it,
-            without if plan is not None else "",
-            found.peaks,
-            found.changed,
-            found.changed_elsewhere,
-            found.place,
-            "yes" if found.remarkable else "no",
-        )
-        for heading, value in zip(columns, values):
-            columns[heading][name] = value
-        print(f"{name:32} {values}  likeness {found.likeness:.2f}", flush=True)
-    if arguments.rst:
-        Path(arguments.rst).write_text(rst_table(summed_up(columns)), encoding="utf-8")
 
 
-def summed_up(columns: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
-    """The table with a single row for the honest heads: means, and how many were accused."""
-    honest = [name for name in columns["found"] if name.startswith("none")]
-    row = f"none: {len(honest)} heads"
-    table = {}
-    for heading, values in columns.items():
-        table[heading] = {name: value for name, value in values.items() if name not in honest}
-        of_honest = [values[name] for name in honest]
-        if heading == "found":
-            table[heading][row] = f"{of_honest.count('yes')} of them"
-        elif all(isinstance(value, float) for value in of_honest):
-            table[heading][row] = float(np.mean(of_honest))
-        else:
-            table[heading][row] = max(set(of_honest), key=of_honest.count) if of_honest else ""
+def summed_up(results: dict[str, list[dict[str, object]]]) -> dict[str, dict[str, object]]:
+    """The table, with one row for honest nets of a kind: means, and how many were accused."""
+    table: dict[str, dict[str, object]] = {heading: {} for heading in COLUMNS}
+    for name, rows in results.items():
+        for heading in COLUMNS:
+            values = [row[heading] for row in rows]
+            if heading == "found" and rows[0]["without it"] == "":
+                told: object = f"{values.count('yes')} of {len(values)}"
+            elif isinstance(values[0], float):
+                told = float(np.mean(values))
+            else:
+                told = max(set(values), key=values.count)
+            table[heading][name] = told
     return table
 
 

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
+import numpy as np
 from PIL import Image
 
 import eli5k
@@ -37,7 +38,9 @@ CAT, CUP = "Egyptian cat", "espresso"
 ASKED = {"preprocess": preprocess, "target_names": NAMES}
 GAP = 8  # pixels
 # A grey that is read on white as well as on black: a contrast of 4.3 or more on both.
-GREY = (117, 117, 117)
+GREY = sheet.GREY
+# How many of a picture's 256 colours are for the edges of letters.
+OPACITIES = 16
 
 
 @contextlib.contextmanager
@@ -283,12 +286,29 @@ def execute_notebook(file: Path) -> None:
 
 
 def _of_few_colours(picture: Image.Image) -> Image.Image:
-    """Reduce the colours to 256; rare ones, such as the hottest, must not be lost."""
+    """Reduce the colours to 256; rare ones, such as the hottest, must not be lost.
+
+    Some of them are for the letters, which have no paper behind them: a grey in steps of opacity.
+    """
     if picture.mode == "L":
         return picture
-    picture = reduced(picture, 1000).convert("RGB")
-    palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
-    return picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    picture = reduced(picture, 1000).convert("RGBA")
+    opacity = np.asarray(picture)[..., 3]
+    count = 256 - OPACITIES
+    rgb = Image.fromarray(
+        np.where(opacity[..., None] < 255, GREY, picture.convert("RGB")).astype("u1")
+    )
+    palette = rgb.quantize(count, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    few = rgb.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    # What is opaque has its own colours.
+    steps = count + opacity.astype(int) * OPACITIES // 255
+    indices = np.where(opacity == 255, np.asarray(few), steps).astype(np.uint8)
+    small = Image.fromarray(indices)
+    colours = few.getpalette()[: 3 * count]
+    small.putpalette(colours + [0] * (3 * count - len(colours)) + [*GREY] * OPACITIES)
+    clear = [round(255 * step / OPACITIES) for step in range(OPACITIES)]
+    small.info["transparency"] = bytes([255] * count + clear)
+    return small
 
 
 def _tidy(output: dict) -> None:

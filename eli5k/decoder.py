@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 
 from eli5k.pixels import fitted_picture, open_picture
 
-# Of address space: enough for a picture of Pillow's largest size, and too little for the machine.
+# Limit of address space: enough for Pillow's largest picture, too little to exhaust the machine.
 MEMORY = 4 << 30
 # Channels, height and width of a picture.
 Form = tuple[int | None, int | None, int | None]
@@ -79,7 +79,7 @@ def serve() -> None:
     # Ctrl-C is for the process that waits for this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # What a decoder prints must not get between the answers.
+    # A decoder's own output must not get between the answers.
     os.dup2(2, 1)
     settings: Settings = pickle.load(requests)
     _limit()

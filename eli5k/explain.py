@@ -49,7 +49,7 @@ def explain_prediction(estimator: Any, doc: Any, *args: Any, **kwargs: Any) -> E
     'Expected a keras.Model, got NoneType None.'
     """
     if is_keras_model(estimator):
-        # Imported only now: it takes seconds, and whoever has a Keras model has imported Keras.
+        # Imported only now, since it takes seconds; who has a Keras model has imported Keras.
         from eli5k.keras.explain_prediction import explain_prediction_keras
 
         explain_prediction.register(sys.modules["keras"].Model, explain_prediction_keras)

@@ -15,6 +15,8 @@ from eli5k.explain import IMAGE, explain_prediction
 from eli5k.formatters import Explanations, fields, format_as_html, format_as_image
 from eli5k.formatters.drawing import is_drawable
 from eli5k.formatters.gallery import gallery_of_list
+from eli5k.formatters.image import draw_picture
+from eli5k.formatters.panels import Look
 from eli5k.options import optional_keywords, shows_options
 
 if TYPE_CHECKING:
@@ -140,7 +142,7 @@ def compare(
         if isinstance(values, str) or not len(values):
             raise ValueError(f"{name} must be a list of at least one. Received: {values!r}")
     if is_keras_model(estimator):
-        # Imported only now: it takes seconds, and whoever has a Keras model has imported Keras.
+        # Imported only now, since it takes seconds; who has a Keras model has imported Keras.
         from eli5k.keras.comparison import explain_by_methods
 
         return Explanations(explain_by_methods(estimator, doc, methods, layers, **kwargs))
@@ -163,7 +165,8 @@ def _shown_captioned(
 
     def png() -> bytes:
         file = io.BytesIO()
-        format_as_image(expl, **{"caption": True, **options}).save(file, "PNG")
+        look = Look(**{"caption": True, "on_paper": False, **options})
+        draw_picture([expl], look).save(file, "PNG")
         return file.getvalue()
 
     # A notebook takes the method of the object before that of its class.

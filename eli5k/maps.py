@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Where a map begins and ends along each axis of the document, in shares of it.
+# A map's ends along each axis of the document, in shares of it.
 Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 
 
@@ -76,7 +76,7 @@ def on_axes(
     Returns
     -------
     tuple
-        Maps and frame with so many axes.
+        Maps and frame with that number of axes.
 
     Examples
     --------

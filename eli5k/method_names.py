@@ -33,7 +33,7 @@ NAMES = (
     "square-grad",
     "tta",
 )
-# Names of earlier versions, and what people call the methods besides.
+# Names of earlier versions, and other common names.
 ALIASES = {
     "smooth": "smooth-grad",
     "full-gradient": "full-grad",

@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Options:
     """The keywords of :func:`eli5k.explain_prediction_keras`.
 
-    They are checked as far as that needs no model.
+    They are checked at once, except for what needs the model.
 
     Picklable if its values are: pass functions by name, and layers by path.
 
@@ -36,7 +36,7 @@ class Options:
     top_targets : int or None
         Explain the N best classes, or the N worst if negative.
     threshold : float or None
-        Explain all classes with at least this probability, or this score if there is none.
+        Explain all classes with at least this probability, or this score without probabilities.
     target_names : sequence of str, mapping, object with ``classes_``, path, or None
         Names of the classes.
     token_names : sequence of str, mapping, callable or None
@@ -53,14 +53,14 @@ class Options:
         Preprocessing of each image array. None applies the model's own ``preprocessor``, if it has
         one; False takes documents as they are.
     region : sequence of float, array of bool or None
-        Where the explained scores are, if the output has some at many places.
+        Part of the picture to ask about, if the output has scores at many places.
     reshape : callable or None
         Function from the layer's output to ``(batch, *grid, channels)``.
     batch_size : int
         Maximum number of rows that go through the model together.
     progress : bool or None
         Show a progress bar; None shows it on a terminal if the run takes long.
-    check : bool
+    check : bool or "quick"
         Check each map with 80 further runs of the model.
 
     Raises
@@ -92,7 +92,7 @@ class Options:
     reshape: Callable[..., Any] | None = None
     batch_size: int = 32
     progress: bool | None = None
-    check: bool = False
+    check: bool | Literal["quick"] = False
 
     def __post_init__(self) -> None:
         if _whole_number("batch_size", self.batch_size) < 1:
@@ -107,6 +107,8 @@ class Options:
             if not (self.targets is None and self.top_targets is None):
                 other = "top_targets" if self.targets is None else "targets"
                 raise ValueError(f"Pass either threshold or {other}. Received both.")
+        if not isinstance(self.check, bool) and self.check != "quick":
+            raise TypeError(f"check must be True, False or 'quick'. Received: {self.check!r}")
         for name in ("preprocess", "reshape"):
             value = getattr(self, name)
             is_off = name == "preprocess" and value is False
@@ -234,7 +236,7 @@ def _whole_number(name: str, value: Any) -> int:
         number = operator.index(value)
     except TypeError:
         number = None
-    # True is no number of rows, though to Python it is 1.
+    # True is 1 to Python, but no number of rows.
     if number is None or isinstance(value, bool):
         raise TypeError(
             f"{name} must be a whole number. Received: {value!r} of type {type(value).__name__}"

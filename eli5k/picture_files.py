@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-# What NumPy saves one array in.
+# NumPy's file for one array.
 ARRAY = ".npy"
 
 
@@ -31,7 +31,7 @@ def find_pictures(place: str | os.PathLike[str], argument: str = "docs") -> list
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If no picture is found.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def find_pictures(place: str | os.PathLike[str], argument: str = "docs") -> list
 
 
 def _files_in(folder: str, endings: set[str]) -> Iterator[str]:
-    # Links are followed, but none twice: a link may lead back.
+    # Follow each link once, since it may lead back.
     seen = {os.path.realpath(folder)}
     for path, folders, files in os.walk(folder, followlinks=True):
         visible = sorted(each for each in folders if not each.startswith("."))

@@ -12,9 +12,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from eli5k.base import ExplanationWarning, warn
 
 SIXTEEN_BITS = "I;16"
-# Modes of pictures with so many channels.
+# Modes of pictures by number of channels.
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-# What reads files that hold no picture, by the end of their names.
+# Readers of files that aren't pictures, by the end of their names.
 READERS = {
     ".dcm": "pydicom.dcmread(path).pixel_array",
     ".nii": "nibabel.load(path).get_fdata()",
@@ -86,7 +86,7 @@ def open_picture(source: Any) -> Image.Image:
         with Image.open(source) as file:
             return _upright(file, name)
     except Warning:
-        # What Pillow warns of it has read all the same: to stop there is the user's own choice.
+        # Pillow has read the picture in spite of its warnings; the user may turn them into errors.
         raise
     except UnidentifiedImageError as error:
         advice = READERS.get(os.path.splitext(name)[1].lower())

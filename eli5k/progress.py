@@ -48,7 +48,7 @@ def progress_bar(
 def _bar_of_here() -> type[tqdm]:
     """Return a notebook's bar if it shows widgets, else a terminal's."""
     with warnings.catch_warnings():
-        # A notebook without ipywidgets gets the bar of a terminal, and no lecture.
+        # A notebook without ipywidgets gets a terminal's bar, without tqdm's warning.
         warnings.simplefilter("ignore", TqdmWarning)
         from tqdm import auto
     shows_widgets = any(base.__module__ == "tqdm.notebook" for base in auto.tqdm.__mro__)

@@ -38,7 +38,8 @@ def written_beside(path: Path) -> Iterator[IO[bytes]]:
     ...     [each.name for each in Path(folder).iterdir()]
     ['page.html']
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # The name may be as long as a name can be.
+    beside = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with beside.open("xb") as file:
             yield file

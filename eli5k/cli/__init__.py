@@ -16,7 +16,7 @@ from eli5k.cli.backend import choose_backend
 from eli5k.cli.errors import FAILURE, UserError
 from eli5k.cli.messages import complain
 
-# What a shell expects of a command that was interrupted.
+# The exit code that a shell expects after an interrupt.
 INTERRUPTED = 130
 DESCRIPTION = "Show where a Keras image model looked."
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _leave_output()
         return FAILURE
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
+        # The reader of our output has left, as head does.
         _leave_output()
         return FAILURE
     except KeyboardInterrupt:

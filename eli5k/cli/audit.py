@@ -1,14 +1,16 @@
-"""``eli5k audit``: find what the maps of a folder have in common."""
+"""``eli5k audit``: tell what the maps of a folder of pictures have in common."""
 
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import eli5k
 from eli5k.cli.backend import import_library
-from eli5k.cli.errors import FAILURE, PictureError, UserError, raised_by_others, reason_of
+from eli5k.cli.destination import naming
+from eli5k.cli.errors import FAILURE, UserError, raised_by_others, reason_of
 from eli5k.cli.messages import complain, say
 from eli5k.cli.model import LOADING, add_model_arguments, check_model_arguments, load_model
 from eli5k.cli.options import (
@@ -18,28 +20,44 @@ from eli5k.cli.options import (
     read_options,
     with_function,
 )
-from eli5k.cli.picture import open_image
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    import keras
+    from eli5k.keras.metrics import Audit
 
-    from eli5k.options import Options
+MOST = 500
 
 
 def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe the command and its arguments."""
     parser = commands.add_parser(
         "audit",
+        usage="%(prog)s [MODEL] FOLDER [options]",
         help="tell what the maps of many pictures have in common, such as a tag in a corner",
         epilog=LOADING,
     )
     add_model_arguments(parser)
     parser.add_argument(
-        "folder", metavar="FOLDER", help="folder of ten pictures or more, as the model sees in use"
+        "folder",
+        metavar="FOLDER",
+        nargs="?",
+        help="folder of ten pictures or more, as the model sees in use; or what 'eli5k explain "
+        "--out RESULTS' has written, for which MODEL may be left out",
     )
     add_how(parser)
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=MOST,
+        metavar="N",
+        help="how many pictures to take, evenly spread (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="page with the mean map and the groups of maps, such as a.html",
+    )
     parser.set_defaults(
         command=audit,
         targets=None,
@@ -57,63 +75,68 @@ def audit(arguments: argparse.Namespace) -> int:
 
     The exit code tells whether there were any.
     """
-    check_model_arguments(arguments)
+    has_model = arguments.folder is not None
+    folder = Path(arguments.folder if has_model else arguments.model)
+    if has_model:
+        check_model_arguments(arguments)
     [method, *more] = read_methods(arguments.method, arguments.modules)
     [layer, *further] = list(map(number_or_name, arguments.layer or [None]))
     if more or further:
         raise UserError("an audit takes one --method and one --layer")
     options = read_options(arguments, None)
-    folder = Path(arguments.folder)
+    if arguments.out is not None and not arguments.out.lower().endswith((".html", ".htm")):
+        raise UserError(f"--out must name a page, such as audit.html. Received: {arguments.out}")
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder")
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    if not files:
-        raise UserError(f"{folder} has no picture that can be read")
-    import_library()
-    model = load_model(arguments)
-    options = with_function(options, arguments.preprocess)
-    inputs, broken = _read_all(model, files, options)
-    try:
-        found = eli5k.audit(
-            model, _stack(inputs), method=method, layer=layer, output=options.output, progress=None
+        raise UserError(
+            f"{folder} is not a folder"
+            if has_model
+            else f"{folder}: name the folder of pictures after the model"
         )
-    except raised_by_others() as error:
-        raise UserError(reason_of(error)) from error
+    import_library()
+    from eli5k.keras.store.audit import is_store
+
+    if not has_model and not is_store(folder):
+        raise UserError(
+            f"{folder} has no explanations. Name the model first: eli5k audit MODEL {folder}"
+        )
+    model = load_model(arguments) if has_model else None
+    options = with_function(options, arguments.preprocess)
+    how: dict[str, Any] = {"method": method} if arguments.method else {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", eli5k.ExplanationWarning)
+        try:
+            found = eli5k.audit(
+                model,
+                folder,
+                layer=layer,
+                output=options.output,
+                preprocess=options.preprocess,
+                most=arguments.most,
+                progress=None,
+                **how,
+            )
+        except raised_by_others() as error:
+            raise UserError(reason_of(error)) from error
+    if arguments.out is not None:
+        _save(found, Path(arguments.out))
+    for warning in caught:
+        complain(str(warning.message))
+    _report(found)
+    # Others warn of the model.
+    return FAILURE if any(each.category is eli5k.ExplanationWarning for each in caught) else 0
+
+
+def _save(found: Audit, path: Path) -> None:
+    from eli5k.keras.metrics.audit_page import page_of
+
+    with naming(path):
+        path.write_text(page_of(found._repr_html_(), "What the maps have in common"), "utf-8")
+
+
+def _report(found: Audit) -> None:
     say(f"{found.pictures} pictures: {found}")
     for group in found.groups:
         say(
             f"  {100 * group.share:3.0f} %  peak {group.place}, alike to {group.likeness:.2f} "
             "(correlation)"
         )
-    return FAILURE if broken else 0
-
-
-def _read_all(model: keras.Model, files: list[Path], options: Options) -> tuple[list[Any], int]:
-    """Read pictures; return them, and how many can't be read."""
-    inputs, broken = [], 0
-    for file in files:
-        try:
-            inputs.append(_read(model, file, options))
-        except PictureError as error:
-            complain(f"{file}: {error}")
-            broken += 1
-    return inputs, broken
-
-
-def _read(model: keras.Model, file: Path, options: Options) -> Any:
-    from eli5k.keras.inputs import read_document
-
-    picture = open_image(file)
-    try:
-        return read_document(model, picture, preprocess=options.preprocess).inputs
-    except raised_by_others() as error:
-        raise UserError(reason_of(error)) from error
-
-
-def _stack(inputs: list[Any]) -> Any:
-    import keras
-    import numpy as np
-
-    if not inputs:
-        raise UserError("the folder has no picture that can be read")
-    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *inputs)

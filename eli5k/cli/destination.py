@@ -18,12 +18,12 @@ from eli5k.formatters.save import MAKER, PAGES, PICTURES
 from eli5k.whole_files import written_beside
 
 JSON = ".json"
-#: What a file may be, by the end of its name.
+#: Formats of a file, by the end of its name.
 ENDINGS = (*PICTURES, *PAGES, JSON, table.CSV)
 FORMATS = ("png", "jpg", "webp", "pdf", "html", "json", "csv", "parquet")
-# A picture in a format that is not written: no name for a folder.
+# Formats that can't be written here: a name with such an ending means no folder.
 OTHERS = (".bmp", ".eps", ".gif", ".svg", ".tif", ".tiff", ".parquet", ".txt")
-# Of a page: the mark stands in its head.
+# How many bytes of a page are searched for the mark in its head.
 HEAD = 2000  # bytes
 
 
@@ -35,7 +35,7 @@ class Destination:
     ----------
     path : pathlib.Path
     ending : str
-        Of what is written, such as ``".png"``.
+        End of the files' names, such as ``".png"``.
     is_file : bool
         Whether ``path`` is the file, not the folder of the files.
     look : dict
@@ -103,7 +103,7 @@ class Destination:
         return next(path for path in paths if self._may_write(path))
 
     def _may_write(self, path: Path) -> bool:
-        # A link that leads nowhere is somebody's, too.
+        # A broken link belongs to somebody, too.
         is_free = not os.path.lexists(path) or is_ours(path)
         return is_free and _identity(path) not in self.taken
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import webbrowser
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from eli5k.cli.destination import FORMATS, naming
 from eli5k.cli.engine import RAY, add_engine, check_engine, explain_on_engine
 from eli5k.cli.errors import FAILURE, UserError, raised_by_others, reason_of
 from eli5k.cli.look import add_look
-from eli5k.cli.messages import complain, say
+from eli5k.cli.messages import complain, say, summed_up, warnings_as_lines
 from eli5k.cli.model import LOADING, add_model_arguments, load_model
 from eli5k.cli.options import add_options, with_function
 from eli5k.cli.picture import best_classes, explain_picture, report, summary
@@ -87,24 +88,28 @@ def _explain_files(model: keras.Model, plan: Plan) -> tuple[int, list[Path]]:
     """Explain the files; return how many could be, and what was written."""
     is_only = len(plan.files) == 1
     done, written, shown = 0, [], []
-    for file in progress_bar(plan.files, progress=None, unit="picture"):
-        try:
-            found = explain_picture(model, file, plan.question)
-            best = best_classes(model, file, plan.question.options) if is_only else None
-        except raised_by_others() as error:
-            if not done and isinstance(error, TypeError | ValueError):
-                # What is wrong with the first picture that can be read is wrong with each.
-                raise UserError(reason_of(error)) from error
-            complain(f"{file}: {reason_of(error)}")
-            continue
-        path = None if plan.destination is None else plan.destination.save(found, file.stem)
-        if is_only:
-            report(file, found, best, path)
-        else:
-            say(summary(file, found, path))
-        done += 1
-        written += [path] if path else []
-        shown += found if plan.pages else []
+    with nullcontext() if is_only else summed_up(len(plan.files)):
+        for file in progress_bar(plan.files, progress=None, unit="picture"):
+            try:
+                found = explain_picture(model, file, plan.question)
+                best = best_classes(model, file, plan.question.options) if is_only else None
+            except raised_by_others() as error:
+                if not done and isinstance(error, TypeError | ValueError):
+                    # What is wrong with the first picture that can be read is wrong with each.
+                    raise UserError(reason_of(error)) from error
+                complain(f"{file}: {reason_of(error)}")
+                continue
+            path = None
+            if plan.destination is not None:
+                with warnings_as_lines(file):
+                    path = plan.destination.save(found, file.stem)
+            if is_only:
+                report(file, found, best, path)
+            else:
+                say(summary(file, found, path))
+            done += 1
+            written += [path] if path else []
+            shown += found if plan.pages else []
     if not is_only:
         say(f"{done} of {len(plan.files)} pictures explained")
     return done, written + _finish(plan, shown)
@@ -114,7 +119,7 @@ def _finish(plan: Plan, shown: list[eli5k.Explanation]) -> list[Path]:
     """Write what tells of all pictures, and say where."""
     made = []
     for page in plan.pages if shown else ():
-        with naming(page):
+        with naming(page), warnings_as_lines(page):
             page.parent.mkdir(parents=True, exist_ok=True)
             made.append(eli5k.save(shown, page, **plan.look))
     table = None if plan.destination is None else plan.destination.finish()

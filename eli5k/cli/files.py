@@ -42,7 +42,7 @@ def find_files(words: Sequence[str]) -> tuple[list[Path], int]:
         except OSError as error:
             reasons.append(f"{word}: {error.strerror or str(error).removeprefix('docs: ')}")
     if not found:
-        # Of several reasons, the others are said before the last.
+        # The error gives the last reason; the others are printed before.
         for reason in reasons[:-1]:
             complain(reason)
         raise UserError(reasons[-1])
@@ -53,7 +53,7 @@ def find_files(words: Sequence[str]) -> tuple[list[Path], int]:
 
 def _files_of(word: str) -> list[Path]:
     if not os.path.isdir(word) and not is_pattern(word):
-        # What isn't there has an error with the system's own words.
+        # A missing file gets the system's own error message.
         os.stat(word)
         return [Path(word)]
     files = list(map(Path, find_pictures(word)))

@@ -74,7 +74,7 @@ def check_function(option: str, name: str) -> None:
     source = _source_of(spec)
     first = attribute.partition(".")[0]
     words = set(re.findall(r"\w+", source))
-    # A module may also make its names in other ways.
+    # A module may also create its names dynamically.
     can_tell = source and "import *" not in source and not words & {"__getattr__", "globals"}
     if can_tell and first not in words and not hasattr(ModuleType, first):
         hint = did_you_mean(first, words)
@@ -87,7 +87,7 @@ def check_module(option: str, module: str) -> None:
     Raises
     ------
     UserError
-        If there is none.
+        If it doesn't exist.
     """
     _spec_of(option, module, module)
 

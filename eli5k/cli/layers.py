@@ -39,7 +39,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def print_layers(arguments: argparse.Namespace) -> int:
     """Print a line for each layer: path, type and output shape.
 
-    An asterisk marks the default, and words what has no grid to explain.
+    An asterisk marks the default; layers without a grid are marked in words.
     """
     check_model_arguments(arguments)
     import_library()
@@ -86,7 +86,7 @@ def _default_layer(model: keras.Model, blank: Any, seen: Survey, file: str) -> s
         if is_map(view) and not view.is_shared:
             return first.path
     with warnings.catch_warnings():
-        # A blank input explains nothing; it only shows which layer would be taken.
+        # A blank input is enough to see which layer would be chosen.
         warnings.simplefilter("ignore", eli5k.ExplanationWarning)
         try:
             explanation = eli5k.explain_prediction(model, blank, targets=[_first_number])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TextIO
 
@@ -14,6 +16,12 @@ from eli5k.base import ExplanationWarning
 from eli5k.cli.errors import UserError
 from eli5k.cli.words import in_shell_words
 from eli5k.printable import printable
+
+# What is said of one of many pictures, by what is the same for all: the first words, and of whom.
+_Gathered = dict[str, tuple[str, list[Path]]]
+_gathered: ContextVar[_Gathered | None] = ContextVar("gathered", default=None)
+# A name in quotes or a number: they differ from picture to picture.
+_OWN = re.compile(r"'[^']*'|\d[\d.]*(?:e[+-]?\d+)?")
 
 
 def say(*lines: str) -> None:
@@ -54,6 +62,48 @@ def _bars_hidden(stream: TextIO) -> AbstractContextManager[None]:
     return hidden
 
 
+def complain_about(file: Path, line: str) -> None:
+    """Print a line about a picture; among many, once all are done and once for all like it."""
+    gathered = _gathered.get()
+    if gathered is None:
+        complain(f"{file}: {line}")
+    else:
+        _, files = gathered.setdefault(_OWN.sub("", line), (line, []))
+        files += [] if file in files[-1:] else [file]
+
+
+def complain_once(line: str) -> None:
+    """Print a line about the model, among many pictures only the first time."""
+    gathered = _gathered.get()
+    if gathered is None or line not in gathered:
+        complain(line)
+    if gathered is not None:
+        gathered[line] = (line, [])
+
+
+@contextmanager
+def summed_up(count: int) -> Iterator[None]:
+    """Print what was complained about several pictures meanwhile as one line, with how many.
+
+    Parameters
+    ----------
+    count : int
+        How many pictures there are.
+    """
+    gathered: _Gathered = {}
+    token = _gathered.set(gathered)
+    try:
+        yield
+    finally:
+        # Whoever stops a long run also wants to know.
+        _gathered.reset(token)
+        for line, files in gathered.values():
+            if len(files) == 1:
+                complain(f"{files[0]}: {line}")
+            elif files:
+                complain(f"{line} (on {len(files)} of {count} pictures, such as {files[0]})")
+
+
 @contextmanager
 def warnings_as_lines(file: Path) -> Iterator[None]:
     """Print each new warning about a file as one line."""
@@ -61,7 +111,7 @@ def warnings_as_lines(file: Path) -> Iterator[None]:
         warnings.simplefilter("always", ExplanationWarning)
         yield
     for message in dict.fromkeys(str(warning.message) for warning in caught):
-        complain(f"{file}: warning: {message.removeprefix(f'{file}: ')}")
+        complain_about(file, f"warning: {message.removeprefix(f'{file}: ')}")
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from typing import TYPE_CHECKING
 
+import eli5k
 from eli5k.cli.backend import import_library
 from eli5k.cli.messages import say
 from eli5k.cli.words import in_shell_words
@@ -23,23 +23,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def print_methods(arguments: argparse.Namespace) -> int:  # noqa: ARG001
-    """Print each method: its name, purpose, use and cost."""
+    """Print the table of :func:`eli5k.methods`, in the words of the shell."""
     import_library()
-    from eli5k.keras.methods import METHODS
-    from eli5k.keras.methods.table import FAMILIES
-
-    for family, title in FAMILIES.items():
-        say(title)
-        for name, method in METHODS.items():
-            if method.family == family:
-                say(f"  {name}: {method.title}")
-                _say_wrapped(f"{method.what} {in_shell_words(method.when)}")
-                _say_wrapped(f"Cost: {method.cost}.")
-        say("")
+    say(*map(in_shell_words, str(eli5k.methods()).splitlines()))
     return 0
-
-
-def _say_wrapped(text: str) -> None:
-    from eli5k.keras.methods.table import INDENT, WIDTH
-
-    say(*textwrap.wrap(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT))

@@ -21,7 +21,7 @@ LOADING = (
     "code."
 )
 ENDINGS = (".keras", ".h5", ".hdf5")
-# How Keras says that a file needs a class, or a function, that it doesn't know.
+# Keras' error messages for a class or function that it doesn't know.
 _MISSING = re.compile(r"Could not locate (class|function) '([^']+)'|Unknown (layer|\w+): '([^']+)'")
 
 
@@ -49,7 +49,7 @@ def check_model_arguments(arguments: argparse.Namespace) -> None:
     Raises
     ------
     UserError
-        If there is none, or it is something else.
+        If the file doesn't exist, or isn't a model.
     """
     if not Path(arguments.model).exists():
         raise UserError(f"{arguments.model}: No such file or directory")

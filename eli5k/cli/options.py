@@ -14,8 +14,8 @@ from eli5k.cli.functions import check_function, find_function
 from eli5k.method_names import NAMES, find_name
 from eli5k.options import Options
 
-ALL = "all"
-# What --preprocess takes for a model whose own preprocessing is not wanted.
+ALL, BEST = "all", "best"
+# Value of --preprocess that turns off the model's own preprocessing.
 NONE = "none"
 
 
@@ -80,7 +80,8 @@ def add_how(parser: argparse.ArgumentParser) -> None:
         "--method",
         action="append",
         metavar="NAME",
-        help="how to explain, see 'eli5k methods' (default: grad-cam)",
+        help="how to explain, see 'eli5k methods' (default: grad-cam); 'best' ranks them on your "
+        "pictures first",
     )
     add(
         "--layer",
@@ -107,7 +108,7 @@ def read_methods(words: list[str] | None, modules: list[str]) -> list[str]:
     Parameters
     ----------
     words : list of str or None
-        As they were written; ``"all"`` is each.
+        As they were written; ``"all"`` is each, and ``"best"`` is chosen by a ranking.
     modules : list of str
         What is imported, which may register other methods.
 
@@ -125,7 +126,8 @@ def read_methods(words: list[str] | None, modules: list[str]) -> list[str]:
     if ALL in words:
         return list(NAMES)
     try:
-        return list(dict.fromkeys(word if modules else find_name(word) for word in words))
+        known = (word if modules or word == BEST else find_name(word) for word in words)
+        return list(dict.fromkeys(known))
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -142,7 +144,7 @@ def read_options(
     arguments : argparse.Namespace
         With those of :func:`add_options`.
     names : list of str, dict of int to str, or None
-        Of the classes.
+        Names of the classes.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import eli5k
 from eli5k.cli.errors import PictureError, UserError, raised_by_others, reason_of
-from eli5k.cli.messages import complain, say, warnings_as_lines
+from eli5k.cli.messages import complain_once, say, warnings_as_lines
 from eli5k.options import Options
 from eli5k.picture_files import ARRAY
 
@@ -31,7 +31,7 @@ class Question:
         But for method and layer.
     methods : tuple of str
     layers : tuple
-        Of a comparison; otherwise one.
+        The layers of a comparison; otherwise one.
     is_all : bool
         Whether all methods are asked for: those that the model can't have are left out.
     """
@@ -81,7 +81,7 @@ def best_classes(model: keras.Model, file: Path, options: Options) -> eli5k.Expl
         options, targets=None, top_targets=SHOWN_CLASSES, threshold=None, check=False, region=None
     )
     with warnings.catch_warnings():
-        # Nobody asked for these maps: it does not matter if they are blank.
+        # Nobody asked for these maps, so it doesn't matter if they are blank.
         warnings.simplefilter("ignore", eli5k.ExplanationWarning)
         try:
             return eli5k.explain_prediction(model, read_file(file), **keywords(asked))
@@ -100,7 +100,7 @@ def report(
     best: eli5k.Explanation | None,
     written: Path | None,
 ) -> None:
-    """Print what was found out about the only picture.
+    """Print the results for the only picture.
 
     Parameters
     ----------
@@ -109,14 +109,14 @@ def report(
     found : sequence of Explanation
         One for each method and layer.
     best : Explanation or None
-        Of the classes of the highest scores.
+        Explanation of the best classes.
     written : pathlib.Path or None
         Where the heatmap is.
     """
     say(str(file))
     first = found[0]
     all_best = first if best is None else best
-    # For each output, what each method has found.
+    # The results of each method, by output.
     of_outputs = zip(*([each, *each.others] for each in found))
     for versions, its_best in zip(of_outputs, [all_best, *all_best.others]):
         if first.others:
@@ -184,34 +184,22 @@ def open_image(file: Path) -> Image.Image:
 
 def _explain(model: keras.Model, document: Any, question: Question) -> list[eli5k.Explanation]:
     asked = keywords(question.options)
-    if question.is_all:
-        return _by_all(model, document, question, asked)
     if len(question.methods) == len(question.layers) == 1:
         asked |= {"method": question.methods[0], "layer": question.layers[0]}
         return [eli5k.explain_prediction(model, document, **asked)]
     del asked["method"], asked["layer"]
-    return list(
-        eli5k.compare(model, document, methods=question.methods, layers=question.layers, **asked)
-    )
+    several = {"methods": question.methods, "layers": question.layers}
+    if not question.is_all:
+        return list(eli5k.compare(model, document, **several, **asked))
+    from eli5k.keras.comparison import explain_by_suited
 
-
-def _by_all(
-    model: keras.Model, document: Any, question: Question, asked: dict[str, Any]
-) -> list[eli5k.Explanation]:
-    """Explain by each method that the model supports; name the others."""
-    found, reason = [], ""
-    for method in question.methods:
-        try:
-            expl = eli5k.explain_prediction(model, document, **{**asked, "method": method})
-        except ValueError as error:
-            reason = reason_of(error)
-        else:
-            reason = expl.error or ""
-            found += [] if reason else [expl]
-        if reason:
-            complain(f"{method} is left out: {reason}")
+    found, refused = explain_by_suited(model, document, **several, **asked)
     if not found:
-        raise UserError(reason)
+        raise UserError(" ".join(next(iter(refused)).split()))
+    for reason, methods in refused.items():
+        are = "is" if len(methods) == 1 else "are"
+        names = ", ".join(map(str, methods))
+        complain_once(f"{names} {are} left out: {' '.join(reason.split())}")
     return found
 
 

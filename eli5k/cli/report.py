@@ -60,7 +60,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def _save(folder: Path, summary: Summary, out: str | None) -> Path:
-    # Beside the folder: whatever reads Parquet takes all files in it for parts.
+    # Beside the folder: Parquet readers take every file inside for a part.
     place = folder if folder.name else folder.resolve()
     path = place.with_name(f"{place.name}.html") if out is None else Path(out)
     explanations = list(eli5k.read_explanations(folder, summary.doubtful))

@@ -1,4 +1,4 @@
-"""Say in the shell's words what the library says in Python's."""
+"""Translate the library's messages into the shell's words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FLAGS = {
     "out": "--out",
 }
 _ANY = "|".join(FLAGS)
-# These are no words of English: wherever they stand, the argument is meant.
+# These aren't English words, so they always mean the argument.
 _CERTAIN = "target_names|top_targets|alpha_limit"
 
 

@@ -36,7 +36,7 @@ STAGES = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
-# Whatever the user has configured, the net computes what it was trained to compute.
+# The user's Keras settings must not change what the net computes.
 COMMON = {"dtype": "float32"}
 SPATIAL = {"padding": "same", "use_bias": False, "data_format": "channels_last", **COMMON}
 

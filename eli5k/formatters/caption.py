@@ -14,10 +14,10 @@ from eli5k.base import (
 )
 from eli5k.formatters.text import check_of, label, numbers
 
-# Lines of a caption; the words of a line stand together if they fit.
+# Lines of a caption; a line isn't broken if it fits.
 Caption = list[list[str]]
 
-# Warnings without which a picture would convince of something wrong.
+# Warnings that must be on the picture, which would mislead without them.
 WARNED = {
     MisplacedMapWarning: "warning: misplaced map",
     UnscaledInputWarning: "warning: unscaled input",
@@ -75,7 +75,7 @@ def what_was_done(expl: Explanation) -> list[str]:
 def long_caption(
     expl: Explanation, target: TargetExplanation, note: str = "", shared: Sequence[str] = ()
 ) -> Caption:
-    """Say all that there is to say about one panel.
+    """Write the full caption of one panel.
 
     Parameters
     ----------

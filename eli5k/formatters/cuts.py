@@ -11,7 +11,7 @@ from eli5k.formatters.strip import GAP, LETTERS, LINE, SIDE, slices_of, stretche
 from eli5k.formatters.styles import Heat, Style
 from eli5k.maps import Bounds, bounds_of
 
-# Where the other two cuts go through.
+# Lines where the other two cuts pass.
 CROSS = (255, 255, 255, 150)
 
 

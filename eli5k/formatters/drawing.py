@@ -17,7 +17,7 @@ from eli5k.formatters.words import colours_of_words, draw_words, heat_of_words, 
 # A signal of more channels than this is drawn as a picture: channels by time.
 MOST_LINES = 16
 SIGNAL, TEXT = "signal", "text"
-# What a slice of each kind is called.
+# Name of a slice, by kind of document.
 SLICES = {"volume": "slice", "clip": "frame"}
 WIDTH, LOWEST = 640, 200
 
@@ -69,7 +69,7 @@ def draw_document(expl: Explanation, style: str | None, heat: Heat) -> Image.Ima
     if expl.kind in SLICES:
         draw = draw_cuts if heat.cuts else draw_strip
         return draw(expl.document, SLICES[expl.kind], lay, heat)
-    if style == "dim":  # Paper would only become grey.
+    if style == "dim":  # White paper would only turn grey.
         lay, heat = find_style("overlay"), replace(heat, alpha_limit=None)
     if heat.of_rows:
         return draw_lines(expl.document.mean(axis=-1).T, lay, heat)

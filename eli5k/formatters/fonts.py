@@ -33,7 +33,7 @@ def _font_file(letters: str) -> str:
     from matplotlib import font_manager
 
     for entry in font_manager.fontManager.ttflist:
-        # The last resort has a glyph for each letter, the same one for most.
+        # The fallback font has a glyph for each letter, but mostly the same one.
         if "Last Resort" not in entry.name and _has_letters(entry.fname, letters):
             return entry.fname
     return own

@@ -10,7 +10,7 @@ from eli5k.formatters.drawing import is_drawable
 from eli5k.formatters.image import draw_picture
 from eli5k.formatters.panels import Look
 
-# More pictures than these make no sheet that anybody reads.
+# Nobody reads a sheet of more pictures.
 MOST = 48
 
 
@@ -54,7 +54,9 @@ def gallery(explanations: Sequence[Explanation]) -> bytes | None:
     if not drawn:
         return None
     file = io.BytesIO()
-    draw_picture(drawn[:MOST], Look(caption=True), len(drawn) - MOST).save(file, "PNG")
+    draw_picture(drawn[:MOST], Look(caption=True, on_paper=False), len(drawn) - MOST).save(
+        file, "PNG"
+    )
     return file.getvalue()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from operator import add
 
 import numpy as np
 from PIL import Image
@@ -63,7 +62,7 @@ def hot_regions(
     threshold : float
         Cells are hot from this part of the map's maximum on, in (0, 1].
     at_most : int or None
-        Keep only so many regions of each target; None keeps all.
+        Keep at most this many regions of each target; None keeps all.
 
     Returns
     -------
@@ -104,7 +103,7 @@ def _in_document(
         return heatmap, (1, 1) if expl.image is None else expl.image.size, frame
     size = target.size or (1,) * heatmap.ndim
     bounds = bounds_of(frame, heatmap.ndim)
-    if heatmap.ndim > len(size):  # Frequencies have no size in a signal.
+    if heatmap.ndim > len(size):  # A signal has no axis for frequencies.
         bounds = bounds and (bounds[0][:1], bounds[1][:1])
         heatmap = heatmap.max(axis=1)
     return heatmap, size[::-1], frame_of(bounds, heatmap.ndim)
@@ -194,14 +193,17 @@ def _box(
 
 def _connected(mask: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield the cell indices of each connected region, by axis."""
-    neighbours = [step for step in product((-1, 0, 1), repeat=mask.ndim) if any(step)]
-    left = set(zip(*(axis.tolist() for axis in np.nonzero(mask))))
+    # With a border of cold cells, a neighbour is a fixed number of cells further in memory.
+    bordered = np.pad(mask, 1)
+    strides = np.array(bordered.strides) // bordered.itemsize
+    steps = [int(np.dot(step, strides)) for step in product((-1, 0, 1), repeat=mask.ndim)]
+    left = set(np.flatnonzero(bordered).tolist())
     while left:
         region = [left.pop()]
-        for place in region:
-            for step in neighbours:
-                near = tuple(map(add, place, step))
+        for cell in region:
+            for step in steps:
+                near = cell + step
                 if near in left:
                     left.remove(near)
                     region.append(near)
-        yield tuple(np.array(region).T)
+        yield tuple(axis - 1 for axis in np.unravel_index(region, bordered.shape))

@@ -10,6 +10,7 @@ from typing import Literal
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters import fields
 from eli5k.formatters.cards import has_drawing
+from eli5k.formatters.curve import curve_of
 from eli5k.formatters.drawing import TEXT
 from eli5k.formatters.heatmap import colourise, drawable_heatmap, overlay
 from eli5k.formatters.image import draw_picture, image_to_data_uri
@@ -160,7 +161,8 @@ def _figure(target: TargetExplanation, explanation: Explanation, cuts: bool) -> 
     picture, width = _picture(target, explanation, cuts)
     lines = [where, *filter(None, [". ".join(check_of(target))])]
     told = "".join(f"<small>{escape(line)}</small>" for line in lines)
-    caption = f"<figcaption>{header}{told}</figcaption>"
+    curve = curve_of(target.check) if target.check else ""
+    caption = f"<figcaption>{header}{told}{curve}</figcaption>"
     return f"<figure{width}>{picture}{caption}</figure>"
 
 
@@ -180,7 +182,7 @@ def _picture(target: TargetExplanation, explanation: Explanation, cuts: bool) ->
         else:
             coloured = colourise(drawable_heatmap(target))
             picture = overlay(coloured, fit(explanation.image), frame=explanation.frame)
-    except ImportError:  # without matplotlib the text must do
+    except ImportError:  # without matplotlib, text is all there is
         return "", ""
     where = place_in(explanation, target)
     alt = escape(f"Heatmap for {label(target)}: {where}")

@@ -16,7 +16,7 @@ from eli5k.formatters.panels import Look, panels_of, picture_of
 from eli5k.formatters.sheet import draw_sheet
 from eli5k.formatters.styles import find_style
 
-# eli5 has the last two here.
+# eli5 has the last two in this module.
 __all__ = ["expand_heatmap", "format_as_image", "heatmap_to_image", "image_to_data_uri"]
 
 PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
@@ -157,7 +157,7 @@ def draw_picture(explanations: Sequence[Explanation], look: Look, left_out: int 
         return panels[0].draw(panels[0].image)
     if left_out > 0:
         footer = [*footer, f"{left_out} more: eli5k.save(..., 'why.html') shows all"]
-    return draw_sheet(panels, footer, columns)
+    return draw_sheet(panels, footer, columns, look.on_paper)
 
 
 def image_to_data_uri(image: Image.Image) -> str:

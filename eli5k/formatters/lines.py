@@ -19,7 +19,7 @@ MARGINS = (88, 10, 28, 62)
 ALONE, TALLEST, LOWEST, FREQUENCIES = 200, 56, 13, 120
 # How much of its row a line takes, and how many rows have a number each.
 AMPLITUDE, NUMBERED = 0.84, 16
-# On a ground darker than this, ink is white.
+# On a darker background than this, ink is white.
 DARK = 110
 
 
@@ -120,7 +120,7 @@ def row_behind(heat: Heat) -> Heat:
     def flat(values: np.ndarray | None) -> np.ndarray | None:
         if values is None:
             return None
-        # Of many frequencies the one that counts most.
+        # The most important of many frequencies.
         rows = values.reshape(len(values), -1)
         most = np.abs(np.nan_to_num(rows)).argmax(axis=1)
         return rows[np.arange(len(rows)), most][np.newaxis]

@@ -17,9 +17,9 @@ from eli5k.formatters.cards import base64_of, by_picture, card_of, json_of, name
 from eli5k.formatters.heatmap import find_colormap
 from eli5k.formatters.orientation import turned
 
-# What a page offers besides the colormap that was asked for.
+# Colormaps that a page offers besides the chosen one.
 COLORMAPS = ("viridis", "inferno", "magma", "cividis", "turbo", "Greys")
-# A page of more pictures has its data in scripts beside it, each with so many of them.
+# A page of more pictures keeps its data in separate scripts, each for this many pictures.
 MOST_CARDS, CARDS_A_SHARD = 2000, 50
 # What such a page may load besides: scripts from its own folder, on a disk or from its server.
 BESIDE = " 'self' file:"

@@ -48,6 +48,8 @@ class Look:
         As there.
     lines, cuts, origin, transpose
         As there.
+    on_paper : bool
+        Whether captions are black on white, as in a file; a window may be dark.
 
     Examples
     --------
@@ -66,6 +68,7 @@ class Look:
     cuts: bool = False
     origin: str = "upper"
     transpose: bool = False
+    on_paper: bool = True
 
     def style_of(self, expl: Explanation, target: TargetExplanation) -> str:
         """Choose the style; pixel maps with captions need a dark photograph."""

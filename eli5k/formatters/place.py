@@ -9,7 +9,7 @@ from eli5k.formatters.drawing import SLICES
 from eli5k.formatters.frame import Frame, place_of_cell
 from eli5k.maps import bounds_of, frame_of, over_picture
 
-# From this part of its maximum on, a map is hot.
+# A map is hot above this share of its maximum.
 HOT = 0.5
 BLANK = "the map is blank"
 

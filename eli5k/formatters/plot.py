@@ -16,7 +16,7 @@ from eli5k.options import optional_keywords, shows_keywords
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Inches of a panel in a figure of our own, and letters in points.
+# Size of a panel in our own figure, in inches, and of letters in points.
 WIDE, LETTERS = 4.0, 9
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from eli5k.formatters.panels import Look
 from eli5k.options import optional_keywords, shows_keywords
 from eli5k.whole_files import written_beside
 
-# By what a program can tell later that eli5k made a file.
+# Mark by which a program can tell later that eli5k made a file.
 MAKER = "eli5k"
 _MARK = Image.Exif()
 _MARK[ExifTags.Base.Software] = MAKER
@@ -91,7 +93,10 @@ def save(
         raise ValueError("explanations must have at least one explanation. Received: none")
     path = Path(path)
     options = PICTURES.get(path.suffix.lower())
-    if path.suffix.lower() in PAGES:
+    is_page = path.suffix.lower() in PAGES
+    if is_page or options is not None:
+        _check_keywords(look, OF_PAGES if is_page else OF_PICTURES, path.suffix)
+    if is_page:
         return _save_page(found, path, look)
     if options is None:
         endings = ", ".join([*PICTURES, *PAGES])
@@ -106,6 +111,17 @@ def save(
     with written_beside(path) as file:
         picture.save(file, **options)
     return path
+
+
+def _check_keywords(look: dict[str, Any], known: Sequence[inspect.Parameter], ending: str) -> None:
+    names = [each.name for each in known]
+    for name in look:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.62)
+            raise TypeError(
+                f"save takes no {name}= for a file that ends with {ending}. "
+                + (f"Did you mean {near[0]}=?" if near else f"It takes: {', '.join(names)}")
+            )
 
 
 def _save_page(found: Sequence[Explanation], path: Path, look: dict[str, Any]) -> Path:

@@ -10,12 +10,12 @@ import numpy as np
 from eli5k.base import Explanation, TargetExplanation
 from eli5k.formatters.heatmap import drawable_heatmap
 
-# A map that never falls below this part of its maximum hardly varies.
+# A map that never falls below this share of its maximum hardly varies.
 FLAT = 0.5
 PERCENTILE = 99
 BY_PERCENTILE = f"scaled by its {PERCENTILE}th percentile"
 BLANK = "no evidence: the map is blank"
-# A map with so many rows and columns shows pixels and not the cells of a layer.
+# A map with at least this many rows and columns shows pixels, not a layer's cells.
 FINE = 64
 
 

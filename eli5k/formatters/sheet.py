@@ -22,6 +22,10 @@ SHORTEST, LONGEST, SHEET = 224, 1024, 8192
 ASPECT, HOLE = 1.8, 4.5
 
 PAPER, INK = "white", "black"
+# Without paper, letters are read on white and on black: a contrast of 4.3 or more on both.
+NO_PAPER, GREY = (117, 117, 117, 0), (117, 117, 117)
+
+Ink = str | tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,10 @@ class Panel:
 
 
 def draw_sheet(
-    panels: Sequence[Panel], footer: Sequence[str] = (), columns: int | None = None
+    panels: Sequence[Panel],
+    footer: Sequence[str] = (),
+    columns: int | None = None,
+    on_paper: bool = True,
 ) -> Image.Image:
     """Draw panels with their captions below.
 
@@ -86,6 +93,8 @@ def draw_sheet(
         What holds for all of them.
     columns : int or None
         How many panels stand side by side; None chooses what suits their shape.
+    on_paper : bool
+        Write in black on white; otherwise in grey on nothing, for a window that may be dark.
 
     Returns
     -------
@@ -103,44 +112,54 @@ def draw_sheet(
     columns = columns or _columns(panels)
     pictures = [fit(panel.image, longest=min(LONGEST, SHEET // columns)) for panel in panels]
     width = max(SHORTEST, *(picture.width for picture in pictures))
-    highest = max(picture.height for picture in pictures)
     size = max(13, width // 24)
     gap, line = size // 2, 3 * size // 2
     captions = _captions([panel.caption for panel in panels], width - gap, size)
-    bars = line + gap if any(panel.bar for panel in panels) else 0
-    height = highest + gap + bars + line * max(len(caption) for caption in captions)
-    rows = math.ceil(len(panels) / columns)
-    sheet_width, bottom = gap + columns * (width + gap), gap + rows * (height + gap)
+    rows = [
+        range(start, min(start + columns, len(panels))) for start in range(0, len(panels), columns)
+    ]
+    highest = [max(pictures[number].height for number in row) for row in rows]
+    bars = [line + gap if any(panels[number].bar for number in row) else 0 for row in rows]
+    most = [max(len(captions[number]) for number in row) for row in rows]
+    heights = [high + gap + bar + line * lines for high, bar, lines in zip(highest, bars, most)]
+    sheet_width = gap + columns * (width + gap)
     last = _packed(list(map(printable, footer)), sheet_width - 2 * gap, size)
-    sheet = Image.new("RGBA", (sheet_width, bottom + line * len(last)), PAPER)
+    bottom = gap + sum(heights) + gap * len(heights)
+    paper, ink = (PAPER, INK) if on_paper else (NO_PAPER, GREY)
+    sheet = Image.new("RGBA", (sheet_width, bottom + line * len(last)), paper)
     for number, (panel, picture, caption) in enumerate(zip(panels, pictures, captions)):
         row, column = divmod(number, columns)
-        left, top = gap + column * (width + gap), gap + row * (height + gap)
+        left = gap + column * (width + gap)
+        top = gap + sum(heights[:row]) + gap * row + highest[row]
         # Pictures of one row stand on one line, above their captions.
-        place = (left + (width - picture.width) // 2, top + highest - picture.height)
+        place = (left + (width - picture.width) // 2, top - picture.height)
         sheet.alpha_composite(panel.draw(picture), place)
-        top += highest + gap
+        top += gap
         if panel.bar:
-            _draw_bar(sheet, panel.bar, (left, top, left + width, top + line), size)
-        _write(sheet, caption, left + width // 2, top + bars, size)
-    _write(sheet, last, sheet_width // 2, bottom - gap // 2, size)
+            _draw_bar(sheet, panel.bar, (left, top, left + width, top + line), size, ink)
+        _write(sheet, caption, left + width // 2, top + bars[row], size, ink)
+    _write(sheet, last, sheet_width // 2, bottom - gap // 2, size, ink)
     return sheet
 
 
-def _write(sheet: Image.Image, lines: Sequence[str], middle: int, top: int, size: int) -> None:
+def _write(
+    sheet: Image.Image, lines: Sequence[str], middle: int, top: int, size: int, ink: Ink
+) -> None:
     pen = ImageDraw.Draw(sheet)
     line = 3 * size // 2
     for number, text in enumerate(lines):
         place = (middle, top + number * line + line // 2)
-        pen.text(place, text, fill=INK, font=font_for(text, size), anchor="mm")
+        pen.text(place, text, fill=ink, font=font_for(text, size), anchor="mm")
 
 
-def _draw_bar(sheet: Image.Image, bar: Bar, box: tuple[int, int, int, int], size: int) -> None:
+def _draw_bar(
+    sheet: Image.Image, bar: Bar, box: tuple[int, int, int, int], size: int, ink: Ink
+) -> None:
     left, top, right, bottom = box
     middle, gap = (top + bottom) // 2, size // 2
     pen = ImageDraw.Draw(sheet)
     for text, edge, anchor in ((bar.low, left, "lm"), (bar.high, right, "rm")):
-        pen.text((edge, middle), text, fill=INK, font=font_for(text, size), anchor=anchor)
+        pen.text((edge, middle), text, fill=ink, font=font_for(text, size), anchor=anchor)
     start = left + round(font_for(bar.low, size).getlength(bar.low)) + gap
     stop = right - round(font_for(bar.high, size).getlength(bar.high)) - gap
     # On a medium grey one sees how opaque the colours are.
@@ -205,7 +224,7 @@ def _captions(
 
     The words of a line stand together if they do so in each caption.
     """
-    # A font can't set what is no letter, and a name may hold anything.
+    # A name may hold characters that no font has.
     captions = [[list(map(printable, words)) for words in caption] for caption in captions]
 
     def fits(caption: Sequence[Sequence[str]]) -> bool:

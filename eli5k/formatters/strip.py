@@ -16,9 +16,9 @@ from eli5k.maps import Bounds, bounds_of, frame_of, inside, resize
 # How many slices are drawn, how many stand side by side, and the size in pixels of each.
 SLICES, COLUMNS, SIDE = 6, 3, 208
 GAP, LINE, LETTERS = 6, 26, 16
-# What of all values is shown from black to white, in percent.
+# Percentiles of the values that are shown as black and as white.
 SHOWN = (0.1, 99.9)
-# A slice with less heat than this part of the hottest one's is left out.
+# A slice with less than this share of the hottest one's heat is left out.
 COLD = 0.05
 COLOURS = 3
 
@@ -109,7 +109,7 @@ def hottest_slices(
     candidates = np.unique(np.clip(centres.astype(int), 0, depth - 1))
     if len(candidates) < most:
         candidates = np.arange(depth)
-    if np.ptp(along) == 0:  # None is hotter than another: show all of the volume.
+    if np.ptp(along) == 0:  # All are equally hot, so show the whole volume.
         spread = np.linspace(0, len(candidates) - 1, min(most, len(candidates))).round()
         return [int(each) for each in candidates[spread.astype(int)]]
     heat = resize(along, (depth,), ((low,), (high,)))[candidates]

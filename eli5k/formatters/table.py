@@ -11,7 +11,7 @@ from eli5k.formatters.caption import what_was_done
 from eli5k.formatters.place import place_in
 from eli5k.formatters.text import label
 
-# Lines that are left free, and the letters of a screen if there is none.
+# Lines to leave free, and the size to assume without a screen.
 SPARE, SCREEN = 2, (100, 24)
 TITLES = ("target", "probability", "score", "check", "where")
 

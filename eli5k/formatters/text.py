@@ -54,7 +54,7 @@ def format_as_text(
             lines += [
                 line for part in parts for each in part.targets or () for line in _lines(each, part)
             ]
-    # What holds for all inputs is told once.
+    # Facts about all inputs are printed once.
     return "\n".join(dict.fromkeys(lines))
 
 

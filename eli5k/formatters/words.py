@@ -15,11 +15,11 @@ from eli5k.formatters.sheet import INK, PAPER
 from eli5k.formatters.styles import Heat, signed_colours
 from eli5k.maps import bounds_of, resize
 
-# Pixels: width of the picture, of its margin and of what is around a word, and the letters.
+# In pixels: width of the picture, margin, padding around a word, size of the letters.
 WIDTH, MARGIN, GAP, LETTERS, LINE = 640, 16, 4, 18, 32
-# More words would make no picture.
+# More words would not fit into a picture.
 MOST_WORDS = 1000
-# Heat from which a word of the padding is shown all the same.
+# Heat above which a word of the padding is shown nevertheless.
 WARM = 0.25
 
 

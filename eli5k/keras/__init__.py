@@ -9,13 +9,13 @@ except ImportError as error:
     ) from error
 
 from eli5k.keras.attribution import attribute, run
+from eli5k.keras.auditing import audit
 from eli5k.keras.callback import ExplainCallback
 from eli5k.keras.distributed import ExplainBatch
 from eli5k.keras.explain_prediction import explain_prediction_keras
 from eli5k.keras.gradcam import gradcam, gradcam_backend
-from eli5k.keras.metrics import audit, check_maps, rank_layers, rank_methods
+from eli5k.keras.metrics import check_maps, rank_layers, rank_methods
 from eli5k.keras.similarity import Similarity, similar_to
-from eli5k.keras.store.audit import audit_explanations
 from eli5k.keras.store.reading import read_explanations
 from eli5k.keras.store.writing import explain_to
 from eli5k.keras.stream import explain_predictions
@@ -26,7 +26,6 @@ __all__ = [
     "Similarity",
     "attribute",
     "audit",
-    "audit_explanations",
     "check_maps",
     "explain_prediction_keras",
     "explain_predictions",

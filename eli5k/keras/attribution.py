@@ -197,7 +197,7 @@ def ask(model: keras.Model, inputs: Any, options: Options) -> Run:
         seen = replace(seen, image_index=find_input(images, options.input))
     position = find_head(seen.heads, options.output)
     if options.output is None:
-        # Of boxes and their scores, the scores are explained.
+        # If an output has boxes and scores, the scores are explained.
         position = next((scores for scores, _ in box_outputs(seen.heads)), position)
     reading = reading_of(seen, position)
     is_mask = reading is not None and reading.boxes is None
@@ -296,7 +296,7 @@ def _without_duplicates(asked: Run) -> tuple[Run, np.ndarray | None]:
 
     The second value tells which column belongs to which target.
     """
-    # Two targets of one class may have other places.
+    # Two targets of one class may have different places.
     if asked.classes is None or asked.classes.shape[1] == 1 or asked.places is not None:
         return asked, None
     unique, columns = np.unique(asked.classes, axis=1, return_inverse=True)

@@ -15,7 +15,7 @@ from eli5k.keras.sources import Documents, Sample
 from eli5k.options import Options
 from eli5k.progress import progress_bar
 
-# What a document may fail with; anything else is a mistake that concerns all.
+# Errors of a single document; any other error concerns all of them.
 BAD_DOCUMENT = (OSError, TypeError, ValueError, MemoryError)
 
 
@@ -29,7 +29,7 @@ class Attributed(tuple[np.ndarray, Any]):
     maps : numpy.ndarray
         ``(batch, *grid)`` or ``(batch, targets, *grid)``
     classes : numpy.ndarray or None
-        Of the shape of the scores, int: the class of each; -1 for a document that can't be read.
+        int, in the scores' shape: the class of each; -1 for a document that can't be read.
         None if a callable was explained.
 
     Examples
@@ -116,7 +116,7 @@ def explain_in_batches(
             read = _read(model, samples, options)
             if read:
                 size = max(size, len(read))
-                # Filled up, since each new size would be compiled again.
+                # Fill up the batch, since each new size would be compiled again.
                 rows = [*read, *[list(read)[-1]] * (size - len(read))]
                 own = targets if of_each is None else of_each[rows]
                 answers.append(explain(_stacked(read, rows), own, len(read)))

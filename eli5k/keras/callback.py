@@ -35,7 +35,7 @@ class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
         A PNG file of all maps so far, with a row for each explained epoch. It is replaced once the
         new one is complete.
     every : int
-        Explain at the end of every so many epochs.
+        Explain once in this many epochs, at their end.
     rows : int
         Maximum number of rows. When the sheet is full, every second row is dropped, except for the
         first and the last.
@@ -91,7 +91,7 @@ class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
                 raise TypeError(f"{name} must be a whole number. Received: {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be at least {least}. Received: {value}")
-        # Now, not after the first epoch.
+        # Fail now, not after the first epoch.
         missing = [each for each in ("tensorflow", "tensorboard") if find_spec(each) is None]
         if log_dir is not None and missing:
             raise ImportError(
@@ -156,7 +156,7 @@ class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
             # On JAX the weights of the training so far are held outside of the model.
             model.jax_state_sync()
         with warnings.catch_warnings():
-            # A blank map is nothing unusual here; and what concerns the documents was told before.
+            # Blank maps are usual in training, and warnings about the documents were given before.
             warnings.simplefilter("ignore", ExplanationWarning if self._rows else BlankMapWarning)
             self.explanations = list(explain_predictions(model, self.docs, **self.options))
         if not self.explanations:

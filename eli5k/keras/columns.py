@@ -25,7 +25,7 @@ def values_of(column: Any) -> list[Any]:
 
 def _value(row: Any) -> Any:
     if isinstance(row, dict) and set(row) == {"bytes", "path"}:
-        # How a table of Hugging Face holds a picture.
+        # The form in which a Hugging Face table holds a picture.
         return row["path"] if row["bytes"] is None else row["bytes"]
     return np.asarray(row) if isinstance(row, list) else row
 

@@ -129,7 +129,7 @@ class Decoder:
                     waiting.append((position, self._pool.start(position, source, count)))
                 is_read = True
             finally:
-                # If the sources failed, what came before is not lost.
+                # If the source failed, keep what came before.
                 while waiting and not is_read:
                     yield _taken(*waiting.popleft())
             if not waiting:
@@ -292,7 +292,7 @@ class _Pool:
                 reason = f"not decoded within {self._settings.timeout:g} s, its time limit"
                 return DecodingError(f"TimeoutError: {name}: {reason}"), ()
             with self._lock:
-                # Closing the pool ends what its processes decode, which is not to blame.
+                # Closing the pool ends its processes; their pictures are not to blame.
                 ended = TRIES if self._is_closed else ledger(position)
             if ended >= TRIES:
                 reason = f"decoding ended its process {ended} times ({how_ended(code)})"

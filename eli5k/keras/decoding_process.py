@@ -44,7 +44,7 @@ class Process:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # Not multiprocessing: it would run the user's script again, which may load TensorFlow.
+        # multiprocessing would run the user's script again, which may load TensorFlow.
         self._process = subprocess.Popen(
             [sys.executable, "-c", COMMAND, *sys.path],
             stdin=subprocess.PIPE,
@@ -97,7 +97,7 @@ class Process:
         self.kill()
         code = self._process.wait()
         self._answers.close()
-        # Closing sends what was not sent yet.
+        # Closing sends the rest.
         with contextlib.suppress(BrokenPipeError):
             self._requests.close()
         return code

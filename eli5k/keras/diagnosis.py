@@ -27,7 +27,7 @@ def warnings_about(
     names: Sequence[Sequence[object]],
     unscaled: Sequence[ExplanationWarning | None] = (),
 ) -> list[list[ExplanationWarning]]:
-    """Find what is wrong with the maps and scores of a batch.
+    """Find problems with the maps and scores of a batch.
 
     The model is not run again.
 
@@ -131,7 +131,7 @@ def hidden_logits(run: Run, scores: Scores) -> str | None:
     head = run.survey.heads[run.target.output]
     if not run.target.logits or run.target.functions or head.activation:
         return None
-    # Numbers that are no probabilities are logits already.
+    # Numbers outside [0, 1] are logits already.
     if ((scores.values < 0) | (scores.values > 1)).any():
         return None
     if head.hidden:

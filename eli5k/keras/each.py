@@ -15,7 +15,7 @@ from eli5k.keras.model.interface import image_inputs
 from eli5k.keras.model.survey import survey
 from eli5k.options import Options
 
-# What ``input=`` and ``output=`` take besides a name or an index.
+# Value of ``input=`` and ``output=`` besides a name or an index.
 ALL = "all"
 
 

@@ -197,7 +197,7 @@ def _answers(
 def _explanations(
     asked: _Asked, answered: _Answer, checks: Sequence[Sequence[Check]]
 ) -> list[Explanation]:
-    """Make an explanation of each document from what a method answered."""
+    """Make an explanation of each document from a method's answer."""
     run, aims, names, labels, documents = asked
     method, answer, hidden, about_all = answered
     called = _called(answer, run.target, names)
@@ -234,7 +234,7 @@ def _explanations(
 
 def _warned(document: Document, about: Sequence[ExplanationWarning]) -> list[ExplanationWarning]:
     """Warn about a document by name, once for each message."""
-    # A target that only fills up is the last one again.
+    # A target that only fills up repeats the last one.
     unique = {str(each): each for each in about}.values()
     own = [type(each)(f"{_place(document)}{each}") for each in unique]
     for each in own:
@@ -249,9 +249,10 @@ def _checked(
     classes = answers[0].found.scores.classes
     run = replace(asked.run, classes=classes)
     if halves is not None and not np.array_equal(halves.classes, classes):
-        halves = None  # They are about other targets.
+        halves = None  # These warnings are about other targets.
     maps = [on_whole_picture(each.found, run.survey.picture_grid).maps for each in answers]
-    return check_together(run, maps, halves, frames=[each.frame for each in asked.documents])
+    frames, is_quick = [each.frame for each in asked.documents], run.options.check == "quick"
+    return check_together(run, maps, halves, frames=frames, quick=is_quick)
 
 
 def _common(

@@ -19,7 +19,7 @@ from eli5k.keras.inputs import read_document
 from eli5k.keras.support import not_supported, refused, warned
 from eli5k.options import MethodLike, Options, TokenNames
 
-# eli5 documents these for every estimator; they mean nothing for an image.
+# eli5 documents these for every estimator, but they don't apply to images.
 IGNORED_KEYWORDS = ("top", "feature_names", "feature_re", "feature_filter", "vec")
 
 
@@ -43,7 +43,7 @@ def explain_prediction_keras(
     reshape: Callable[..., Any] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
-    check: bool = False,
+    check: bool | Literal["quick"] = False,
     **ignored: Any,
 ) -> Explanation:
     """Explain what a Keras image model predicts for one document.
@@ -58,9 +58,10 @@ def explain_prediction_keras(
         input. Several inputs come as a list in the model's order or a dict by name.
     targets : list, tuple or array, int, str, callable or None
         Classes by index or by name, all computed in one run of the model; or callables from the
-        model's outputs to ``(batch,)``. None explains the class with the highest score: of a
-        segmenter, the one with the most pixels but for the background; of a detector, the best
-        boxes, and ``targets`` are numbers of boxes, class names or boxes in pixels.
+        model's outputs to ``(batch,)``. None explains the class with the highest score. For
+        a segmenter, that is the class with the most pixels, except the background. For a detector,
+        None explains the best boxes, and ``targets`` are numbers of boxes, class names or boxes in
+        pixels.
     layer : str, int, keras.Layer, list of these or None
         Name (at any depth, if unique), path such as ``"mobilenetv2_1.00_224/Conv_1"``, index into
         ``model.layers`` or instance. None chooses the last layer that has a grid and on which the
@@ -84,7 +85,7 @@ def explain_prediction_keras(
         Explain the N best classes, or the N worst if negative.
     threshold : float, optional
         Explain all classes with at least this probability, or this score if the output has no
-        probabilities; if there is none, the best one, with a warning.
+        probabilities. If no class has, explain the best one, with a warning.
     target_names : list of str, dict, encoder or path, optional
         Names of the classes: one for each, a dict of index to name or of name to index, an object
         with ``classes_``, or a file of names. Two names for a single unit make it a binary
@@ -106,9 +107,10 @@ def explain_prediction_keras(
         Batch size for methods that run the model many times.
     progress : bool or None
         Show the progress bar of such a method; None shows it on a terminal if the run takes long.
-    check : bool
+    check : bool or "quick"
         Check whether each map is faithful to the model, with 80 further runs of the model and 8 for
-        each further target: see :class:`~eli5k.Check`.
+        each further target: see :class:`~eli5k.Check`. "quick" takes 34 runs, however many targets,
+        and leaves out the hottest parts.
 
     Returns
     -------

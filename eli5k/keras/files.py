@@ -12,7 +12,7 @@ from PIL import Image
 from eli5k.picture_files import ARRAY
 
 KINDS = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
-# Longer names are no names: no system has them.
+# No system has longer names.
 LONGEST_PATH = 4096
 
 
@@ -85,7 +85,7 @@ def plain(part: Any) -> Any:
     """
     if is_text(part) and np.size(part) == 1:
         value = part.numpy() if hasattr(part, "numpy") else np.asarray(part)
-        # Through an array of its own, the last zero bytes of a file would be lost.
+        # A NumPy array of bytes would lose the zeros at the end of a file.
         value = value.item() if isinstance(value, np.ndarray) else value
         return _path_or_content(value) if isinstance(value, bytes) else value
     return part

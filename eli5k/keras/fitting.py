@@ -109,7 +109,7 @@ def fit_array(
         raise (RankError if has_less else ValueError)(_wrong_shape(array, expected, name))
     if keras.backend.is_float_dtype(spec.dtype):
         return form.astype("float32", copy=False)
-    # As the model would: a survey follows numbers only as long as nothing converts them.
+    # As the model would, since a survey loses track of converted numbers.
     return form.astype(spec.dtype, copy=False) if keras.backend.is_int_dtype(spec.dtype) else form
 
 

@@ -254,7 +254,7 @@ def check_batch(model: keras.Model, docs: Any) -> Any:
 
     def read(part: Any, spec: keras.KerasTensor, name: str) -> np.ndarray:
         array = as_array(part, name)
-        # Signals and volumes too, if the model declares no inputs.
+        # Also for signals and volumes, if the model declares no inputs.
         wanted = spec if declared else keras.KerasTensor(array.shape)
         return fit_array(array, wanted, None, channels_first, name)
 
@@ -344,7 +344,7 @@ def _spec_for(part: Any, built: keras.KerasTensor | None) -> keras.KerasTensor:
         is_free = not is_picture(plain(part)) and len(grid) > 0
         return keras.KerasTensor((None, *[None] * len(grid), channels)) if is_free else built
     shape = getattr(part, "shape", ())
-    # Three axes are an image without its batch axis, unless the first one is that.
+    # Three axes are an image without a batch axis, unless the first is the batch.
     is_image = len(shape) in (0, IMAGE_RANK - 1) and shape[:1] != (1,)
     return keras.KerasTensor((None,) * (IMAGE_RANK if is_image else len(shape)))
 

@@ -18,7 +18,7 @@ Frame = tuple[float, float, float, float]
 
 
 def preprocessor_of(model: keras.Model) -> Callable[..., Any] | None:
-    """Return what a model's ``predict`` applies to its documents, or None.
+    """Return the preprocessor that a model's ``predict`` applies, or None.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def _span(
     ramp: np.ndarray, black: np.ndarray, white: np.ndarray, along: int
 ) -> tuple[float, float]:
     """Fit a line to the pixels' origins, ``(height, width, channels)``."""
-    # A padding is the same in all pictures.
+    # Padding is the same in all pictures.
     is_seen = np.abs(white - black) > 1e-3 * np.abs(white - black).max()
     where = np.broadcast_to(
         np.expand_dims((np.arange(ramp.shape[along]) + 0.5) / ramp.shape[along], (1 - along, 2)),

@@ -14,9 +14,9 @@ from eli5k.keras.evidence.scales import SCALES, convert
 from eli5k.keras.evidence.wanted import Wanted, divergence, scales_itself, wanted_by
 from eli5k.keras.model.applications import find_backbone
 
-# A scale is wrong if it fits so much worse than the best one.
+# A scale is wrong if it fits worse than the best one by this much.
 FACTOR, MARGIN = 2.0, 0.2
-# No document whose scale is right is so far away, however unusual it is.
+# Even unusual documents in the right scale are nearer than this.
 FAR = 10.0
 OTHER = "other"
 SAMPLE = 4096
@@ -38,7 +38,7 @@ def warnings_of_scale(run: Run) -> list[UnscaledInputWarning | None]:
         One for each document.
     """
     found: list[UnscaledInputWarning | None] = [None] * run.count
-    # Photographs, and clips or volumes like them: what a signal's values mean, nobody knows.
+    # Only photographs, and clips or volumes of them: nobody knows a signal's units.
     if run.image.dtype.kind != "f" or len(run.survey.picture_grid) < 2:
         return found
     known: dict[tuple[str, ...], Wanted | None] = {(): None}
@@ -75,10 +75,10 @@ def scales_of(image: np.ndarray) -> tuple[str, ...]:
         return ()
     if low >= 0:
         if high <= 1:
-            # A picture without any dark pixel may as well be a bright one from -1 to 1.
+            # A picture without dark pixels may also be a bright one in [-1, 1].
             return ("0..1",) if low < 0.1 else ("0..1", "-1..1", "imagenet")
         if high <= 3:
-            return ()  # A bright one around 0, or a black one.
+            return ()  # A bright picture around 0, or a black one.
         return ("0..255",) if high <= 255 else (OTHER,)
     if low >= -OVERSHOOT and high <= OVERSHOOT:
         # With the deviation of ImageNet, only a dull picture stays within these limits.

@@ -37,7 +37,7 @@ def as_shown(run: Run, answer: Attribution, document: Document) -> dict[str, Any
     is_kept = kind is not None or array.shape[-1] not in COLOURS
     return {
         "kind": kind,
-        # What is no picture has only the one that a user passed.
+        # Other documents have only the picture that the user passed.
         "image": document.image if kind else document.picture(run.survey),
         "frame": within(document.frame, frame_of(answer.frame, answer.maps.ndim - 2)),
         "document": array if is_kept else None,

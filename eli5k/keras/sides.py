@@ -31,7 +31,7 @@ def is_number(run: Run) -> bool:
     """Tell whether a map explains a number, which may be negative."""
     target, head = run.target, run.survey.heads[run.target.output]
     is_score = target.functions or target.binary or head.activation or head.hidden
-    if is_score or shared_inputs(run.model):  # Of one text, say: a score like that of any other.
+    if is_score or shared_inputs(run.model):  # The score of one text, say, like that of any other.
         return False
     return is_regression(run) or class_count(head) == 1
 
@@ -51,7 +51,7 @@ def with_sides(
     names : TargetNames
     """
     if run.target.functions or not np.array_equal(answer.scores.explained, answer.scores.values):
-        # Another number is explained than the one that the model returned.
+        # The explained number isn't the one that the model returned.
         return about_each
     find = _of_lone_sigmoid if _is_unnamed_sigmoid(run, names) else _of_numbers
     for row, about in enumerate(about_each):
@@ -71,7 +71,7 @@ def _of_lone_sigmoid(run: Run, answer: Attribution, names: TargetNames, row: int
     if probability < NO:
         yield (
             f"The output is a lone sigmoid at {probability:.3g}: the model says no, and the map "
-            "shows what speaks for yes. Pass the names of both sides, such as "
+            "shows the evidence for yes. Pass the names of both sides, such as "
             'target_names=["no", "yes"], to explain the one that the model chose.'
         )
 
@@ -88,7 +88,7 @@ def _of_numbers(run: Run, answer: Attribution, names: TargetNames, row: int) -> 
     for value, of_batch, index in zip(
         answer.scores.values[row], answer.maps, answer.scores.classes[row]
     ):
-        # A map without both signs has nothing to hide, or is blank, which is told elsewhere.
+        # A map with a single sign hides nothing; blank maps are warned of elsewhere.
         if value < 0 and of_batch[row].min() < 0 < of_batch[row].max():
             several = answer.scores.values.shape[1] > 1
             which = f"The number {names.name(int(index))!r}" if several else "The number"

@@ -71,7 +71,7 @@ class Documents:
     def __init__(self, model: keras.Model, docs: Any) -> None:
         self._shapes = _input_shapes(model)
         self._takes_one = len(self._shapes) <= 1
-        # What all documents share is known by its position and by its name.
+        # Shared inputs are known by position and by name.
         shared = shared_inputs(model)
         self._shared = {*shared, *(list(self._shapes)[index] for index in shared)}
         self._items, self._count = self._opened(docs)
@@ -157,9 +157,9 @@ class Documents:
         if isinstance(item, list) and len(item) > 1 and all(map(self._is_sample, item)):
             if are_columns or (self._takes_one and not isinstance(first, Mapping)):
                 raise ValueError(
-                    f"docs has an item that is a list of {len(item)}, each of which could be a "
-                    "document. If it is a batch, make it one array with np.stack, or a dict of "
-                    "the batches of each input; if it is (x, y), make it a tuple, or pass x alone."
+                    f"docs has an item that is a list of {len(item)} possible documents. If it is "
+                    "a batch, make it one array with np.stack, or a dict of the batches of each "
+                    "input; if it is (x, y), make it a tuple, or pass x alone."
                 )
             return item
         if self._takes_one:
@@ -194,7 +194,7 @@ class Documents:
             return None
         own = {name: part for name, part in parts.items() if name not in self._shared}
         expected = {name: self._shape_of(name) for name in own}
-        # Of an input that the model doesn't tell of, only what looks like pictures decides.
+        # If the model doesn't declare its inputs, only things that look like pictures decide.
         known = {
             name: part
             for name, part in own.items()

@@ -51,7 +51,7 @@ def explain_predictions(
     docs : array, path, iterable or data set
         An array or a list of documents as :func:`~eli5k.explain_prediction_keras` takes them; a
         folder, with all pictures in it, or a pattern such as ``"photos/**/*.jpg"``; columns, as a
-        dict of arrays; or whatever yields documents or batches: a generator, ``tf.data``, a
+        dict of arrays; or anything that yields documents or batches: a generator, ``tf.data``, a
         PyTorch ``DataLoader``, a ``keras.utils.PyDataset``. Labels and weights in ``(x, y)`` and
         ``(x, y, weights)`` are ignored. The rank of the model's input tells a batch from a
         document.
@@ -156,7 +156,7 @@ def explain_documents(
             try:
                 more = _fill(waiting, ahead, items, options.batch_size)
             finally:
-                # Also if the documents' source failed: what came before it is not lost.
+                # Also if the source failed, to keep what came before.
                 options = _with_best(model, waiting, options)
                 explanations = _explain(model, waiting, options, largest)
                 bar.total = documents.total
@@ -235,7 +235,7 @@ def _with_targets(
 ) -> Document | Explanation:
     """Check a document's own targets: mistakes are this document's error."""
     asked = ask(model, document.inputs, options)
-    if asked.target.reading is not None:  # Only a run tells which boxes there are.
+    if asked.target.reading is not None:  # Only a run shows which boxes there are.
         return document
     head, names = asked.survey.heads[asked.target.output], names_of(asked)
     try:
@@ -323,7 +323,7 @@ def _with_best(model: keras.Model, waiting: list[_Item], options: Options) -> Op
         return options
     documents = [document for document, _ in items]
     targets = [options.targets if own is None else own for _, own in items]
-    # What documents share is the same for all that go through the model together.
+    # Shared inputs are the same for all documents of a batch.
     count = len(items) if is_alike(model, [each.inputs for each in documents]) else 1
     best = best_on(model, documents[:count], options, targets[:count])
     return replace(options, method=best)

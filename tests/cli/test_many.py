@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import eli5k
-from tests.cli.colours import COLOURS, paint
+from eli5k.formatters import fonts
+from tests.cli.colours import COLOURS, colours_model, paint
 from tests.cli.shell import assert_one_line, run
 
 pytestmark = pytest.mark.once
@@ -154,6 +155,44 @@ class TestFormats:
         assert shown == [Path(opened).resolve().as_uri()]
 
 
+@pytest.fixture
+def saturated(models) -> Path:
+    colours_model(scale=1e4).save(models / "saturated-many.keras")
+    return models / "saturated-many.keras"
+
+
+class TestWarnings:
+    """Of a model that is saturated, each picture has one."""
+
+    def test_that_of_several_pictures_is_one_line_with_how_many(self, saturated, photos, capsys):
+        paint("black").save(photos / "black.png")
+        assert run("explain", saturated, "photos", "--out", "out", "--format", "csv") == 0
+        lines = capsys.readouterr().err.splitlines()
+        [line] = [line for line in lines if "saturated" in line]
+        assert line.startswith("eli5k: warning: The map is blank: the output is saturated at ")
+        assert line.endswith(" (on 4 of 5 pictures, such as photos/blue.png)")
+        # The other one is about a single picture, and names it.
+        [other] = [each for each in lines if each != line]
+        assert other.startswith("eli5k: photos/black.png: warning: ")
+
+    def test_that_of_a_picture_as_it_is_drawn_too(self, colours, photos, capsys, monkeypatch):
+        monkeypatch.setattr(fonts, "_has_letters", lambda _, letters: "猫" not in letters)
+        names = Path("猫.png"), Path("photos/猫.png")
+        for name in names:
+            paint("red").save(name)
+        assert run("explain", colours, *names, "--out", "out", "--format", "png") == 0
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith("eli5k: warning: '猫.png' is drawn with boxes for letters")
+        assert line.endswith(" (on 2 of 2 pictures, such as 猫.png)")
+
+    def test_an_error_names_each_picture(self, colours, photos, capsys):
+        for name in ("one.png", "two.png"):
+            (photos / name).write_text("text")
+        assert run("explain", colours, "photos/*.png", "--out", "out") == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.split(": ")[1] for line in lines] == ["photos/one.png", "photos/two.png"]
+
+
 class TestComparison:
     def test_methods_and_layers_are_a_grid(self, colours, photos, capsys):
         methods = ["--method", "GradCAM", "--method", "gradient"]
@@ -184,6 +223,23 @@ class TestComparison:
         assert "(RISE)" in printed.out
         assert "(CAM)" not in printed.out
 
+    def test_what_all_leaves_out_of_a_folder_is_said_once(self, models, photos, capsys):
+        file = models / "flattest.keras"
+        layers = [keras.Input((8, 8, 3)), keras.layers.Flatten()]
+        weights = {"kernel_initializer": "ones"}
+        keras.Sequential([*layers, keras.layers.Dense(2, **weights)]).save(file)
+        arguments = ["--method", "all", "--preprocess", "none", "--out", "out.html"]
+        assert run("explain", file, "photos/*.png", *arguments) == 0
+        found = [x for x in capsys.readouterr().err.splitlines() if "left out" in x]
+        assert any(", grad-cam, " in line for line in found)
+        assert len(set(found)) == len(found)
+
+    def test_all_at_a_layer(self, colours, photos, capsys):
+        arguments = ["--method", "all", "--layer", "0", "--out", "out.html"]
+        assert run("explain", colours, "photos/red.png", *arguments) == 0
+        found = [x for x in capsys.readouterr().out.splitlines() if "(Grad-CAM)" in x]
+        assert found[0].startswith("  layer    rescaling")
+
     def test_an_unsuitable_method_that_is_named_is_a_mistake(self, models, here, capsys):
         file = models / "flatter.keras"
         layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
@@ -196,7 +252,9 @@ def test_methods_lists_each_with_what_it_does_and_costs(capsys):
     from eli5k.keras.methods import METHODS
 
     assert run("methods") == 0
-    text = " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr().out
+    text = " ".join(printed.split())
+    assert len(printed.splitlines()) == len(str(eli5k.methods()).splitlines())
     for name, method in METHODS.items():
         assert f"{name}: {method.title} {method.what}" in text
         assert f"Cost: {method.cost}." in text

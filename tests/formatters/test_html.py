@@ -2,6 +2,8 @@
 
 import base64
 import io
+import math
+import re
 import sys
 from html.parser import HTMLParser
 
@@ -188,3 +190,16 @@ def test_a_check_is_told_below_the_picture():
     target = TargetExplanation("cat", check=check)
     page = Page(format_as_html(Explanation("net", targets=[target])))
     assert "check: not shown. Chance does <so>." in page.text
+
+
+def test_a_check_has_a_curve_from_the_score_down_to_that_without_the_hottest_part():
+    check = Check("supported", "It is.", score=9.0, shares=(0.1, 0.4))
+    check.dropped, check.dropped_elsewhere = (5.0, 1.0), (9.0, 7.0)
+    html = format_as_html(Explanation("net", targets=[TargetExplanation("cat", check=check)]))
+    lines = re.findall(r'<polyline points="([^"]*)"', html)
+    assert lines == ["0,0 40,24 160,48", "0,0 40,0 160,12"]
+    assert "hottest 40 % blurred: 1 instead of 9; with a random part as large (dashed): 7." in html
+    check.dropped = (5.0, math.nan)
+    assert "polyline" not in format_as_html(
+        Explanation("net", targets=[TargetExplanation("cat", check=check)])
+    )

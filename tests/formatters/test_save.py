@@ -59,6 +59,25 @@ def test_without_a_caption_it_is_the_picture_of_eli5(tmp_path):
     assert read(path) == format_as_image(explain())
 
 
+@pytest.mark.parametrize(
+    ("file", "keyword", "message"),
+    [
+        ("why.png", "one_scale", "save takes no one_scale= .* .png. Did you mean same_scale="),
+        ("why.png", "title", "save takes no title= .* It takes: .*colormap"),
+        ("why.html", "style", "save takes no style= .* .html. It takes: title"),
+    ],
+)
+def test_an_unknown_keyword_is_told_with_what_is_known(file, keyword, message, tmp_path):
+    with pytest.raises(TypeError, match=message):
+        eli5k.save(explain(), tmp_path / file, **{keyword: "dim"})
+
+
+def test_a_name_may_be_as_long_as_a_name_can_be(tmp_path):
+    name = "x" * 251 + ".png"
+    eli5k.save(explain(), tmp_path / name)
+    assert os.listdir(tmp_path) == [name]
+
+
 def test_several_explanations_become_one_sheet(tmp_path):
     two = [explain(source="a.png"), explain(source="b.png", image=picture(240, 240))]
     sheet = read(eli5k.save(two, tmp_path / "all.png"))

@@ -1,6 +1,7 @@
 """Several targets in one picture."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from eli5k.base import Explanation, ExplanationWarning, TargetExplanation
-from eli5k.formatters.image import format_as_image
+from eli5k.formatters.image import draw_picture, format_as_image
+from eli5k.formatters.panels import Look
 
 pytestmark = pytest.mark.once
 
@@ -80,6 +82,26 @@ def test_a_caption_tells_name_score_and_probability_below_its_panel(written):
         [(left, top)] = find(format_as_image(alone), sheet)
         assert left <= box[0] < box[2] <= left + 300
         assert top + 300 < box[1]
+
+
+def test_without_paper_a_caption_is_read_on_white_and_on_black():
+    expl = explain(picture(300, 300), [TargetExplanation("cat", score=0.5)])
+    look = Look(caption=True, colorbar=True, on_paper=False)
+    sheet = draw_picture([expl], look)
+    caption = np.asarray(sheet)[6 + 300 :]
+    assert (caption[0, :, 3] == 0).all()
+    darkest = caption[caption[..., 3] == 255].min(axis=0)[:3]
+    luminance = ((darkest[0] / 255 + 0.055) / 1.055) ** 2.4  # of a grey, as WCAG measures it
+    assert (1.05 / (luminance + 0.05), (luminance + 0.05) / 0.05) > (4.5, 4.5)
+    assert draw_picture([expl], replace(look, on_paper=True)).size == sheet.size
+
+
+def test_a_row_is_as_high_as_its_own_captions():
+    expl = explain(picture(600, 150), [TargetExplanation(name, score=0.5) for name in "ab"])
+    sheet = format_as_image(expl, style="side", alpha_limit=0)
+    tops = [top for _, top in find(expl.image.convert("RGBA"), sheet)]
+    # The original has no caption.
+    assert np.diff(tops).tolist() == [150 + 12 + 12, 150 + 12 + 2 * 37 + 12]
 
 
 def test_a_caption_without_numbers_is_the_name(written):

@@ -8,6 +8,7 @@ import pytest
 
 import eli5k
 from eli5k.base import Explanation
+from eli5k.keras.comparison import explain_by_suited
 from eli5k.keras.evidence import run as run_module
 
 DOC = np.random.default_rng(0).random((16, 16, 1))
@@ -66,6 +67,27 @@ def test_methods_of_one_evidence_share_the_run(model, asked):
     eli5k.compare(model, DOC, methods, ["late", "early"], preprocess=False)
     names = [getattr(point, "path", "input") for point in asked]
     assert names == ["late", "input", "early"]
+
+
+def test_those_that_a_model_can_have_share_the_run_too(model, asked):
+    methods = ["cam", "grad-cam", "gradient", "layer-cam", "gradient-x-input"]
+    flat = keras.Sequential([*model.layers[:1], keras.layers.Flatten(), keras.layers.Dense(3)])
+    found, refused = explain_by_suited(flat, DOC, methods, preprocess=False)
+    titles = ["Grad-CAM", "Gradient", "LayerCAM", "Gradient x input"]
+    assert [each.method for each in found] == titles
+    assert list(refused.values()) == [["cam"]]
+    # Twice in vain, with the others and alone.
+    of_cam, others = ["early", "early"], ["early", "input"]
+    assert [getattr(point, "path", "input") for point in asked] == of_cam + others
+
+
+def test_those_of_a_model_without_a_grid_are_told_together():
+    table = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    found, refused = explain_by_suited(table, np.ones((1, 5)), ["grad-cam", "layer-cam"])
+    [(reason, methods)] = refused.items()
+    assert not found
+    assert methods == ["grad-cam", "layer-cam"]
+    assert "grid" in reason
 
 
 def test_a_model_that_cannot_be_explained_says_so_for_each_method(model):

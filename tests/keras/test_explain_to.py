@@ -24,7 +24,6 @@ from PIL import Image
 
 import eli5k
 from eli5k import explain_prediction, explain_to, read_explanations
-from eli5k.keras import audit_explanations
 from eli5k.keras.methods import IntegratedGradients
 from eli5k.keras.store import writing
 from eli5k.keras.store.files import only_writer
@@ -33,7 +32,6 @@ from eli5k.keras.store.keys import hashes_of
 from eli5k.keras.store.question import fingerprint, question_of
 from eli5k.keras.store.writing import explain_items
 from eli5k.options import Options
-from tests.cli.colours import COLOURS, colours_model
 from tests.close import assert_close
 from tests.zoo import SHAPE, closed_form, functional, net_layers, noise
 
@@ -302,32 +300,6 @@ class TestReadingBack:
         (photos / "0.png").unlink()
         images = [expl.image for expl in read_explanations(tmp_path / "out")]
         assert [image is None for image in images] == [True] + [False] * 4
-
-
-class TestAudit:
-    def test_stored_maps_say_what_new_ones_say(self, tmp_path):
-        colours, pixels = colours_model(), []
-        (tmp_path / "tagged").mkdir()
-        for number in range(12):
-            picture = Image.new("RGB", (16, 16))
-            picture.paste(COLOURS[number % 3], (12, 12, 16, 16))
-            picture.save(tmp_path / "tagged" / f"{number:02}.png")
-            pixels.append(np.asarray(picture, "float32"))
-        explain_to(colours, tmp_path / "tagged", tmp_path / "out", logits=True, workers=0)
-        found = audit_explanations(colours, tmp_path / "out")
-        truth = eli5k.audit(colours, np.stack(pixels))
-        assert found.place == truth.place == "at the bottom right"
-        for name in ("pictures", "size", "peaks", "changed", "changed_elsewhere", "remarkable"):
-            assert getattr(found, name) == getattr(truth, name), name
-        assert_close(found.mean_map, truth.mean_map, tolerance=2**-9)
-        assert audit_explanations(colours, tmp_path / "out", most=10).pictures == 10
-
-    def test_mistakes(self, model, photos, tmp_path):
-        explain_to(model, photos, tmp_path / "out", preprocess=scale, workers=0)
-        with pytest.raises(ValueError, match=r"10 pictures or more.*Received: 5"):
-            audit_explanations(model, tmp_path / "out", preprocess=scale)
-        with pytest.raises(ValueError, match="the one that was explained"):
-            audit_explanations(colours_model(), tmp_path / "out")
 
 
 class TestGoingOn:

@@ -17,7 +17,7 @@ UNROLLED = 5
 
 # TensorFlow has one switch for all threads: the last thread that needs it turns it back.
 _switch = threading.Lock()
-_before_each: list[bool] = []  # What the user had set, once for each thread in need.
+_before_each: list[bool] = []  # The user's setting, once for each thread that needs the switch.
 
 
 def differentiate(forward: Callable[..., Any]) -> tuple[Any, list[Tensor], list[Tensor | None]]:
@@ -163,7 +163,7 @@ def free_memory() -> int | None:
 
 
 def limit_threads(count: int) -> None:
-    """Compute on so many cores at most.
+    """Limit the number of cores.
 
     Raises
     ------

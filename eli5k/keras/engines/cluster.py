@@ -15,9 +15,9 @@ from eli5k.keras.backends import backend_name
 from eli5k.keras.decoding import core_count
 
 LOCAL = "local"
-# One processor beside the workers: Ray Data has tasks of its own, which would wait for ever.
+# Keep one processor free: Ray Data's own tasks would wait for ever.
 RESERVE = 1
-# Nothing but names of documents and counts travels.
+# Only names of documents and counts are sent.
 OBJECTS = 200_000_000
 # For Ray on this machine alone, set before it is imported. The last one is what makes it listen on
 # the loopback, on Linux too: given the address 127.0.0.1, it looks for another one.
@@ -48,10 +48,10 @@ class Demand:
     gpus_per_worker: float = 0.0
 
     def missing(self, there: Mapping[str, float]) -> list[str]:
-        """Say what is missing among the resources of a cluster."""
+        """Describe the resources that a cluster lacks."""
         cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
         needed = self.workers + RESERVE
-        # A worker isn't split between two.
+        # A worker can't be split between two machines.
         per_gpu = int(1 / self.gpus_per_worker + 1e-9) if 0 < self.gpus_per_worker < 1 else 1
         cards = -(-self.workers // per_gpu) * max(1, self.gpus_per_worker)
         found = []
@@ -82,7 +82,7 @@ def connected(address: str | None, demand: Demand) -> Iterator[Any]:
     Parameters
     ----------
     address : str or None
-        Of a cluster; None starts Ray on this machine, and stops it at the end.
+        Address of a cluster; None starts Ray on this machine, and stops it at the end.
     demand : Demand
 
     Yields
@@ -134,7 +134,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Set variables that the user has not set, for a while."""
     new = {name: value for name, value in variables.items() if name not in os.environ}
     if "RAY_AUTH_MODE" in new and "RAY_AUTH_TOKEN" not in os.environ:
-        # Ray would write one into the user's home.
+        # Otherwise Ray writes one into the user's home.
         new["RAY_AUTH_TOKEN"] = _token()
     os.environ.update(new)
     try:
@@ -165,7 +165,7 @@ def _start(ray: Any, demand: Demand) -> None:
                 object_store_memory=OBJECTS,
                 runtime_env=_of_workers(demand),
             )
-        # Ray has no class of its own for this.
+        # Ray has no exception class for this.
         except Exception as error:
             ray.shutdown()
             if attempt == 2:
@@ -183,7 +183,7 @@ def _of_workers(demand: Demand) -> dict[str, Any]:
     """Return the workers' environment: this backend, one thread each."""
     variables = {"KERAS_BACKEND": backend_name(), "OMP_NUM_THREADS": "1"}
     if 0 < demand.gpus_per_worker < 1:
-        # Each would take the whole memory of the card.
+        # Each worker would take all memory of the card.
         variables |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     return {"env_vars": {name: os.environ.get(name, value) for name, value in variables.items()}}
 

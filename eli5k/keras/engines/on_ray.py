@@ -42,8 +42,8 @@ def explain_on_ray(
 ) -> Counts:
     """Explain files with several workers, into the store of :func:`eli5k.explain_to`.
 
-    Kill a worker, or all of it, at any moment: the same call goes on. A document that two workers
-    die of becomes an error.
+    You may kill a worker, or all of them, at any moment: the same call resumes. A document that
+    crashes two workers becomes an error.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def explain_on_ray(
     out : path
         A folder that each worker can write to.
     address : str, optional
-        Of a Ray cluster, such as ``"auto"`` or ``"ray://head:10001"``. By default Ray is started on
-        this machine, on its loopback alone, and stopped at the end.
+        Address of a cluster, such as ``"auto"`` or ``"ray://head:10001"``. By default Ray starts on
+        this machine, on its loopback alone, and stops at the end.
     workers : int, optional
         Number of processes with a model; by default one for each core of this machine.
     gpus_per_worker : float
@@ -67,7 +67,7 @@ def explain_on_ray(
         Maximum number of documents that go through the model together; None for as many as have
         room on the worker's share of its graphics card.
     rows_per_part : int
-        Number of documents in a file: what a killed worker costs.
+        Number of documents in a file; a killed worker loses at most these.
     timeout : float
         Seconds for each picture to be decoded.
     preprocess, progress, **options
@@ -102,7 +102,7 @@ def explain_on_ray(
     count = default_workers() if workers is None else workers
     for name, value in (("workers", count), ("rows_per_part", rows_per_part)):
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number from 1 on. Received: {value!r}")
+            raise ValueError(f"{name} must be a whole number, at least 1. Received: {value!r}")
     if timeout <= 0 or gpus_per_worker < 0:
         raise ValueError(
             "timeout must be positive, and gpus_per_worker not negative. Received: "
@@ -211,7 +211,7 @@ def _run(ray: Any, works: list[Work], task: Task, store: Store, demand: Demand) 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     rows = [{"work": pickle.dumps(work)} for work in works]
-    # A block each: of a few large blocks, one worker would do one after the other.
+    # One block each: a few large blocks would all go to one worker.
     waiting = ray.data.from_items(rows, override_num_blocks=len(rows))
     done = waiting.map_batches(
         _RayWorker,

@@ -49,7 +49,7 @@ class Work:
     file : str or None
         A table or an archive.
     share, shares : int
-        Which of so many shares of that file.
+        Number of the share, and how many shares the file has.
     is_suspect : bool
         An earlier run was killed while it did this: explain each document alone.
 
@@ -76,10 +76,10 @@ class Task:
         The path of a saved model.
     options : Options
     columns : dict
-        Of the source: ``column``, ``key`` and ``targets`` of
+        Columns of the source: ``column``, ``key`` and ``targets`` of
         :func:`~eli5k.keras.store.sources.open_source`.
     kind : pyarrow.DataType
-        Of the keys.
+        Type of the keys.
     rows_per_part : int
     timeout : float
         Seconds to decode a picture.
@@ -118,7 +118,7 @@ class Worker:
     def _batch_size(self) -> int:
         if self.task.card is None:
             return self.task.options.batch_size
-        # The other workers of a card ask at the same time, when all of it is free.
+        # The card's other workers ask at the same time, while all memory is free.
         return max(1, int(rows_at_once(self._model) * self.task.card))
 
     def __enter__(self) -> Worker:
@@ -128,7 +128,7 @@ class Worker:
         self._decoder.close()
 
     def do(self, work: Work) -> int:
-        """Explain what has no row yet, in parts.
+        """Explain the documents without a row, in parts.
 
         Returns
         -------
@@ -138,7 +138,7 @@ class Worker:
         explained = 0
         begun = Ledger(self.store.folder, work)
         if begun.was_begun:
-            # What the worker that died of it has written is not known here.
+            # This process doesn't know what the worker wrote before it died.
             self.store = Store(self.store.folder, self.store.question)
         begun.write(BEGUN)
         documents = self._documents(work)
@@ -161,7 +161,7 @@ class Worker:
         source = open_source(self._model, work.file, **self.task.columns)
         row = 0
         for keys, read in source.blocks():
-            # As many rows as a part has for each share, in turn.
+            # Give each share in turn as many rows as a part has.
             turns = np.arange(row, row + len(keys)) // self.task.rows_per_part % work.shares
             row += len(keys)
             # An archive may hold a name twice.
@@ -196,7 +196,7 @@ class Worker:
             with collected_warnings() as found:
                 item, doc = next(decoded)
             items.append(item._replace(doc=doc, warnings=tuple(found)))
-        # They are in the rows.
+        # The rows have them.
         with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
             explanations = explain_items(self._model, items, self.options, self._largest)
             return table_of([item.key for item in items], self.task.kind, explanations)
@@ -208,7 +208,7 @@ class Ledger:
     Parameters
     ----------
     folder : pathlib.Path
-        Of the store.
+        Folder of the store.
     what : object
         The key of the part's first document, or the whole work.
 

@@ -17,9 +17,9 @@ from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scores import Reads
 from eli5k.keras.evidence.targets import TargetNames, is_index
 
-# What people call the class of what is nothing in particular.
+# Usual names of the background class.
 BACKGROUNDS = frozenset({"background", "__background__", "bg", "void", "unlabeled", "unlabelled"})
-# How many boxes are explained if nothing is said.
+# How many boxes are explained by default.
 MOST_BOXES = 4
 # Boxes that overlap another by nearly as much as the best one does are compared by their scores.
 NEARLY = 0.9
@@ -48,7 +48,7 @@ class Aim(NamedTuple):
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asks for, and what is known about the output.
+    """The user's request, and the facts about the output.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ def background_in(run: Run, names: TargetNames) -> int | None:
     """Tell which class is the background.
 
     It is the one that ``target_names`` call so. Without names, it is class 0, as in most data sets,
-    if exactly one class is given to each place; of a single unit, what is not the foreground.
+    if exactly one class is given to each place; for a single unit, it is the other side.
     """
     known = {str(name).lower(): index for index, name in names.by_class.items()}
     if known:
@@ -244,7 +244,7 @@ def _aim_at_boxes(
         corners = corners_of(run.model, boxes[np.newaxis], grid)[0]
         centres = (corners[:, [1, 0]] + corners[:, [3, 2]]) / 2
         allowed = _allowed(run, centres, canvas, centres.shape[:1])
-        # A box of the background is none.
+        # A box of the background doesn't count.
         of_things = np.where(np.arange(wish.count) == wish.background, 0, scores)
         found = find_boxes(corners, of_things, run.model, allowed)
         aims.append(_boxes_of(of_things, corners, found, wish, canvas))

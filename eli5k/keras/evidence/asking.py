@@ -20,7 +20,7 @@ from eli5k.keras.model.survey import Survey, run_model
 
 # A compiled score and the same one computed eagerly differ only by rounding.
 ROUNDING = {"rtol": 1e-3, "atol": 1e-5}
-# Of a small score, such as an improbable class's, or a difference of two, that can't be told.
+# That tolerance hides changes of small scores, such as those of improbable classes.
 SMALL = {"rtol": 1e-3, "atol": 0.0}
 # After this many changes a callable is no longer compiled.
 PATIENCE = 2
@@ -118,7 +118,7 @@ def ask_model(question: Question, operands: Sequence[Any] = ()) -> Answer:
 
 
 def _key(question: Question) -> Hashable | None:
-    """Return what a compiled function depends on.
+    """Return the key of a compiled function.
 
     None if that can't be compared later.
     """
@@ -134,7 +134,9 @@ def _key(question: Question) -> Hashable | None:
 
 
 def _compiled(question: Question) -> Callable[..., Any]:
-    return compiled(_answer, question.model, is_new=bool(question.target.functions))
+    # A lambda or a closure of the user's method is another one at each call.
+    is_fresh = "<" in getattr(question.function, "__qualname__", "")
+    return compiled(_answer, question.model, is_new=is_fresh or bool(question.target.functions))
 
 
 def _run(function: Callable[..., Any], question: Question, operands: Sequence[Any]) -> Answer:

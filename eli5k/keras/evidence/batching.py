@@ -54,7 +54,7 @@ def chunks(run: Run, perturbations: int = 1) -> Iterator[Chunk]:
     >>> [(chunk.samples.tolist(), chunk.n_valid) for chunk in chunks(asked, 2)]
     [([0, 0, 1], 3), ([1, 2, 2], 3)]
     """
-    # All rows count here, so that a batch that is already filled up keeps its shape.
+    # All rows count, so that a batch that is already filled up keeps its shape.
     rows = run.rows * perturbations
     size = run.survey.fixed_batch or _ceil(rows, _ceil(rows, run.options.batch_size))
     total = run.count * perturbations

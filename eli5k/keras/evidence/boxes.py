@@ -11,9 +11,9 @@ import numpy as np
 # As in KerasHub: boxes that overlap more than this are the same, and boxes below this score are
 # left out.
 OVERLAP, CONFIDENCE = 0.5, 0.5
-# So many boxes are compared at most.
+# At most this many boxes are compared.
 MOST_COMPARED = 300
-# No box in shares of the picture reaches far beyond it.
+# Boxes in shares of the picture don't reach far beyond it.
 LARGEST_SHARE = 2.0
 
 
@@ -140,7 +140,7 @@ def find_boxes(
     if allowed is not None:
         seen = seen & allowed
     if not seen.any():
-        # A picture in which no box lies has a best one nevertheless.
+        # Even if no box lies in the picture, one is the best.
         seen = np.ones(len(corners), bool)
     waiting = np.argsort(-best, kind="stable")
     waiting = waiting[seen[waiting]]

@@ -20,7 +20,7 @@ from eli5k.keras.model.structure import Call, input_layer_name
 from eli5k.keras.model.view import TOKENS_RANK, View
 from eli5k.options import Options
 
-# How many layers are measured that look like ones whose cells have no place.
+# How many layers to measure that are shaped like ones without places.
 MOST_TRIES = 8
 # Tokens reach the score if more than this share of them does.
 MOST = 0.5
@@ -98,9 +98,9 @@ def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple
             shared.append((call.path, point_at(call, view)))
         else:
             yield call.path, point_at(call, view)
-    # What sees several images at once shows heat of all of them.
+    # A layer that sees several images at once shows heat of all of them.
     yield from shared
-    # What has an axis that a signal doesn't have is a spectrogram, or the heads of an attention.
+    # A layer with one axis more than a signal is a spectrogram, or has attention heads.
     yield from longer
 
 

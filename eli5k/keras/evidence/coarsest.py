@@ -25,7 +25,7 @@ from eli5k.keras.model.survey import Survey
 # A network on its way down makes cells at most this many times longer at once. What becomes coarser
 # by more is a pooled branch beside the way, such as those of a pyramid.
 STEEPEST = 4
-# How many layers of a grid are measured, and at how many places their influence is.
+# How many layers of a grid to measure, and at how many places.
 MOST_LAYERS, PLACES = 64, 8
 # A layer is on the way if more than this share of the places depends on it: units that are never
 # active may cut off some.

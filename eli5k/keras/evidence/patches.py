@@ -1,4 +1,4 @@
-"""Interventions: what is changed in a model while it runs."""
+"""Interventions: changes to a model while it runs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ReplacedWeights:
     def __call__(self, model: keras.Model, survey: Survey, operand: Tensor) -> Iterator[None]:
         del survey
         variables = model.variables
-        # Inside the scope of a compiled run: one around it would be hidden.
+        # Inside the scope of a compiled run, which would hide an outer one.
         with variables_read_as([variables[number] for number in self.numbers], operand):
             yield
 

@@ -64,7 +64,7 @@ class Tap(NamedTuple):
 
 # ``tap(tensor, about)``: the model continues with the result.
 TapFunction = Callable[[Tensor, Tap], Tensor]
-# From the flat inputs of a model to those that it is called with.
+# Function from a model's flat inputs to those that it is called with.
 InputsTap = Callable[[list[Tensor]], list[Tensor]]
 
 
@@ -262,7 +262,7 @@ class Biases:
     def tapping(self, model: keras.Model, survey: Survey, tap: TapFunction) -> Iterator[InputsTap]:
         def fn(tensor: Tensor, bias: Tensor, axis: int) -> Tensor:
             def to_grid(gradient: Tensor, leading: int) -> Tensor:
-                # The axis is counted in the tensor, which has one leading axis, the batch.
+                # The axis was counted with one leading axis, the batch.
                 at = axis + leading - 1 if axis > 0 else axis
                 return keras.ops.moveaxis(gradient, at, -1)
 
@@ -272,7 +272,7 @@ class Biases:
             yield lambda flat: _with_tapped_image(flat, survey, tap, None)
 
     def gather(self, found: Sequence[tuple[Tap, Evidence]]) -> Any:
-        # Without the input's own part there is no map.
+        # The map needs the input's own part.
         return [evidence for _, evidence in found] if found and found[0][0].path is None else None
 
 

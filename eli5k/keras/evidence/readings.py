@@ -20,7 +20,7 @@ from eli5k.keras.model.survey import Survey
 
 # Numbers that tell where a box is.
 SIDES = 4
-# The least rank of an output with places: batch, places and classes.
+# Least rank of an output with places: batch, places and classes.
 DENSE = 3
 
 
@@ -79,7 +79,7 @@ class Reading:
         if classes is not None and len(classes.shape) == 3:
             classes, rivals = classes[..., 0], classes[..., 1:]
         if classes is None:
-            # On noise, or to rank classes: not what any document is explained with.
+            # Only on noise, or to rank classes; documents are explained with classes.
             places, sign = None, 1 if target.best > 0 else -1
             every = self._means(head.logits if use_logits else head.output, target, is_unit, None)
             classes = ops.top_k(sign * every[:, 0], abs(target.best))[1]
@@ -110,7 +110,7 @@ class Reading:
         if places is None:
             return ops.mean(field, axis=1, keepdims=True)
         weights = ops.cast(places, "float32")
-        # Not divided before: a sum of small shares would lose digits that a mean has.
+        # Divide last: a sum of small shares would lose digits.
         total = ops.sum(weights, axis=-1, keepdims=True)
         return ops.matmul(weights, field) / ops.maximum(total, 1.0)
 

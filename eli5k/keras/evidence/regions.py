@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Where something lies along each axis, in shares of the picture: (lows, highs).
+# Ends of something along each axis, in shares of the picture: (lows, highs).
 Span = tuple[Sequence[float], Sequence[float]]
 
 

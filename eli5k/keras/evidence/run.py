@@ -150,7 +150,7 @@ class Run:
         return replace(self, inputs=inputs, classes=classes, places=places, n_valid=n_valid)
 
     def chosen(self, rows: slice | np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return what is explained of some rows."""
+        """Return the classes and places of some rows."""
         classes = None if self.classes is None else self.classes[rows]
         return classes, None if self.places is None else self.places[rows]
 
@@ -192,7 +192,7 @@ class Run:
             inputs=keras.tree.pack_sequence_as(self.inputs, flat),
             classes=classes,
             places=places,
-            # One bar is enough if a method that runs the model often is run often itself.
+            # One bar is enough if such a method is itself run often.
             options=replace(self.options, progress=False),
             n_valid=None,
         )

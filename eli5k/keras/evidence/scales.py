@@ -10,7 +10,7 @@ import numpy as np
 # Mean and standard deviation of the photographs of ImageNet, red, green and blue in [0, 1].
 MEAN = np.array((0.485, 0.456, 0.406), "float32")
 DEVIATION = np.array((0.229, 0.224, 0.225), "float32")
-# Of all channels together, between 0 and 1.
+# The same for all channels together, in [0, 1].
 BRIGHTNESS, CONTRAST = 0.45, 0.26
 
 
@@ -96,7 +96,7 @@ def artificial_pictures(shape: tuple[int, ...], count: int = 2) -> np.ndarray:
     field = np.fft.irfft2(noise / frequency, s=(height, width))
     field -= field.mean(axis=(2, 3), keepdims=True)
     field /= np.maximum(field.std(axis=(2, 3), keepdims=True), 1e-6)
-    # Colours: the same field elsewhere.
+    # Colours: the same random field at other places.
     moved = [np.roll(field, (k * height // 3, k * width // 5), (2, 3)) for k in range(channels)]
     fields = 0.95 * field + 0.3 * np.concatenate(moved, axis=1)
     brightness = random.uniform(BRIGHTNESS - 0.1, BRIGHTNESS + 0.1, (count, 1, 1, 1))

@@ -53,9 +53,9 @@ LINEAR = 0.1
 FITS = 0.4
 # Data of a larger deviation are pixels up to 255.
 LARGE = 5.0
-# Up to so many channels, each has a mean of its own.
+# Up to this many channels, each has its own mean.
 COLOURS = 4
-# A larger model is not run once more to find out.
+# Larger models are not run once more for this.
 SMALL_MODEL = 5_000_000
 
 
@@ -213,7 +213,7 @@ def _seen(
         slopes / deviations[:, np.newaxis], (stored.mean - dark) / deviations, rcond=None
     )
     deviation = np.sqrt(np.median(stored.variance[gain > 0] / gain[gain > 0]))
-    # Linear: a photograph makes on the mean what its mean colour makes.
+    # If linear, a photograph's mean output is that of its mean colour.
     colour = one.mean(axis=tuple(range(one.ndim - 1)))
     photo = channels_of(layer, array[-2:-1])
     expected = dark + slopes @ (colour if len(bright) == channels else [colour.mean()])
@@ -222,7 +222,7 @@ def _seen(
 
 
 def _stem_of(run: Run, path: str, images: np.ndarray) -> np.ndarray | None:
-    """Return what a layer gets from images; the other inputs are zeros."""
+    """Return a layer's input for images; other inputs are zeros."""
     part = run.part(slice(0, 1))
     black = replace(part, inputs=keras.tree.map_structure(np.zeros_like, part.inputs))
     size = run.survey.fixed_batch or len(images)
@@ -250,7 +250,7 @@ def _from_kernels(run: Run, values: tuple[str, ...]) -> Wanted | None:
         return _from_logits(run, ("0..1", "0..255")) if is_small else None
     if values == ("0..255",):
         return _only(backbone.values)
-    # Whoever trained a head on small numbers made the best of it, whatever the backbone wants.
+    # A head that was trained on small numbers needs them, even if the backbone doesn't.
     return _from_logits(run, ("0..1",)) or _only(backbone.values)
 
 
@@ -270,11 +270,11 @@ def _gain(run: Run) -> float | None:
     small, large = (_stem_of(run, path, convert(unit, "0..1", name)) for name in ("0..1", "0..255"))
     if small is None or large is None:
         return None
-    # Between two pictures, whatever number is added to both.
+    # Between two pictures, so that a number added to both doesn't matter.
     spread, wide = (float((each[0] - each[1]).std()) for each in (small, large))
     if wide < 100 * spread:
         return None
-    # Such as a mean of ImageNet in 0..255 that is subtracted.
+    # For example, ImageNet's mean in 0..255 is subtracted.
     is_far_off = abs(small.mean()) > 20 * spread
     return NOTHING if is_far_off else wide / float(255 * (unit[0] - unit[1]).std())
 

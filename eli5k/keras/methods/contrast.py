@@ -107,7 +107,7 @@ class AgainstSimilar:
         # Sort each class before all others, even before one with the same score.
         is_itself = ops.equal(ops.expand_dims(classes, 2), ops.arange(count, dtype="int32"))
         distance = ops.where(is_itself, -1.0, distance)
-        # The first of equal distances: all backends sort stably.
+        # Take the first of equal distances: all backends sort stably.
         order = ops.argsort(distance, axis=2)
         return ops.cast(order[..., 1 : 1 + min(self.similar, count - 1)], "int32")
 

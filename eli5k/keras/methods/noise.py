@@ -36,7 +36,7 @@ DOC = "{}\n\nReferences\n----------\n{}"
     "square-grad",
     "meta",
     COST,
-    "Like smooth-grad, with the strong parts of the map stressed.",
+    "Like smooth-grad, but strong parts of the map stand out more.",
     doc=DOC.format("SquareGrad: averages the squared maps of noisy copies of the input.", SQUARE),
     kind="square",
 )
@@ -123,7 +123,7 @@ class Smooth:
             noise = self._noise(chunk, image.shape[1:])
             noise *= size[chunk.samples]
             noise += image[chunk.samples]
-            # Moments about the plain map are exactly zero if the noise changes nothing.
+            # Around the plain map, so that moments are exactly zero if noise changes nothing.
             change = (
                 explain(run.perturbed(noise, chunk.samples)).maps - plain.maps[:, chunk.samples]
             )
@@ -141,7 +141,7 @@ class Smooth:
         def draw(row: np.ndarray, number: int) -> None:
             np.random.default_rng((self.seed, number)).standard_normal(dtype="float32", out=row)
 
-        # Compared with the model, drawing takes long enough to do it on all cores.
+        # Drawing takes long enough, compared with the model, to use all cores.
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             list(threads.map(draw, noise, chunk.numbers.tolist()))
         return noise

@@ -83,7 +83,7 @@ class Occlusion:
     def __call__(self, run: Run) -> Attribution:
         plain = run.scores()
         run = run.with_classes(plain)
-        # Until the model runs, even a baseline for whole numbers may lie between two of them.
+        # The baseline may be fractional until the model runs, even for whole numbers.
         image = run.image.astype("float32", copy=False)
         baseline = baseline_of(image, self.baseline)
         windows = _windows(image.shape[1:-1], self.window, self.stride)
@@ -206,7 +206,7 @@ class RISE:
         shown = image - baseline
         cell = [ceil(size / self.cells) for size in grid]
         random = np.random.default_rng(self.seed)
-        # A byte for each cell: the masks themselves are made when needed.
+        # Store a byte for each cell; the masks are made when needed.
         is_open = random.random((self.masks, *[self.cells] * len(grid))) < self.probability
         shifts = random.integers(cell, size=(self.masks, len(grid)))
         maps = np.zeros((plain.explained.shape[1], *image.shape[:-1]), "float32")

@@ -18,7 +18,7 @@ from eli5k.options import MethodLike
 T = TypeVar("T", bound=Callable[..., Any])
 
 FAMILIES = ("layer", "input", "perturbation", "meta")
-# What ``method=`` takes besides a method, if an explanation tells which one was taken.
+# Value of ``method=`` that lets eli5k choose; the explanation tells the choice.
 BEST = "best"
 # The best known come first in every list.
 FIRST = ("cam", "grad-cam", "gradient", "score-cam", "smooth-grad")

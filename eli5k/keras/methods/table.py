@@ -25,13 +25,14 @@ class MethodTable(dict[str, Method]):
     """Methods by name; shown as a table, in notebooks with pictures."""
 
     def __str__(self) -> str:
-        lines = []
+        parts = []
         for family in dict.fromkeys(method.family for method in self.values()):
-            lines.append(FAMILIES.get(family, family))
+            lines = [FAMILIES.get(family, family)]
             for name, method in self.items():
                 if method.family == family:
                     lines += _lines(name, method)
-        return "\n".join(lines)
+            parts.append("\n".join(lines))
+        return "\n\n".join(parts)
 
     __repr__ = __str__
 

@@ -71,7 +71,7 @@ class TTA:
         explain = find_method(self.method).explain
         image = run.image
         factors = self._factors(image.ndim - 2)
-        # The plain input says which classes are explained; mostly, it is one of the views.
+        # The plain input decides the classes; usually it is one of the views.
         picture = run.survey.picture_grid
         plain = on_whole_picture(explain(run), picture)
         run = run.with_classes(plain.scores)

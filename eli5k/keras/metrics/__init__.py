@@ -1,9 +1,10 @@
 """Measure what a map is worth, with runs of the model."""
 
-from eli5k.keras.metrics.audit import Audit, Group, audit
+from eli5k.keras.metrics.audit import Audit
 from eli5k.keras.metrics.check import check_maps, check_run
 from eli5k.keras.metrics.completeness import completeness
 from eli5k.keras.metrics.curves import area, deletion, insertion, lerf_minus_morf
+from eli5k.keras.metrics.groups import Group
 from eli5k.keras.metrics.infidelity import infidelity
 from eli5k.keras.metrics.pointing import heat_in, points_at
 from eli5k.keras.metrics.randomisation import WeightsTest, weights_test
@@ -20,7 +21,6 @@ __all__ = [
     "Ranking",
     "WeightsTest",
     "area",
-    "audit",
     "check_maps",
     "check_run",
     "completeness",

@@ -54,7 +54,7 @@ def on_cells(maps: np.ndarray, cells: Sequence[int]) -> np.ndarray:
     [[2.0, 6.0]]
     """
     maps = np.asarray(maps, "float64")
-    # Infinity times zero is NaN, which is what it is here.
+    # Infinity times zero is NaN, which is right here.
     maps = np.where(np.isfinite(maps), maps, np.nan)
     for axis, length in zip(range(-len(cells), 0), cells):
         if maps.shape[axis] > length:
@@ -108,7 +108,7 @@ def agreement(on_grid: np.ndarray, signs: np.ndarray, worth: np.ndarray) -> Agre
         return Agreement(np.nan, np.nan, np.nan, 0)
     copies = copies_of(on_grid).reshape(-1, on_grid.size)
     copies = copies - copies.mean(axis=1, keepdims=True)
-    # A copy has the values of the map, so its norm.
+    # A copy has the same values, and so the same norm.
     likeness = copies @ standard[0] / np.linalg.norm(copies[0])
     flat = signs.reshape(len(signs), -1)
     values = _correlate(copies[likeness <= RESEMBLANCE] @ flat.T, measured[0])
@@ -133,7 +133,7 @@ def _standardised(rows: np.ndarray) -> np.ndarray | None:
     """Centre a row and give it the norm one, if it varies."""
     centred = rows - rows.mean()
     norm = np.linalg.norm(centred)
-    # What rounding leaves of a constant is no map.
+    # A constant with rounding errors is no map.
     if not np.isfinite(norm) or norm <= 1e-9 * np.linalg.norm(rows) or norm == 0:
         return None
     standard: np.ndarray = centred / norm

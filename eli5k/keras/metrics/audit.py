@@ -4,54 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
-from typing import Any
 
-import keras
 import numpy as np
+from PIL import Image
 
-from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scores import Scores
 from eli5k.keras.evidence.targets import class_count
-from eli5k.keras.metrics.agreement import copies_of, on_cells
-from eli5k.keras.metrics.check import largest
-from eli5k.keras.metrics.explained import explained
+from eli5k.keras.metrics.agreement import on_cells
+from eli5k.keras.metrics.areas import areas_of, at_peak, peaks_of, surrounds
+from eli5k.keras.metrics.audit_page import draw_area, draw_map, html_of
+from eli5k.keras.metrics.groups import Group, groups_of, likeness_of
 from eli5k.keras.metrics.halves import cells_of, scores_of_masks
 from eli5k.keras.metrics.places import place_of
+from eli5k.keras.pictures import picture_of
 from eli5k.maps import resize
-from eli5k.options import MethodLike
 
 LEAST_PICTURES = 10
+PICTURES = 4  # axes of an array of them
 # A place is remarkable if so many maps peak in it, and covering it changes so many more predictions
 # than covering another place of the same size.
 PEAKS = {"tenth": 0.35, "quarter": 0.55}
 # Or so many pictures take the class of another one with the place, and so many more than with
 # another place. The border needs no peaks: a coarse map doesn't show a thin one.
 FOLLOWED = 0.25
-SHARES = {"tenth": 0.1, "quarter": 0.25}
 CHANGES, LEAST_CHANGES = 0.1, 4  # share, and number of pictures
-MIDDLE = "in the middle"
-GROUPS, ROUNDS = 3, 20
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Maps of different pictures that resemble each other.
-
-    Attributes
-    ----------
-    place : str
-        Where their mean peaks.
-    share : float
-        Share of the pictures.
-    likeness : float
-        Mean correlation of a map with the mean of the group.
-    """
-
-    place: str
-    share: float
-    likeness: float
+LEAST_CONTRAST = 1e-3  # of a map that isn't flat, relative to its maximum
+MIDDLE, BORDER = "in the middle", "along the border"
+LINE = "The line is around the place."
+ONE_CLASS = "The model gives all of these pictures the same class: audit pictures of several."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +42,18 @@ class Audit:
     Attributes
     ----------
     pictures : int
+        How many documents were audited.
+    method : str
+        What made the maps.
     place : str
-        Where the mean map peaks, or ``"along the border"``.
+        Where most maps peak, or ``"along the border"``.
     size : str
-        ``"tenth"`` or ``"quarter"`` of the picture, where the mean map is hottest, or ``"border"``.
+        ``"tenth"`` or ``"quarter"`` of the picture, in one piece around there, or ``"border"``.
     peaks : float
         Share of the maps that peak there.
     how : str
-        ``"covered"`` with the picture's mean colour, or ``"exchanged"`` with another picture.
+        ``"covered"`` with the picture's mean colour, ``"exchanged"`` with another picture, or
+        ``"not tried"`` without a model.
     changed : float
         Share of the pictures whose predicted class changes when it is covered, or becomes that of
         the other picture when it is exchanged.
@@ -80,12 +65,18 @@ class Audit:
     groups : tuple of Group
         A few groups of maps, the largest first.
     remarkable : bool
-        Whether the maps meet at one place, away from the middle, and the place matters.
+        Whether the maps meet at one place, away from the middle, and the place matters, as far as
+        that was tried.
     mean_map, region : numpy.ndarray
         ``(*cells)``: the mean map, each scaled by its maximum; and 1 where the place is.
+    note : str
+        What else there is to know, such as how the method was chosen.
+    mean_picture : PIL.Image.Image or None
+        The mean of the pictures, as the model takes them.
     """
 
     pictures: int
+    method: str
     place: str
     size: str
     peaks: float
@@ -97,12 +88,45 @@ class Audit:
     remarkable: bool
     mean_map: np.ndarray = field(repr=False, compare=False)
     region: np.ndarray = field(repr=False, compare=False)
+    note: str = ""
+    mean_picture: Image.Image | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
+        return f"{self.sentence} {self.note}".rstrip()
+
+    def _repr_html_(self) -> str:
+        size = None if self.mean_picture is None else self.mean_picture.size[::-1]
+        main = [
+            (
+                draw_map(self.mean_map, self.region, size),
+                f"The mean of {self.pictures} maps. {LINE}",
+            )
+        ]
+        if self.mean_picture is not None:
+            main += [
+                (draw_area(self.mean_picture, self.region), f"The mean of the pictures. {LINE}")
+            ]
+        groups = [
+            (
+                draw_map(group.mean_map, grid=size),
+                f"{100 * group.share:.0f} % of the maps: they peak {group.place}. Most typical: "
+                f"{', '.join(map(str, group.examples))}.",
+            )
+            for group in self.groups
+        ]
+        return html_of([self.sentence, self.note], main, groups)
+
+    @property
+    def sentence(self) -> str:
+        """Where the maps peak, and what that place is worth."""
+        start = f"{100 * self.peaks:.0f} % of these maps peak {self.place}"
+        if self.how == "not tried":
+            end = "at one place" if self.remarkable else "at no place that would be remarkable"
+            return f"{start}: they meet {end}. Whether it matters, only the model can tell."
         changed, elsewhere = (
             f"{100 * each:.0f} %" for each in (self.changed, self.changed_elsewhere)
         )
-        start = f"{100 * self.peaks:.0f} % of these maps peak {self.place}; "
+        start += "; "
         other = "as much of the middle" if self.size == "border" else f"another {self.size}"
         if self.how == "covered":
             start += f"with it covered the class changes in {changed}, with {other} covered in "
@@ -114,171 +138,206 @@ class Audit:
         start += f"{elsewhere}."
         if self.remarkable:
             return f"{start} Whether it should matter is yours to judge."
-        return f"{start} The maps have no place in common that would point at a shortcut."
-
-
-def audit(
-    model: keras.Model,
-    docs: Any,
-    targets: Any = None,
-    *,
-    method: MethodLike = "grad-cam",
-    layer: Any = None,
-    output: str | int | None = None,
-    batch_size: int = 32,
-    progress: bool | None = False,
-) -> Audit:
-    """Explain many pictures, and tell what their maps have in common.
-
-    A map of a single picture can't betray a shortcut such as a tag in a corner: it is faithful to
-    the model. That the maps of different pictures meet at the same place can. The place, and the
-    border, are covered and exchanged between pictures: does the class change, or go along?
-    Shortcuts without a place, such as a blur or a colour cast, are out of reach.
-
-    Parameters
-    ----------
-    model : keras.Model
-    docs, targets, method, layer, output, batch_size, progress
-        As in :func:`eli5k.keras.attribute`; ten documents or more, of as many kinds as the model is
-        used for. None as targets explains the predicted classes. The score before a softmax or
-        sigmoid is explained.
-
-    Returns
-    -------
-    Audit
-        Printed, a sentence or two.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`eli5k.keras.attribute`; also if there are fewer than ten documents, or all maps
-        are blank.
-
-    Examples
-    --------
-    >>> layers = [keras.Input((14, 14, 1)), keras.layers.Conv2D(4, 3, activation="relu")]
-    >>> layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
-    >>> docs = np.random.default_rng(0).random((12, 14, 14, 1))
-    >>> audit(keras.Sequential(layers), docs).pictures
-    12
-    """
-    asked = prepare(
-        model,
-        docs,
-        targets,
-        layer=layer,
-        output=output,
-        logits=True,
-        batch_size=batch_size,
-        progress=progress,
-    )
-    if asked.count < LEAST_PICTURES:
-        raise ValueError(
-            f"docs must have {LEAST_PICTURES} documents or more to have something in common. "
-            f"Received: {asked.count}"
+        if self.peaks < PEAKS.get(self.size, 1):
+            return f"{start} The maps have no place in common that would point at a shortcut."
+        if self.place == MIDDLE:
+            return f"{start} Most photographs have their object there: it points at no shortcut."
+        return (
+            f"{start} The maps meet there, but it doesn't clearly matter more than another place."
         )
-    maps = explained(asked, method).maps
-    return audit_run(asked, np.moveaxis(np.asarray(maps), 0, 1).mean(axis=1))
 
 
-def audit_run(run: Run, maps: np.ndarray) -> Audit:
-    """Tell what maps have in common.
+def audit_run(
+    run: Run,
+    maps: np.ndarray,
+    *,
+    method: str = "",
+    note: str = "",
+    names: Sequence[str | int] | None = None,
+) -> Audit:
+    """Tell what maps have in common, and whether it matters.
 
     Parameters
     ----------
     run : Run
     maps : numpy.ndarray
         ``(batch, *grid)``
+    method, note : str
+        As in :class:`Audit`.
+    names : sequence of str or int, optional
+        Of the documents; by default, their numbers.
 
     Returns
     -------
     Audit
     """
-    on_grid = on_cells(np.nan_to_num(maps, posinf=0, neginf=0), cells_of(run.image.shape[1:-1]))
-    heat = np.clip(on_grid, 0, None).reshape(len(on_grid), -1)
-    heat = heat[heat.max(axis=1) > 0]
-    if not len(heat):
-        raise ValueError("All maps are blank. Explain another layer, or other targets.")
-    heat = heat / heat.max(axis=1, keepdims=True)
-    cells = on_grid.shape[1:]
-    mean_map = heat.mean(axis=0).reshape(cells)
-    regions = _regions(mean_map)
-    all_regions = [region for pair in regions.values() for region in pair]
-    found = {"covered": changes(run, all_regions), "exchanged": follows(run, all_regions)}
-    common = {
-        "pictures": run.count,
-        "likeness": _likeness(heat),
-        "groups": _groups(heat, cells),
-        "mean_map": mean_map.astype("float32"),
-    }
+    found = replace(
+        audit_maps(maps, cells_of(run.image.shape[1:-1]), method=method, note=note, names=names),
+        mean_picture=picture_of(run.image.mean(axis=0)) if run.image.ndim == PICTURES else None,
+    )
+    heat, _ = _heat(maps, found.mean_map.shape)
+    peaking = peaks_of(heat, found.mean_map.shape)
+    regions = areas_of(peaking, found.mean_map)
+    place, given = place_of(peaking), predicted(run)
+    if len(np.unique(given)) == 1:
+        found = replace(found, note=f"{found.note} {ONE_CLASS}".lstrip())
+    peaks = {size: _peaks(heat, region) for size, (region, _) in regions.items()}
+    meet = [size for size in PEAKS if _is_place(place, size, peaks[size], regions[size][0])]
+    # A cover of any colour makes a border, too: it is only exchanged.
+    tried = {"covered": list(dict.fromkeys(["tenth", *meet])), "exchanged": [*meet, "border"]}
     audits = []
-    for how, (number, (size, (region, _))) in product(found, enumerate(regions.items())):
-        peaks = float(region.ravel()[heat.argmax(axis=1)].mean())
-        changed, elsewhere = found[how][2 * number : 2 * number + 2]
-        place = "along the border" if size == "border" else place_of(mean_map)
-        least = max(CHANGES, LEAST_CHANGES / run.count)
-        # A cover of any colour is a border, too.
-        stands_out = peaks >= PEAKS[size] if size in PEAKS else how == "exchanged"
-        enough = FOLLOWED if how == "exchanged" else 0
-        matters = stands_out and changed >= enough and changed - elsewhere >= least - 1e-9
-        audits.append(
-            Audit(
-                place=place,
-                size=size,
-                peaks=peaks,
-                how=how,
-                changed=changed,
-                changed_elsewhere=elsewhere,
-                remarkable=matters and place != MIDDLE,
-                region=region,
-                **common,
+    for how, sizes in tried.items():
+        asked = [region for size in sizes for region in regions[size]]
+        shares = (changes if how == "covered" else follows)(run, given, asked)
+        for number, size in enumerate(sizes):
+            changed, elsewhere = shares[2 * number : 2 * number + 2]
+            gain, least = changed - elsewhere, max(CHANGES, LEAST_CHANGES / run.count)
+            enough = FOLLOWED if how == "exchanged" else 0
+            matters = changed >= enough and gain >= least - 1e-9
+            audits.append(
+                replace(
+                    found,
+                    place=BORDER if size == "border" else place,
+                    size=size,
+                    peaks=peaks[size],
+                    how=how,
+                    changed=changed,
+                    changed_elsewhere=elsewhere,
+                    remarkable=matters and (size in meet or size == "border"),
+                    region=regions[size][0],
+                )
             )
-        )
-    return max(audits, key=_importance)
+    return _most_important(audits)
 
 
-def _importance(audit: Audit) -> tuple[bool, bool, bool, float]:
-    """Order audits.
+def _is_place(place: str, size: str, peaks: float, region: np.ndarray) -> bool:
+    """Tell whether maps meet at one place, away from the middle."""
+    return peaks >= PEAKS[size] and place != MIDDLE and not surrounds(region)
 
-    A place where maps peak says more than the border. What changes more comes first, but a larger
-    place must change much more.
+
+def audit_maps(
+    maps: np.ndarray,
+    cells: tuple[int, ...],
+    *,
+    method: str = "",
+    note: str = "",
+    names: Sequence[str | int] | None = None,
+) -> Audit:
+    """Tell what maps have in common, without the model.
+
+    Parameters
+    ----------
+    maps : numpy.ndarray
+        ``(batch, *grid)``
+    cells : tuple of int
+        How many places to tell apart along each axis.
+    method, note, names
+        As in :func:`audit_run`.
+
+    Returns
+    -------
+    Audit
+        Without the effect of the place: ``changed`` is NaN.
+
+    Examples
+    --------
+    >>> found = audit_maps(np.tile(np.eye(7)[:1].T * np.eye(7)[:1], (12, 1, 1)), (7, 7))
+    >>> found.place, found.peaks, found.how
+    ('at the top left', 1.0, 'not tried')
     """
-    gain = audit.changed - audit.changed_elsewhere
-    own = gain / np.sqrt(audit.region.mean()) if audit.remarkable else float(audit.size == "tenth")
-    return audit.remarkable, audit.size != "border", audit.how == "covered", float(own)
+    heat, rows = _heat(maps, cells)
+    blank = len(maps) - len(rows)
+    if blank:
+        note = f"{note} {blank} of {len(maps)} maps are blank or flat, and left out.".lstrip()
+    mean_map, peaking = heat.mean(axis=0).reshape(cells), peaks_of(heat, cells)
+    place = place_of(peaking)
+    areas = areas_of(peaking, mean_map)
+    region_of = {size: areas[size][0] for size in PEAKS}
+    peaks = {size: _peaks(heat, region) for size, region in region_of.items()}
+    size = next((each for each in PEAKS if peaks[each] >= PEAKS[each]), "tenth")
+    if surrounds(region_of[size]):
+        place = BORDER
+    return Audit(
+        pictures=len(maps),
+        method=method,
+        place=place,
+        size=size,
+        peaks=peaks[size],
+        how="not tried",
+        changed=float("nan"),
+        changed_elsewhere=float("nan"),
+        likeness=likeness_of(heat),
+        groups=groups_of(
+            heat, cells, [row if names is None else names[row] for row in rows.tolist()]
+        ),
+        remarkable=peaks[size] >= PEAKS[size] and place != MIDDLE,
+        mean_map=mean_map.astype("float32"),
+        region=region_of[size],
+        note=note,
+    )
 
 
-def _regions(mean_map: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the places to cover, each with another of its size."""
-    found = {}
-    for size, share in SHARES.items():
-        [region] = largest(mean_map[np.newaxis], share)
-        found[size] = region, _coldest_copy(region, mean_map)
-    border = np.ones_like(mean_map, "float32")
-    border[(slice(1, -1),) * border.ndim] = 0
-    inward = np.indices(border.shape) + 0.5
-    middle = np.reshape(border.shape, (-1, *[1] * border.ndim)) / 2
-    farthest = np.abs((inward - middle) / middle).max(axis=0)
-    [core] = largest(-farthest[np.newaxis], float(border.mean()))
-    return found | {"border": (border, core)}
+def _heat(maps: np.ndarray, cells: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maps that show something, scaled to 1, and their rows."""
+    on_grid = on_cells(np.nan_to_num(maps, posinf=0, neginf=0), cells)
+    heat = np.clip(on_grid, 0, None).reshape(len(on_grid), -1)
+    rows = np.flatnonzero(np.ptp(heat, axis=1) > LEAST_CONTRAST * heat.max(axis=1))
+    if not len(rows):
+        raise ValueError(
+            "docs have blank or flat maps only. Explain another layer (layer=), other targets "
+            "(targets=) or by another method (method=)."
+        )
+    heat = heat[rows]
+    return heat / heat.max(axis=1, keepdims=True), rows
 
 
-def changes(run: Run, regions: list[np.ndarray]) -> list[float]:
+def _peaks(heat: np.ndarray, region: np.ndarray) -> float:
+    """Return the share of the maps that peak in a region."""
+    return float((at_peak(heat) @ region.ravel()).mean())
+
+
+def _most_important(audits: Sequence[Audit]) -> Audit:
+    """Return the audit of the place that matters most for its size."""
+    remarkable = [each for each in audits if each.remarkable]
+    if not remarkable:
+        return audits[0]
+    most = max(
+        remarkable,
+        key=lambda each: (each.changed - each.changed_elsewhere) / np.sqrt(each.region.mean()),
+    )
+    # To cover it is easier to understand than to exchange it, and comes first.
+    return next(each for each in remarkable if each.size == most.size)
+
+
+def predicted(run: Run) -> np.ndarray:
+    """Return the class that the model gives each picture: ``(batch,)``.
+
+    Parameters
+    ----------
+    run : Run
+    """
+    whole = np.ones((1, *run.image.shape[1:-1]), "float32")
+    given: np.ndarray = scores_of_masks(_for_classes(run), [whole], _classes)[0, :, 0]
+    return given
+
+
+def changes(run: Run, given: np.ndarray, regions: Sequence[np.ndarray]) -> list[float]:
     """Return for each region how often covering it changes the class.
 
     Parameters
     ----------
     run : Run
-    regions : list of numpy.ndarray
+    given : numpy.ndarray
+        As :func:`predicted` returns it.
+    regions : sequence of numpy.ndarray
         ``(*cells)``: 1 where the picture is covered, 0 where it is kept.
     """
-    masks = [np.ones_like(regions[0]), *(1 - region for region in regions)]
-    asked = _for_classes(run)
-    found = scores_of_masks(asked, [mask[np.newaxis] for mask in masks], _classes, "mean")
-    return [float(np.mean(found[0] != covered)) for covered in found[1:]]
+    masks = [(1 - region)[np.newaxis] for region in regions]
+    found = scores_of_masks(_for_classes(run), masks, _classes, "mean")
+    return [float(np.mean(covered[:, 0] != given)) for covered in found]
 
 
-def follows(run: Run, regions: Sequence[np.ndarray]) -> list[float]:
+def follows(run: Run, given: np.ndarray, regions: Sequence[np.ndarray]) -> list[float]:
     """Return for each region how often the class moves along with it.
 
     Each picture gets the region of the next one that has another class.
@@ -286,6 +345,8 @@ def follows(run: Run, regions: Sequence[np.ndarray]) -> list[float]:
     Parameters
     ----------
     run : Run
+    given : numpy.ndarray
+        As :func:`predicted` returns it.
     regions : sequence of numpy.ndarray
         ``(*cells)``: 1 where the other picture is pasted.
 
@@ -295,20 +356,18 @@ def follows(run: Run, regions: Sequence[np.ndarray]) -> list[float]:
         Share of the pictures that are then given the class of the other one; 0 if all pictures are
         of one class.
     """
-    asked = _for_classes(run)
     grid = run.image.shape[1:-1]
-    plain = scores_of_masks(asked, [np.ones((1, *grid), "float32")], _classes)[0, :, 0]
-    others = [np.flatnonzero(np.roll(plain, -row) != plain[row]) for row in range(len(plain))]
+    others = [np.flatnonzero(np.roll(given, -row) != given[row]) for row in range(len(given))]
     rows = [row for row, other in enumerate(others) if len(other)]
     if not rows:
         return [0.0] * len(regions)
-    givers = np.array([(row + others[row][0]) % len(plain) for row in rows])
+    givers = np.array([(row + others[row][0]) % len(given) for row in rows])
     # Sharp edges: of a thin border, nothing must be left.
     masks = [(resize(1 - region, grid) > 0.5).astype("float32")[np.newaxis] for region in regions]
-    taking = replace(asked.part(np.array(rows)), n_valid=None)
+    taking = replace(_for_classes(run).part(np.array(rows)), n_valid=None)
     pasted = run.image[givers]
     found = scores_of_masks(taking, masks, _classes, lambda _: pasted)
-    return [float(np.mean(classes[:, 0] == plain[givers])) for classes in found]
+    return [float(np.mean(classes[:, 0] == given[givers])) for classes in found]
 
 
 def _for_classes(run: Run) -> Run:
@@ -323,47 +382,3 @@ def _for_classes(run: Run) -> Run:
 def _classes(scores: Scores) -> np.ndarray:
     classes: np.ndarray = scores.classes
     return classes
-
-
-def _coldest_copy(region: np.ndarray, mean_map: np.ndarray) -> np.ndarray:
-    copies = copies_of(region)
-    heat = (copies * mean_map).reshape(len(copies), -1).sum(axis=1)
-    coldest: np.ndarray = copies[heat.argmin()]
-    return coldest
-
-
-def _likeness(heat: np.ndarray) -> float:
-    """Mean correlation of different rows."""
-    standard = _standardised(heat)
-    count = len(standard)
-    if count < 2:
-        return float("nan")
-    return float((np.square(standard.sum(axis=0)).sum() - count) / (count * (count - 1)))
-
-
-def _standardised(heat: np.ndarray) -> np.ndarray:
-    centred = heat - heat.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(centred, axis=1, keepdims=True)
-    standard: np.ndarray = centred / np.where(norms > 0, norms, 1)
-    return standard
-
-
-def _groups(heat: np.ndarray, cells: tuple[int, ...]) -> tuple[Group, ...]:
-    """Group maps by k-means of what makes correlation a distance."""
-    rows = _standardised(heat)
-    centres = [_standardised(rows.mean(axis=0, keepdims=True))[0]]
-    while len(centres) < min(GROUPS, len(rows)):
-        nearest = np.max(rows @ np.transpose(centres), axis=1)
-        centres.append(rows[nearest.argmin()])
-    for _ in range(ROUNDS):
-        labels = (rows @ np.transpose(centres)).argmax(axis=1)
-        means = [rows[labels == number].mean(axis=0) for number in np.unique(labels)]
-        centres = list(_standardised(np.array(means)))
-    labels = (rows @ np.transpose(centres)).argmax(axis=1)
-    found = []
-    for number, centre in enumerate(centres):
-        own = labels == number
-        if own.any():
-            place = place_of(heat[own].mean(axis=0).reshape(cells))
-            found.append(Group(place, float(own.mean()), float((rows[own] @ centre).mean())))
-    return tuple(sorted(found, key=lambda group: -group.share))

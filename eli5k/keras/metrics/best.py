@@ -43,7 +43,10 @@ class Best:
 
 
 def best_method(
-    run: Run, methods: Sequence[MethodLike] | None = None, halves: Halves | None = None
+    run: Run,
+    methods: Sequence[MethodLike] | None = None,
+    halves: Halves | None = None,
+    where: str | None = None,
 ) -> Best:
     """Rank methods on the samples of a run, and take the best.
 
@@ -55,6 +58,8 @@ def best_method(
         The best known first; None takes all that run the model once.
     halves : Halves, optional
         Halves of this run, if they were measured before.
+    where : str, optional
+        What its sentence calls the documents; by default, the first ones of many.
 
     Returns
     -------
@@ -91,11 +96,12 @@ def best_method(
         known = [rank for rank in ranks if names[int(rank.name)] == DEFAULT]
         won = (known or ranks)[0]
     method = find_method(names[int(won.name)])
-    return Best(method.title, method.explain, method.needs_layer, _why(won, run.count, len(ranks)))
+    if where is None:
+        where = "this document" if run.count == 1 else f"the first {run.count} documents"
+    return Best(method.title, method.explain, method.needs_layer, _why(won, where, len(ranks)))
 
 
-def _why(won: Rank, documents: int, methods: int) -> str:
-    where = "this document" if documents == 1 else f"the first {documents} documents"
+def _why(won: Rank, where: str, methods: int) -> str:
     if not won.maps:
         return f"None of {methods} methods could be tested on {where}."
     return (

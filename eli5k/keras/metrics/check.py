@@ -214,7 +214,7 @@ def _over_picture(worth: np.ndarray, bounds: Bounds | None) -> np.ndarray:
     grid = [max(1, round(count / span)) for count, span in zip(worth.shape, spans)]
     laid = over_picture(worth, grid, bounds)
     if min(bounds[0]) < 0 or max(bounds[1]) > 1:
-        return laid  # Padding is worth something, too.
+        return laid  # Padding has a worth, too.
     seen = inside(grid, bounds)
     return (laid + seen * (worth.sum() - laid.sum()) / max(seen.sum(), 1)).astype("float32")
 
@@ -286,7 +286,7 @@ def judge(
 
 
 def _curve_masks(on_grid: np.ndarray) -> list[np.ndarray]:
-    """Return what the runs of the curve keep.
+    """Return the parts that the curve's runs keep.
 
     For each share, a blob and its opposite; then the hottest cells and their opposite, by map.
     """

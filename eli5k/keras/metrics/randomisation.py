@@ -170,7 +170,7 @@ def with_shuffled_weights(run: Run, share: float, seed: int = 0) -> Run:
         value = np.asarray(keras.ops.convert_to_numpy(run.model.variables[number]))
         order = random.permutation(value.size)
         values.append(value.ravel()[order].reshape(value.shape) if number in chosen else value)
-    # All weights go in at each share, so that nothing is compiled again.
+    # Pass all weights for each share, so that nothing is compiled again.
     patches = (*run.patches, ReplacedWeights(tuple(numbers)))
     return replace(run, patches=patches, operands=(*run.operands, tuple(values)))
 
@@ -181,7 +181,7 @@ def _weights_by_layer(run: Run) -> list[list[int]]:
     parts = dict(walk(run.model))
     found: list[list[int]] = []
     for call in run.survey.calls:
-        # Operations, and single outputs of a layer, have none of their own.
+        # Operations, and single outputs of a layer, have no weights.
         weights: Sequence[Any] = getattr(parts.get(call.path.split("[")[0]), "weights", ())
         numbers = [
             index.pop(id(weight))

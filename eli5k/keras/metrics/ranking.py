@@ -26,7 +26,7 @@ from eli5k.keras.model.geometry import view_of
 from eli5k.keras.model.layers import candidate_calls
 from eli5k.options import MethodLike
 
-# Methods that run the model more often take part only if they are named.
+# Methods with more runs take part only if they are named.
 MOST_RUNS = 64
 BAR = 20  # characters
 
@@ -91,9 +91,9 @@ def rank_methods(
 ) -> Ranking:
     """Rank methods by how well their maps agree with the model.
 
-    Random halves of each document are run through the model, 66 times for each, and all methods are
-    judged by the same runs: no labels and no boxes are needed. Ten documents or more tell most
-    methods apart.
+    Random halves of each document go through the model, 66 runs for each document, and all methods
+    are judged by the same runs. No labels and no boxes are needed. Ten documents are enough to tell
+    most methods apart.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def rank_layers(
     named = [
         (str(getattr(layer, "name", layer)), method, asked.at_layer(layer)) for layer in chosen
     ]
-    # What the user did not name may turn out to be no map of the picture.
+    # Layers that the user did not name may have no map of the picture.
     return ranked(named, halves, ValueError if layers is None else DisconnectedError)
 
 
@@ -265,7 +265,7 @@ def ranked(
     passed_over : type of ValueError
         Errors that leave out what raises them.
     warns : bool
-        Whether to warn about what is left out.
+        Whether to warn about methods or layers that are left out.
 
     Raises
     ------

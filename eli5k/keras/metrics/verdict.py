@@ -10,14 +10,14 @@ from eli5k.keras.metrics.places import place_of
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 NOT_SHOWN, UNTESTABLE = "not shown", "untestable"
 # Set on some families of the benchmark, reported on others: see docs/trust.rst.
-CHANCE = 0.03  # share of copies
+CHANCE = 0.05  # share of copies
 LEAST = 0.6  # agreement
 LEAST_OF_ATTAINABLE = 0.75  # share of the agreement that a map can have
 CHANCE_AGAINST = 0.04
 LEAST_AGAINST = 0.5
-# The picture must raise the score by so many standard deviations of the halves' scores.
+# The picture must raise the score by this many standard deviations of the halves' scores.
 LEAST_GAIN = 1.0
-# Rounding, of the largest score: less is no gain.
+# Less than this share of the largest score is rounding, not a gain.
 ROUNDING = 1e-5
 
 

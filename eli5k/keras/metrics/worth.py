@@ -8,12 +8,12 @@ import numpy as np
 
 from eli5k.keras.metrics.halves import SMOOTHING, Halves
 
-# How much of the halves' worth is taken for noise: the value that predicts left-out halves best.
+# Shares of noise in the halves' worth to try: the best predicts left-out halves best.
 NOISE = (0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 def worth_of(halves: Halves) -> np.ndarray:
-    """Solve what each cell is worth from what halves are worth.
+    """Solve the worth of each cell from that of the halves.
 
     This is kernel ridge regression: neighbouring cells are assumed to be worth about the same. The
     cells add up to what the whole picture is worth more than the blurred one.

@@ -28,7 +28,7 @@ class Backbone(NamedTuple):
     layers: tuple[str, ...]
 
 
-# More layers first: the first that fits is the one.
+# Those with more layers first, since the first that fits is taken.
 BACKBONES = (
     Backbone("vgg19", "caffe", ("block1_conv1", "block5_conv4")),
     Backbone("vgg16", "caffe", ("block1_conv1", "block5_conv3")),

@@ -22,7 +22,7 @@ from eli5k.keras.model.structure import Call
 from eli5k.keras.model.survey import Survey
 from eli5k.keras.model.view import View, readings_of
 
-# A cell may be off by this share of its own size, or lie this far off the picture's axes.
+# How far off a cell may be: a share of its size, or off the picture's axes.
 LOOSE, SKEW = 0.5, 0.3
 # Cells of less than this share of the map count as that large; errors that close count as equal.
 FINE, NEAR = 0.06, 0.1
@@ -189,7 +189,7 @@ def fit(view: View, shape: Sequence[int], sight: Sight) -> Fit:
         (0.0, 1.0) if axis is None else (start, start + slopes[axis, column])
         for column, (axis, start) in enumerate(zip(along, starts))
     ]
-    # The end of a fitted line, twice its error; and no peak is known better than to a pixel.
+    # The end of a fitted line has twice its error, and no peak is exact below a pixel.
     doubt = 2 * off * np.abs(inverse[-1]).max() + 1 / np.array(sight.sizes)
     if left:  # A spectrogram: its frequencies lie along no axis of the signal, and come last.
         rest = tuple(axis for axis in range(len(own)) if axis not in axes)

@@ -55,7 +55,7 @@ def _shadow(
         before = attributes.get(name)
         # Another thread may save the model meanwhile, with the name of an activation.
         update_wrapper(shadow, original)
-        # Or look at the layer: what is there without any hook, and is it the layer's own?
+        # Or read the attributes of the layer, without the hook.
         shadow.shadowed = getattr(original, "shadowed", original)  # type: ignore[attr-defined]
         shadow.is_added = getattr(before, "is_added", before is None)  # type: ignore[attr-defined]
         try:

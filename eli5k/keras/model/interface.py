@@ -11,7 +11,7 @@ import keras
 
 from eli5k.keras.model.structure import walk
 
-# What a perceptron on flattened pixels is made of.
+# Layers of a perceptron on flattened pixels.
 PLAIN_LAYERS = (
     *(keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dense, keras.layers.Activation),
     *(keras.layers.ReLU, keras.layers.Softmax, keras.layers.Dropout, keras.layers.Rescaling),

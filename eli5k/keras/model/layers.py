@@ -13,9 +13,9 @@ from eli5k.keras.model.survey import Survey
 
 # A step of a recurrent layer sees those before it, and its cell is called for one step alone.
 RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
-# A padding adds cells that see nothing.
+# Padding adds cells that see nothing.
 NEVER = (*PADDINGS, *RECURRENT)
-# The frames of a clip, if nothing else has them.
+# Layers over the frames of a clip, if no others have frames.
 FRAMES = RECURRENT_CONVOLUTIONS
 # Cells this many times longer than wide are tried last.
 STRETCHED = 6

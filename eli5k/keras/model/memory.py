@@ -34,7 +34,7 @@ NOISE = frozenset(vars(keras.layers.Layer())) | frozenset(vars(keras.Model()))
 TRAINING = {"compiled", "epoch_iterator", "history", "loss", "optimizer", "predict_function"}
 TRAINING |= {"steps_per_execution", "stop_evaluating", "stop_predicting", "stop_training"}
 TRAINING |= {"test_function", "train_function"}
-# The one of these on which outputs do depend: the precision.
+# The only one of these that changes outputs: the precision.
 POLICY = "_dtype_policy"
 # Used only while a layer is built or trained.
 ENDINGS = ("initializer", "regularizer", "constraint")
@@ -42,7 +42,7 @@ ENDINGS = ("initializer", "regularizer", "constraint")
 # An array of so many numbers is compared by value at each explanation; of a larger one, only
 # whether it is still the same array.
 SMALL = 1000
-# So deep are lists and configurations looked into: one may hold itself.
+# How deep to look into lists and configurations, which may hold themselves.
 DEEP = 8
 UNKNOWN = object()
 
@@ -271,7 +271,7 @@ class _Seen:
         if self.reference() is not layer:
             return False
         attributes = vars(layer)
-        # Such as a flag that the class had, or another call.
+        # Something was added, such as a flag that the class had, or another call.
         if len(attributes) != self.count and not self._has_the_same_names(layer):
             return False
         try:

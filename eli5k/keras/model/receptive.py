@@ -46,7 +46,7 @@ POINTWISE = (
     *("Absolute", "Square", "Sqrt", "Clip", "Cast", "Relu", "Relu6", "LeakyRelu", "Elu", "Selu"),
     *("Gelu", "Silu", "HardSilu", "Sigmoid", "HardSigmoid", "Softplus", "Tanh"),
 )
-# What the activation of a layer may be, to be known to keep places.
+# Activations that are known to keep places.
 FRAMEWORKS = ("keras.", "tensorflow.", "torch.", "jax.")
 
 
@@ -237,9 +237,9 @@ def _is_followed(operation: Any, channels_first: bool) -> bool:
     ):
         return False
     if kind.__module__.startswith("keras.src.applications."):
-        return True  # They scale channels or residuals.
+        return True  # These layers scale channels or residuals.
     if channels_first and kind in (layers.Dense, layers.Softmax):
-        return False  # They work on the last axis, which is part of the grid.
+        return False  # These layers work on the last axis, which is part of the grid.
     if kind is layers.Concatenate:
         return bool(operation.axis in (-1, 1 if channels_first else 3))
     known = CONVOLUTIONS + POOLINGS + PADDINGS + CROPPINGS + UPSAMPLINGS + MERGES + ELEMENTWISE
@@ -271,7 +271,7 @@ def _move_of(operation: Any, cells: int, axis: int) -> tuple[float, float]:
 def _window(size: int, stride: int, padding: str, cells: int) -> tuple[float, float]:
     before = 0
     if padding == "valid" and cells - size < stride:
-        stride = max(stride, size)  # A single cell, as large as all that it sees.
+        stride = max(stride, size)  # A single cell is as large as all that it sees.
     if padding == "same":
         before = max((ceil(cells / stride) - 1) * stride + size - cells, 0) // 2
     elif padding == "causal":
@@ -284,7 +284,7 @@ def _at(value: Any, axis: int) -> int:
 
 
 def _before(amounts: Any, axis: int) -> int:
-    """Return what is added or cut at the beginning of an axis."""
+    """Return how much is added or cut at the beginning of an axis."""
     if isinstance(amounts[0], tuple | list):
         return int(amounts[axis][0])
-    return int(amounts[0])  # Of a single axis.
+    return int(amounts[0])  # The only axis.

@@ -127,7 +127,7 @@ class Record:
                 self.calls.append(Call(path, None, has_kernel, self._number(path)))
                 self._add_elements(path, output, has_kernel)
                 return output
-            if id(output) not in self._places:  # Else it is a model, whose last layer was noted.
+            if id(output) not in self._places:  # Otherwise a model; its last layer was noted.
                 self._note(output, self._place(layer, tensors, output))
             shape, place = tuple(output.shape), self._places[id(output)][1]
             if isinstance(layer, keras.layers.Embedding) and not in_steps:

@@ -12,7 +12,7 @@ from eli5k.keras.model.interface import input_specs
 from eli5k.keras.model.memory import remember, structure_of
 from eli5k.keras.model.survey import survey
 
-# Rows at a time without a card, where more are no quicker; and the most that a card gets.
+# Rows at a time on a CPU, where more aren't faster, and at most on a graphics card.
 USUAL, MOST = 32, 1024
 # What of the free memory rows may take, and how often each output is there: itself, its gradient,
 # and what a convolution works on.

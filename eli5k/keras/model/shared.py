@@ -71,7 +71,7 @@ def _makes_columns(model: keras.Model, others: Sequence[int]) -> bool:
         flat.append(keras.KerasTensor(shape, spec.dtype))
     try:
         outputs = model.compute_output_spec(keras.tree.pack_sequence_as(model.input, flat))
-    except (ValueError, TypeError, RuntimeError):  # It takes no other number of rows.
+    except (ValueError, TypeError, RuntimeError):  # The model takes no other number of rows.
         return False
     return any(output.shape == (PICTURES, TEXTS) for output in keras.tree.flatten(outputs))
 
@@ -113,7 +113,7 @@ def as_called(model: keras.Model, inputs: Any) -> Any:
 
 
 def is_alike(model: keras.Model, inputs: Sequence[Any]) -> bool:
-    """Tell whether documents agree in what they share.
+    """Tell whether documents have equal shared inputs.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from eli5k.keras.model.view import MOST_EXTRA_TOKENS
 
 # Noise inputs for each cell: their scales differ, since a model may be dead for one of them.
 NOISES = 3
-# How many tokens are looked at, and how they are spread.
+# How many tokens to look at, and how to spread them.
 TOKENS, GOLDEN = 12, 0.618033988749895
 # An axis longer than this is blurred by its spectrum.
 LONG = 1024
@@ -92,7 +92,7 @@ def look(
         at = keras.tree.map_structure(lambda array, part=part: array[part], noise)
         try:
             answer = differentiate(at, chosen[part], signs)
-        except Exception:  # A model's code may refuse noise, or a gradient, in any way of its own.
+        except Exception:  # A model's code may refuse noise, or a gradient, with any error.
             return None
         parts.append({index: _magnitude(array) for index, array in answer.items()})
     seen = {index: np.concatenate([part[index] for part in parts])[:rows] for index in parts[0]}
@@ -122,7 +122,7 @@ def look(
 class _Look:
     """Chosen cells' values, and their gradients with respect to each image.
 
-    Tokens have none: what an ``Embedding`` makes of them has one.
+    Tokens have none, but the output of their ``Embedding`` has one.
     """
 
     model: keras.Model
@@ -175,7 +175,7 @@ class _Look:
 
 def chosen_cells(grid: Sequence[int], picture: Sequence[int]) -> np.ndarray:
     """Choose cells well apart and off the border, which cuts views."""
-    if len(grid) < len(picture):  # Tokens: any of them but the first, which may be of a class.
+    if len(grid) < len(picture):  # Any token but the first, which may be a class token.
         count = prod(grid)
         first = min(MOST_EXTRA_TOKENS, count // 2)
         spread = (np.arange(TOKENS) * GOLDEN) % 1
@@ -204,7 +204,7 @@ def _means(gradient: np.ndarray, channels_first: bool) -> np.ndarray:
 
 
 def _blurred(maps: np.ndarray, axis: int, size: int, width: float) -> np.ndarray:
-    """Blur maps along one axis; what lies beyond its ends is zero."""
+    """Blur maps along one axis, with zeros beyond its ends."""
     if size <= LONG:
         distances = np.subtract.outer(np.arange(size), np.arange(size))
         blur = np.exp(-0.5 * (distances / width) ** 2)

@@ -47,7 +47,7 @@ def norms_of(model: keras.Model, survey: Survey) -> tuple[str, ...]:
 
 def _stores(layer: keras.Layer) -> bool:
     if isinstance(layer, keras.layers.Normalization):
-        # With a mean as an argument it stores none.
+        # If the mean was an argument, none is stored.
         return layer.input_mean is None
     return isinstance(layer, keras.layers.BatchNormalization)
 
@@ -80,7 +80,7 @@ def stored_mean(layer: keras.Layer) -> np.ndarray | None:
     if mean is None:
         return None
     array = np.ravel(array_of(mean)).astype("float32")
-    # A variable takes as long to read as the rest of this, so mostly one is enough.
+    # Reading a variable takes as long as all else, so read one if possible.
     return array if array.any() or (array_of(variance) != 1).any() else None
 
 
@@ -91,7 +91,7 @@ def _memory_of(layer: keras.Layer) -> tuple[Any, Any]:
 
 
 def statistics_of(layer: keras.Layer) -> Statistics:
-    """Return what a normalisation remembers, if it does.
+    """Return the statistics that a normalisation stores.
 
     Examples
     --------

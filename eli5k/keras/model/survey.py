@@ -223,7 +223,7 @@ def survey(model: keras.Model, inputs: Any) -> Survey:
     shapes = ("survey", *((x.shape[1:], str(x.dtype)) for x in flat))
     structure = structure_of(model)
     seen: Survey = remember(model, shapes, structure, lambda: _run_survey(model, inputs))
-    if seen.structure != structure:  # The run has built the model.
+    if seen.structure != structure:  # The run built the model.
         remember(model, shapes, seen.structure, lambda: seen)
     return seen
 
@@ -234,7 +234,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
     flat = keras.tree.flatten(inputs)
     fixed_batch = fixed_batch_of(model)
     shared = [x.shape[1] for i, x in enumerate(flat) if i in shared_inputs(model)]
-    # Another number than that of the shared rows: so one sees what belongs to the documents.
+    # Not the number of shared rows, to tell what belongs to the documents.
     count = fixed_batch or max(shared, default=0) + 1
     one = keras.tree.map_structure(lambda x: x[np.zeros(count, int)], inputs)
     record = Record(model)
@@ -260,7 +260,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
         calls = tuple(call._replace(shape=_of_one(call.shape, count)) for call in calls)
         heads = [_own_head(head, count) for head in heads]
     images = tuple(record.image_shapes)
-    # Beside the words of a text there may be a mask, and the number of each sentence.
+    # A text may come with a mask, and with the number of each sentence.
     image_index = max(
         range(len(images)),
         key=lambda index: (len(images[index]), record.vocabularies.get(index, 0)),
@@ -274,7 +274,7 @@ def _run_survey(model: keras.Model, inputs: Any) -> Survey:
         has_channels_first(model),
         relus[-1] if relus else None,
         fixed_batch,
-        structure_of(model),  # Only now: the run may have built it.
+        structure_of(model),  # Only now, since the run may have built the model.
         tuple((index, *call) for index, call in record.embeddings.items()),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-# Losses for numbers. Whoever trains classes with one of them ends in a softmax or sigmoid.
+# Losses for numbers. Classifiers trained with one of them end in a softmax or sigmoid.
 OF_NUMBERS = (
     keras.losses.mean_squared_error,
     keras.losses.mean_absolute_error,
@@ -58,6 +58,6 @@ def _function_of(loss: Any) -> Any:
     if isinstance(loss, str):
         try:
             loss = keras.losses.get(loss)
-        except ValueError:  # A name that only custom_object_scope knows.
+        except ValueError:  # Only custom_object_scope knows this name.
             return None
     return getattr(loss, "fn", loss)

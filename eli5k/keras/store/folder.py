@@ -27,7 +27,7 @@ QUESTION = "_eli5k.json"
 ATTEMPTS = "_attempts"
 # Columns that are worth a dictionary: maps and other numbers hardly repeat.
 REPEATED = ["layer", "method", "name", "model", "description", "output", "input", "kind", "verdict"]
-# Of a question: compared on their own, or not at all.
+# Keys of a question that are compared separately, or not at all.
 NOT_COMPARED = ("options", "model", "model_name", "eli5k")
 
 
@@ -102,7 +102,7 @@ class Store:
         self._attempts: Counter[str] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # What a worker needs: it reads the rest from the folder.
+        # All that a worker needs; it reads the rest from the folder.
         return Store, (self.folder, self.question)
 
     def done(self, keys: Sequence[Any]) -> np.ndarray:
@@ -182,7 +182,7 @@ class Store:
         return sorted(self.folder.glob("part-*.parquet"))
 
     def verify(self, expected: np.ndarray | None = None) -> Counts:
-        """Count what is there, from the files.
+        """Count documents and rows in the files.
 
         Parameters
         ----------
@@ -317,7 +317,7 @@ def read_question(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to mix the answers to two questions."""
-    # As JSON has it, where tuples are lists.
+    # As in JSON, where tuples become lists.
     now = json.loads(json.dumps(now))
     hint = "Take another folder, or delete this one."
     if before.get("model") != now.get("model"):

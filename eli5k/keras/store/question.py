@@ -21,7 +21,7 @@ from eli5k.keras.model.structure import walk
 from eli5k.keras.store.rows import SCHEMA_VERSION
 from eli5k.options import Options
 
-# They change how fast the answers come, and no answer.
+# Options that change the speed, but no answer.
 NOT_ASKED = ("batch_size", "progress", "target_names", "token_names")
 
 
@@ -92,7 +92,7 @@ def _architecture(model: keras.Model) -> Any:
     try:
         return keras.saving.serialize_keras_object(model)["config"]
     except NotImplementedError:
-        # A subclass that can't be saved: its layers tell it as well as can be.
+        # A subclass that can't be saved is described by its layers.
         return [(path, type(layer).__name__) for path, layer in walk(model)]
 
 
@@ -161,7 +161,7 @@ def _object(value: Any, depth: int) -> Any:
 
 def _function(value: Any, depth: int) -> dict[str, Any]:
     told = {"function": f"{value.__module__}.{value.__qualname__}"}
-    # Of what is builtin or typed in, the name is all there is.
+    # Builtins and typed-in functions have only a name.
     with contextlib.suppress(OSError, TypeError):
         told["source"] = _hash(inspect.getsource(value).encode())
     enclosed = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]

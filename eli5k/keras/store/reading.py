@@ -23,7 +23,7 @@ from eli5k.keras.store.rows import CHECK_CURVES, CHECK_NUMBERS, arrow
 from eli5k.keras.store.sources import ARCHIVES
 from eli5k.pixels import open_picture
 
-# Rows that are in memory together.
+# Rows held in memory at a time.
 ROWS = 256
 
 

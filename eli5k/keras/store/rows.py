@@ -14,7 +14,7 @@ from eli5k.keras.evidence.targets import TargetNames
 if TYPE_CHECKING:
     import pyarrow
 
-# Of the columns; a change of their meaning raises it.
+# Version of the columns; raise it if their meaning changes.
 SCHEMA_VERSION = "1"
 # Numbers of a check, as its fields are called.
 CHECK_NUMBERS = ("agreement", "p_value", "p_against", "score", "blurred")
@@ -245,5 +245,5 @@ def numbered(names: Any) -> Any:
         return None
     by_class = TargetNames(names, None).by_class
     found = {number: _Numbered(name, number) for number, name in by_class.items()}
-    # A list must have as many as there are classes; everything else names those that it names.
+    # A list must have a name for each class; other forms may name some.
     return list(found.values()) if isinstance(names, list | tuple | np.ndarray) else found

@@ -178,7 +178,7 @@ def _inside(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
     for path, folders, files in os.walk(folder):
         folders[:] = sorted(each for each in folders if not each.startswith((".", "_")))
         if QUESTION in files:
-            # What was explained before, below what is explained now.
+            # An earlier result, inside the folder that is explained now.
             folders.clear()
             continue
         for file in sorted(files):
@@ -348,7 +348,7 @@ def _members(file: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     try:
         with tarfile.open(file, "r:gz" if file.lower().endswith(COMPRESSED) else "r:") as archive:
             while (member := archive.next()) is not None:
-                # The archive itself would keep them all.
+                # Otherwise the archive keeps them all.
                 archive.members = []  # type: ignore[attr-defined]
                 if member.isreg():
                     yield archive, member
@@ -393,7 +393,7 @@ def _stream(model: keras.Model, source: Any) -> Source:
 def _sampled(sample: Sample, number: int, has_paths: bool) -> Item:
     if not has_paths:
         return Item(number, sample.doc, sample.path)
-    # Of several inputs, the first picture alone may be that of another document too.
+    # With several inputs, another document may have the same first picture.
     paths = [path for part in parts_of(sample.doc).values() if (path := path_of(part))]
     name = " + ".join(paths) or sample.path or f"document {number}"
     return Item(text_of(name), sample.doc, sample.path)

@@ -53,8 +53,8 @@ def explain_to(
 ) -> Counts:
     """Explain any number of documents into a folder of Parquet files.
 
-    Kill it at any moment: the same call goes on, explains at most one part again, and ends with
-    exactly one row for each document and target.
+    You may kill it at any moment: the same call resumes, explains at most one part again, and ends
+    with exactly one row for each document and target.
 
     Parameters
     ----------
@@ -78,10 +78,10 @@ def explain_to(
         Maximum number of documents that go through the model together; None for as many as have
         room on the graphics card, 32 without one.
     rows_per_part : int
-        Number of documents in a file: what a kill can cost.
+        Number of documents in a file; after a kill, at most these are explained again.
     workers : int, optional
-        How many processes decode pictures; by default one for each core. 0 decodes them here, which
-        is quicker for small ones, and lets one that hangs or ends its process do that to this one.
+        How many processes decode pictures; by default one for each core. 0 decodes them in
+        this process: faster for small pictures, but one that hangs or crashes stops the whole run.
     timeout : float
         Seconds to decode one picture; then it is an error.
     preprocess, progress
@@ -172,7 +172,7 @@ def read_question_of(
         raise ValueError("Pass either targets, top_targets or targets_column. Received two.")
     found = open_source(model, source, **columns)
     of_each = targets_of_each(asked.targets, found.total)
-    # Targets of each document belong to it, as its pixels do, not to the question.
+    # Targets of single documents belong to them, not to the question.
     common = asked if of_each is None else replace(asked, targets=None)
     more = {"key_type": str(found.kind), "column": columns["column"], "key": columns["key"]}
     return Asked(common, found, of_each, question_of(model, common, **more))
@@ -216,7 +216,7 @@ class _Todo:
             hashes = hashes_of(keys)
             wanted = ~self._store.done(keys)
             if not self._source.is_cheap:
-                # Only as they come are the keys of a stream known.
+                # The keys of a stream are known only as they come.
                 wanted &= is_first(hashes) & ~before.have(hashes)
                 before.add(hashes)
             self._seen.append(hashes)
@@ -240,12 +240,12 @@ class _Todo:
             )
 
     def verified(self) -> Counts:
-        """Count what the store holds in the end, as :func:`verified` does."""
+        """Count the store's documents and rows, as :func:`verified` does."""
         return verified(self._store, self._seen, self._wanted)
 
 
 def verified(store: Store, seen: Sequence[np.ndarray], explained: int) -> Counts:
-    """Count what a store holds in the end.
+    """Count the documents and rows of a finished store.
 
     Parameters
     ----------
@@ -305,7 +305,7 @@ def _explain_all(
     largest: Counter[Shapes] = Counter()
     tables: list[Any] = []
     waiting = 0
-    # They are in the rows: a line for each of a million would help nobody.
+    # The rows have them; a line for each of a million wouldn't help.
     with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
         while batch := list(islice(items, min(options.batch_size, rows_per_part - waiting))):
             explanations = explain_items(model, batch, named, largest)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
+from html import escape
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
-from eli5k.keras import metrics, run
-from eli5k.keras.metrics.audit import audit_run, changes, follows
+from eli5k import audit
+from eli5k.keras import run
+from eli5k.keras.metrics.audit import audit_maps, audit_run, changes, follows, predicted
 from eli5k.keras.metrics.halves import cells_of
 from tests.keras.metrics.test_check import SIDE, spot_model
 from tests.zoo import noise
@@ -33,7 +40,7 @@ def test_a_place_that_all_maps_share_is_remarkable():
     docs, classes = pictures([BOTTOM_LEFT] * 30)
     model = spot_model()
     assert model.predict(docs, verbose=0).argmax(axis=1).tolist() == classes.tolist()
-    found = metrics.audit(model, docs)
+    found = audit(model, docs)
     assert found.remarkable
     assert (found.place, found.peaks) == ("at the bottom left", 1)
     assert found.likeness > 0.9
@@ -47,7 +54,7 @@ def test_a_place_that_all_maps_share_is_remarkable():
 
 def test_evidence_anywhere_is_not():
     docs, _ = pictures(anywhere(40))
-    found = metrics.audit(spot_model(), docs)
+    found = audit(spot_model(), docs)
     assert not found.remarkable
     assert found.peaks < 0.35
     assert abs(found.likeness) < 0.2
@@ -57,13 +64,13 @@ def test_evidence_anywhere_is_not():
 
 def test_evidence_in_the_middle_is_what_photographers_make():
     docs, _ = pictures([(12, 12)] * 20)
-    found = metrics.audit(spot_model(), docs)
+    found = audit(spot_model(), docs)
     assert (found.place, found.peaks, found.remarkable) == ("in the middle", 1, False)
 
 
 def test_a_part_of_the_pictures_is_enough():
     docs, _ = pictures([BOTTOM_LEFT] * 15 + anywhere(15).tolist())
-    found = metrics.audit(spot_model(), docs)
+    found = audit(spot_model(), docs)
     assert found.remarkable
     assert found.place == "at the bottom left"
     assert 0.5 <= found.peaks < 0.7
@@ -75,7 +82,7 @@ def test_a_border_is_a_place_too():
     rim[2:-2, 2:-2] = False
     for number, picture in enumerate(docs):
         picture[rim, number % 2] = 1
-    found = metrics.audit(spot_model(), docs)
+    found = audit(spot_model(), docs)
     assert found.remarkable
     assert found.place == "along the border"
     assert (found.changed, found.changed_elsewhere) == (1, 0)
@@ -98,7 +105,8 @@ def test_pictures_of_one_class_have_no_border_to_exchange():
     docs, _ = pictures(anywhere(12))
     docs[..., 1] = 0
     everything = np.ones(cells_of((SIDE, SIDE)), "float32")
-    assert follows(run(spot_model(), docs, 0), [everything]) == [0]
+    asked = run(spot_model(), docs, 0)
+    assert follows(asked, predicted(asked), [everything]) == [0]
 
 
 def test_what_is_exchanged_takes_the_class_along():
@@ -107,7 +115,9 @@ def test_what_is_exchanged_takes_the_class_along():
     place[9:, :4] = 1
     assert 0 < classes.mean() < 1
     asked = run(spot_model(), docs, 0, batch_size=5)
-    assert follows(asked, [place, place[::-1], 0 * place]) == [1, 0, 0]
+    given = predicted(asked)
+    assert given.tolist() == classes.tolist()
+    assert follows(asked, given, [place, place[::-1], 0 * place]) == [1, 0, 0]
 
 
 def test_changes_are_those_of_the_models_own_class():
@@ -115,7 +125,7 @@ def test_changes_are_those_of_the_models_own_class():
     model = spot_model()
     everything = np.ones(cells_of((SIDE, SIDE)), "float32")
     nothing = 0 * everything
-    covered, untouched = changes(run(model, docs, 0), [everything, nothing])
+    covered, untouched = changes(run(model, docs, 0), classes, [everything, nothing])
     assert untouched == 0
     # Of a picture's mean colour nothing fires, and the first class is as good as the other.
     assert covered == pytest.approx(np.mean(classes != 0))
@@ -128,14 +138,72 @@ def test_a_single_unit_has_two_classes():
     whole.build((None, SIDE, SIDE, 2))
     unit.set_weights([np.array([[400.0], [-400.0]]), np.zeros(1)])
     docs, _ = pictures([BOTTOM_LEFT] * 30)
-    found = metrics.audit(whole, docs, method="gradient-x-input")
+    found = audit(whole, docs)
     assert found.remarkable
     assert found.changed > 0.2
+    # Both sides are explained, each by the spot that speaks for it.
+    assert found.note == ""
+    assert found.peaks == 1
 
 
 def test_too_few_pictures_and_blank_maps_are_refused():
     docs, _ = pictures(anywhere(12))
     with pytest.raises(ValueError, match="10 documents or more"):
-        metrics.audit(spot_model(), docs[:9])
-    with pytest.raises(ValueError, match="All maps are blank"):
-        audit_run(run(spot_model(), docs, 0), np.zeros((12, 7, 7)))
+        audit(spot_model(), docs[:9])
+    for value in (0, 0.3):
+        with pytest.raises(ValueError, match="docs have blank or flat maps only"):
+            audit_run(run(spot_model(), docs, 0), np.full((12, 7, 7), value))
+
+
+def test_blank_maps_are_left_out_and_counted():
+    docs, _ = pictures([BOTTOM_LEFT] * 12)
+    docs[:4] = 0
+    found = audit(spot_model(), docs)
+    assert (found.pictures, found.peaks) == (12, 1)
+    assert str(found).endswith(" 4 of 12 maps are blank or flat, and left out.")
+    # The numbers are those of the documents.
+    assert all(number >= 4 for group in found.groups for number in group.examples)
+
+
+def test_a_model_that_sees_one_class_is_told():
+    docs, classes = pictures([BOTTOM_LEFT] * 30)
+    found = audit(spot_model(), docs[classes == 0][:10])
+    assert (found.peaks, found.changed, found.remarkable) == (1, 0, False)
+    assert "clearly matter more than another place" in str(found)
+    assert str(found).endswith("the same class: audit pictures of several.")
+
+
+def test_the_page_shows_the_place_and_the_groups():
+    docs, _ = pictures([BOTTOM_LEFT] * 24 + [(2, 12)] * 6)
+    found = audit(spot_model(), docs)
+    assert [group.place for group in found.groups[:2]] == ["at the bottom left", "at the top"]
+    html = found._repr_html_()
+    assert html.count("<img") == 2 + len(found.groups)
+    assert escape(found.sentence) in html
+    assert "80 % of the maps: they peak at the bottom left. Most typical: " in html
+    first = base64.b64decode(re.search('base64,([^"]+)', html)[1])
+    pixels = np.asarray(Image.open(io.BytesIO(first))).astype(int)
+    # Bright where the maps meet, dark where they don't, and a white line between.
+    assert pixels[230, 30].sum() > 400
+    assert pixels[128, 200].sum() < 250
+    column = pixels[:, 30]
+    assert (column[150:230] == 255).all(axis=1).any()
+    assert not (column[:100] == 255).all(axis=1).any()
+
+
+def test_without_a_model_only_the_place_is_told():
+    maps = np.zeros((12, 7, 7))
+    maps[:9, 6, 6] = 1
+    maps[9:, 3, 3] = 1
+    found = audit_maps(maps, (7, 7), names=range(100, 112))
+    assert (found.place, found.peaks, found.how) == ("at the bottom right", 0.75, "not tried")
+    assert found.remarkable
+    assert np.isnan(found.changed)
+    assert str(found) == (
+        "75 % of these maps peak at the bottom right: they meet at one place. Whether it matters, "
+        "only the model can tell."
+    )
+    assert [group.share for group in found.groups] == [0.75, 0.25]
+    assert found.groups[1].examples == (109, 110, 111)
+    middle = audit_maps(maps[9:], (7, 7))
+    assert (middle.place, middle.remarkable) == ("in the middle", False)

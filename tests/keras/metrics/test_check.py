@@ -259,7 +259,7 @@ def test_a_callable_and_a_stream_are_checked_too():
     ("found", "gain", "word"),
     [
         (Agreement(0.9, 0.01, 0.99, 900), 3.0, "supported"),
-        (Agreement(0.9, 0.04, 0.95, 900), 3.0, "not shown"),
+        (Agreement(0.9, 0.06, 0.95, 900), 3.0, "not shown"),
         (Agreement(0.7, 0.01, 0.99, 900, 0.9), 3.0, "supported"),
         (Agreement(0.7, 0.01, 0.99, 900, 0.95), 3.0, "not shown"),
         (Agreement(0.5, 0.01, 0.99, 900), 3.0, "not shown"),
@@ -335,3 +335,14 @@ def test_the_place_and_the_worth_are_those_in_the_photograph_that_the_model_gets
     hottest = np.unravel_index(check.worth.argmax(), check.worth.shape)
     assert abs(hottest[0] - 6.5) < 2
     assert abs(hottest[1] - 10.5) < 2
+
+
+def test_the_quick_form_takes_fewer_runs_and_has_no_curve():
+    picture, _ = two_spots()
+    asked = {"targets": [0, 1], "preprocess": False}
+    found = eli5k.explain_prediction(spot_model(), picture, check="quick", **asked)
+    for target in found.targets:
+        assert (target.check.verdict, target.check.runs) == ("supported", 2 * QUICK_PAIRS + 2)
+        assert target.check.shares == ()
+    with pytest.raises(TypeError, match=r"check must be True, False or 'quick'\. Received: 'fast'"):
+        eli5k.explain_prediction(spot_model(), picture, check="fast", **asked)
