@@ -206,7 +206,7 @@ def _explain(model: keras.Model, document: Any, question: Question) -> list[eli5
 def _class_lines(explanation: eli5k.Explanation, best: eli5k.Explanation) -> Iterator[str]:
     """Yield a table of classes: name, score, probability.
 
-    The best ones, and the explained ones.
+    It has the best classes and the explained ones.
     """
     explained = {target.target: target for target in explanation.targets or ()}
     rows = {target.target: target for target in best.targets or ()} | explained

@@ -92,7 +92,7 @@ def page_with_shards(
     """Format very many explanations as a page with separate data scripts.
 
     A browser reads a script only when a card of it comes near the screen: one file with all of them
-    would not open. Scripts, because a page from a disk may read nothing else.
+    would not open. They are scripts because a page from a disk may read nothing else.
 
     Parameters
     ----------

@@ -21,9 +21,9 @@ from eli5k.keras.methods import find_method
 from eli5k.keras.methods.registry import BEST
 from eli5k.keras.metrics.audit import LEAST_PICTURES, Audit, audit_run
 from eli5k.keras.metrics.best import best_method
+from eli5k.keras.metrics.effects import check_classes
 from eli5k.keras.metrics.explained import explained
 from eli5k.keras.model.room import rows_at_once
-from eli5k.keras.sides import is_regression
 from eli5k.keras.sources import Documents
 from eli5k.keras.store.audit import audit_store, is_store
 from eli5k.options import MethodLike
@@ -109,7 +109,7 @@ def audit(
     how["batch_size"] = rows_at_once(model) if batch_size is None else batch_size
     inputs, names, own = _read(model, docs, targets, preprocess, most, progress)
     asked = prepare(model, inputs, own, layer=layer, output=output, logits=True, **how)
-    _check_classes(asked)
+    check_classes(asked)
     if targets is None and class_count(asked.survey.heads[asked.target.output]) == 1:
         # Of a single unit, that is the side which the model takes.
         asked = replace(asked, target=replace(asked.target, binary=True))
@@ -126,20 +126,6 @@ def _check_nothing_to_explain(**arguments: Any) -> None:
                 f"{name} must not be passed with a folder of explanations, whose maps are there "
                 f"already. Received: {value!r}"
             )
-
-
-def _check_classes(asked: Run) -> None:
-    """Refuse models without classes, and inputs that can't be covered."""
-    if asked.survey.image_index in asked.survey.embeddings:
-        raise ValueError(
-            "docs must be pictures, signals or volumes, of which a place can be covered. Received: "
-            "texts, whose tokens can't be covered."
-        )
-    if is_regression(asked):
-        raise ValueError(
-            "model must tell classes apart, since an audit asks whether the class changes. "
-            f"Received: {asked.model.name!r}, which was trained on numbers."
-        )
 
 
 def _best(asked: Run) -> tuple[MethodLike, str]:

@@ -121,7 +121,7 @@ class Documents:
     def _is_columns(self, docs: Any) -> bool:
         """Tell whether a list has an array for each input.
 
-        ``model.predict`` takes it then.
+        ``model.predict`` takes such a list.
         """
         fits = isinstance(docs, list) and not self._takes_one and len(docs) == len(self._shapes)
         return fits and all(hasattr(part, "shape") for part in docs)

@@ -1,7 +1,7 @@
 """Find out from a model which values it was trained on.
 
-The first normalisation stores mean and variance of what it saw in training. What it makes of black,
-white and artificial photographs tells which pixels those were. No document decides.
+The first normalisation stores mean and variance of its training inputs. Its outputs for black,
+white and artificial photographs tell which pixels those were. The user's document isn't used.
 """
 
 from __future__ import annotations
