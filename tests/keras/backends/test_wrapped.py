@@ -15,6 +15,7 @@ from eli5k.keras.methods import METHODS, RISE, IntegratedGradients, Occlusion, S
 from tests.close import assert_close
 from tests.zoo import CLASSES, SHAPE, functional, net_layers, noise
 
+pytestmark = pytest.mark.slow
 DOCS = noise(2, *SHAPE, seed=1)
 QUICK = {
     "integrated-gradients": IntegratedGradients(steps=4),
