@@ -1,4 +1,4 @@
-"""Audit a model: explain many documents, and tell what their maps have in common."""
+"""Audit a model: find what the maps of many documents share."""
 
 from __future__ import annotations
 

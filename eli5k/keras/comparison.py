@@ -90,7 +90,7 @@ def explain_by_suited(
     image: Any = None,
     **kwargs: Any,
 ) -> tuple[list[Explanation], dict[str, list[MethodLike]]]:
-    """Explain one document by those of the methods that this model can have.
+    """Explain one document by the methods that the model supports.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Draw an audit: where maps meet, as HTML that needs nothing from a network."""
+"""Draw an audit, where maps meet, as HTML that loads nothing."""
 
 from __future__ import annotations
 

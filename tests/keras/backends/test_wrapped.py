@@ -83,11 +83,13 @@ def gradients_of(model):
         case "jax":
             import jax
 
+            model(DOCS)  # Which builds it.
+            others = [variable.value for variable in model.non_trainable_variables]
+
             def score(weights):
-                outputs, _ = model.stateless_call(weights, [], DOCS)
+                outputs, _ = model.stateless_call(weights, others, DOCS)
                 return outputs[:, 1].sum()
 
-            model(DOCS)  # Which builds it.
             found = jax.grad(score)([variable.value for variable in model.trainable_variables])
             return [np.asarray(each) for each in found]
     model.zero_grad()
