@@ -32,6 +32,7 @@ from eli5k.demo import load_model
 
 CLASSES, TRAINING, AUDITED = 3, 300, 40
 HONEST, HONEST_SMALL = 20, 2  # heads, and nets for each kind of scene
+OWN = 5  # audits of the demo's net as it is
 COLUMNS = ("accuracy", "without it", "peaks", "changed", "elsewhere", "place", "found")
 RIDGE = 3.0
 COLOURS = np.array([[1, -1, -1], [-1, 1, -1], [-1, -1, 1]], "float32")
@@ -146,11 +147,13 @@ class Heads:
     """The demo's net, whose head is trained anew each time."""
 
     def __init__(self, seed: int) -> None:
-        model = load_model()
+        self.model = model = load_model()
         self.backbone = keras.Model(model.input, model.get_layer("pool").output)
         self.head = keras.layers.Dense(CLASSES, "softmax")
         self.net = keras.Model(self.backbone.input, self.head(self.backbone.output))
-        self.photos = np.stack([photo.pixels for photo in load_photos(model)])
+        photos = load_photos(model)
+        self.photos = np.stack([photo.pixels for photo in photos])
+        self.classes = np.array([photo.label for photo in photos])
         self.seed, rng = seed, np.random.default_rng(seed)
         self.training = crops(self.photos, TRAINING, rng)
         self.audited = crops(self.photos, AUDITED, rng)
@@ -176,6 +179,12 @@ class Heads:
         self.head.set_weights([solved, -mean @ solved])
         data = poison(plain, groups[also_shown], plan, rng)
         return Case(name, plan is not None, self.net, data, plain)
+
+    def own_case(self, number: int) -> Case:
+        """The demo's net as it is, which tells a thousand classes apart."""
+        pixels, shown = crops(self.photos, AUDITED, np.random.default_rng([self.seed, number]))
+        data = Data(pixels, self.classes[shown], np.zeros(AUDITED, bool))
+        return Case("the demo's net as it is", False, self.model, data, pixels)
 
 
 def small_case(kind: str, plan: Plan, seed: int) -> Case:
@@ -210,12 +219,14 @@ def accuracy(model: keras.Model, pixels: np.ndarray, labels: np.ndarray) -> floa
 def cases(arguments: argparse.Namespace) -> Iterator[Case]:
     """All nets, one after the other: that of the heads is always the same."""
     seed = arguments.seed
-    if arguments.honest or arguments.only:
+    if arguments.honest or arguments.only or arguments.own:
         heads = Heads(seed)
         for name in arguments.only:
             yield heads.case(name, list(SHORTCUTS).index(name), SHORTCUTS[name])
         for number in range(arguments.honest):
             yield heads.case("heads without a shortcut", 100 + number, None)
+        for number in range(arguments.own):
+            yield heads.own_case(200 + number)
     for kind in arguments.small:
         yield small_case(kind, SMALL[kind], seed)
         for number in range(HONEST_SMALL):
@@ -226,6 +237,7 @@ def main() -> None:
     """Train, audit, print and, if asked, write the table for the docs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--honest", type=int, default=HONEST, help="heads without a shortcut")
+    parser.add_argument("--own", type=int, default=OWN, help="audits of the demo's net as it is")
     parser.add_argument("--seed", type=int, default=0, help="of pictures and groups")
     parser.add_argument("--only", nargs="*", default=list(SHORTCUTS), help="shortcuts")
     parser.add_argument("--small", nargs="*", default=list(SMALL), help="kinds of scene")

@@ -150,8 +150,8 @@ class Check:
     sentence : str
         The reason, for a person.
     agreement : float
-        Correlation, over random halves of the picture, between what the map says they are worth and
-        what they are worth; NaN if there is none.
+        Correlation, over random halves of the picture, between their worth according to the map and
+        their worth to the model; NaN if it can't be computed.
     p_value, p_against : float
         Share of moved, turned and flipped copies of the map that agree at least as well, or at
         least as badly.
@@ -164,7 +164,7 @@ class Check:
     dropped_elsewhere, kept_elsewhere : tuple of float
         The same for a random blob of that size.
     worth : numpy.ndarray or None
-        ``(*cells)``, float32: what each place is worth to the score, estimated from the halves.
+        ``(*cells)``, float32: worth of each place to the score, estimated from the halves.
     runs : int
         How many runs of the model the check took.
     region_heat, region_covered : float or None

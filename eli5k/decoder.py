@@ -122,7 +122,7 @@ def plugins() -> tuple[bytes, ...]:
 def _limit() -> None:
     """Make a picture fail that needs too much memory.
 
-    Otherwise the machine would.
+    Otherwise the machine would run out of memory.
     """
     # If memory runs out all the same, Linux ends this process first.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:

@@ -12,8 +12,8 @@ ABOUT_KERAS_2 = (
     "keras.saving.load_model('model.h5') of Keras 3."
 )
 ABOUT_SAVED_MODEL = (
-    "A SavedModel holds no Keras layers, in which a map could be looked for. Load the model from "
-    "its .keras or .h5 file, or build it again and load its weights."
+    "A SavedModel holds no Keras layers to make a map of. Load the model from its .keras or .h5 "
+    "file, or build it again and load its weights."
 )
 # Advice for objects with a class, or a base class, from a module of this name.
 ADVICE = {

@@ -76,7 +76,7 @@ def on_axes(
     Returns
     -------
     tuple
-        Maps and frame with so many axes.
+        Maps and frame with that number of axes.
 
     Examples
     --------

@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Options:
     """The keywords of :func:`eli5k.explain_prediction_keras`.
 
-    They are checked as far as that needs no model.
+    They are checked at once, except for what needs the model.
 
     Picklable if its values are: pass functions by name, and layers by path.
 
@@ -36,7 +36,7 @@ class Options:
     top_targets : int or None
         Explain the N best classes, or the N worst if negative.
     threshold : float or None
-        Explain all classes with at least this probability, or this score if there is none.
+        Explain all classes with at least this probability, or this score without probabilities.
     target_names : sequence of str, mapping, object with ``classes_``, path, or None
         Names of the classes.
     token_names : sequence of str, mapping, callable or None
@@ -53,7 +53,7 @@ class Options:
         Preprocessing of each image array. None applies the model's own ``preprocessor``, if it has
         one; False takes documents as they are.
     region : sequence of float, array of bool or None
-        Where the explained scores are, if the output has some at many places.
+        Part of the picture to ask about, if the output has scores at many places.
     reshape : callable or None
         Function from the layer's output to ``(batch, *grid, channels)``.
     batch_size : int

@@ -31,7 +31,7 @@ def find_pictures(place: str | os.PathLike[str], argument: str = "docs") -> list
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If no picture is found.
 
     Examples
     --------

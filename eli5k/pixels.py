@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from eli5k.base import ExplanationWarning, warn
 
 SIXTEEN_BITS = "I;16"
-# Modes of pictures with so many channels.
+# Modes of pictures by number of channels.
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 # Readers of files that aren't pictures, by the end of their names.
 READERS = {

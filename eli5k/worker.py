@@ -1,6 +1,6 @@
 """Copy an object that needs a backend into a worker process.
 
-Before Keras chooses another backend there.
+It must be copied before Keras chooses another backend there.
 """
 
 from __future__ import annotations

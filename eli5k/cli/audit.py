@@ -1,4 +1,4 @@
-"""``eli5k audit``: tell what the maps of a folder of pictures have in common."""
+"""``eli5k audit``: find what the maps of a folder have in common."""
 
 from __future__ import annotations
 
@@ -117,11 +117,11 @@ def audit(arguments: argparse.Namespace) -> int:
             )
         except raised_by_others() as error:
             raise UserError(reason_of(error)) from error
-    if arguments.out is not None:
-        _save(found, Path(arguments.out))
     for warning in caught:
         complain(str(warning.message))
     _report(found)
+    if arguments.out is not None:
+        _save(found, Path(arguments.out))
     # Others warn of the model.
     return FAILURE if any(each.category is eli5k.ExplanationWarning for each in caught) else 0
 
@@ -130,6 +130,7 @@ def _save(found: Audit, path: Path) -> None:
     from eli5k.keras.metrics.audit_page import page_of
 
     with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page_of(found._repr_html_(), "What the maps have in common"), "utf-8")
 
 

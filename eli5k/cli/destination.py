@@ -35,7 +35,7 @@ class Destination:
     ----------
     path : pathlib.Path
     ending : str
-        Of what is written, such as ``".png"``.
+        End of the files' names, such as ``".png"``.
     is_file : bool
         Whether ``path`` is the file, not the folder of the files.
     look : dict

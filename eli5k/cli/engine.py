@@ -35,7 +35,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 
 def check_engine(arguments: argparse.Namespace, results: Results | None) -> None:
-    """Look whether the engine can do what is asked for.
+    """Check whether the engine can do what is asked for.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def check_engine(arguments: argparse.Namespace, results: Results | None) -> None
 
 
 def explain_on_engine(arguments: argparse.Namespace, results: Results, question: Question) -> int:
-    """Explain all documents with several workers, and tell what is there.
+    """Explain all documents with several workers, and print a summary.
 
     Raises
     ------

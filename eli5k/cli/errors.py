@@ -63,7 +63,7 @@ def raised_by_others() -> tuple[type[Exception], ...]:
 
 
 def reason_of(error: Exception) -> str:
-    """Say in one line what an exception says.
+    """Return the message of an exception in one line.
 
     Examples
     --------

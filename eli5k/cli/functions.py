@@ -87,7 +87,7 @@ def check_module(option: str, module: str) -> None:
     Raises
     ------
     UserError
-        If there is none.
+        If it doesn't exist.
     """
     _spec_of(option, module, module)
 

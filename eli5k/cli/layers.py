@@ -39,7 +39,7 @@ def add_to(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def print_layers(arguments: argparse.Namespace) -> int:
     """Print a line for each layer: path, type and output shape.
 
-    An asterisk marks the default, and words what has no grid to explain.
+    An asterisk marks the default; layers without a grid are marked in words.
     """
     check_model_arguments(arguments)
     import_library()

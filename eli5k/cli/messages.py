@@ -63,7 +63,10 @@ def _bars_hidden(stream: TextIO) -> AbstractContextManager[None]:
 
 
 def complain_about(file: Path, line: str) -> None:
-    """Print a line about a picture; among many, once all are done and once for all like it."""
+    """Print a line about a picture.
+
+    Among many pictures, equal lines are printed once, when all are done.
+    """
     gathered = _gathered.get()
     if gathered is None:
         complain(f"{file}: {line}")
@@ -73,7 +76,7 @@ def complain_about(file: Path, line: str) -> None:
 
 
 def complain_once(line: str) -> None:
-    """Print a line about the model, among many pictures only the first time."""
+    """Print a line about the model, only once for many pictures."""
     gathered = _gathered.get()
     if gathered is None or line not in gathered:
         complain(line)
@@ -83,7 +86,7 @@ def complain_once(line: str) -> None:
 
 @contextmanager
 def summed_up(count: int) -> Iterator[None]:
-    """Print what was complained about several pictures meanwhile as one line, with how many.
+    """Print complaints about several pictures as one line, with their number.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ def check_model_arguments(arguments: argparse.Namespace) -> None:
     Raises
     ------
     UserError
-        If there is none, or it is something else.
+        If the file doesn't exist, or isn't a model.
     """
     if not Path(arguments.model).exists():
         raise UserError(f"{arguments.model}: No such file or directory")

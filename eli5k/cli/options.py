@@ -1,6 +1,6 @@
 """The options that say what is explained, and :class:`eli5k.options.Options` made of them.
 
-What can be known to be wrong without Keras is said before it is imported, which takes long.
+Mistakes that can be found without Keras are reported before it is imported, which takes long.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def read_options(
     arguments : argparse.Namespace
         With those of :func:`add_options`.
     names : list of str, dict of int to str, or None
-        Of the classes.
+        Names of the classes.
 
     Raises
     ------

@@ -31,7 +31,7 @@ class Question:
         But for method and layer.
     methods : tuple of str
     layers : tuple
-        Of a comparison; otherwise one.
+        The layers of a comparison; otherwise one.
     is_all : bool
         Whether all methods are asked for: those that the model can't have are left out.
     """
@@ -100,7 +100,7 @@ def report(
     best: eli5k.Explanation | None,
     written: Path | None,
 ) -> None:
-    """Print what was found out about the only picture.
+    """Print the results for the only picture.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def report(
     found : sequence of Explanation
         One for each method and layer.
     best : Explanation or None
-        Of the classes of the highest scores.
+        Explanation of the best classes.
     written : pathlib.Path or None
         Where the heatmap is.
     """
@@ -206,7 +206,7 @@ def _explain(model: keras.Model, document: Any, question: Question) -> list[eli5
 def _class_lines(explanation: eli5k.Explanation, best: eli5k.Explanation) -> Iterator[str]:
     """Yield a table of classes: name, score, probability.
 
-    The best ones, and the explained ones.
+    It has the best classes and the explained ones.
     """
     explained = {target.target: target for target in explanation.targets or ()}
     rows = {target.target: target for target in best.targets or ()} | explained

@@ -30,7 +30,7 @@ class Plan:
         How many words mean no picture.
     question : Question
     destination : Destination or None
-        Of what is written for each picture; None if only pages are asked for.
+        Where each picture's files go; None if only pages are asked for.
     pages : tuple of pathlib.Path
         Each shows all pictures.
     look : dict
@@ -54,7 +54,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     Parameters
     ----------
     arguments : argparse.Namespace
-        Of ``eli5k explain``.
+        The arguments of ``eli5k explain``.
 
     Returns
     -------

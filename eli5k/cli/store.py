@@ -64,7 +64,7 @@ def find_results(
     Parameters
     ----------
     arguments : argparse.Namespace
-        Of ``eli5k explain``.
+        The arguments of ``eli5k explain``.
     words : sequence of str
         The pictures, as they were written.
     question : Question
@@ -140,5 +140,5 @@ def _source(words: Sequence[str]) -> str | list[str]:
         return list(words)
     files, missing = find_files(words)
     if missing:
-        raise UserError("a data set takes only what is there")
+        raise UserError("a data set needs all of its files")
     return list(map(str, files))

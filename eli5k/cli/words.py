@@ -1,4 +1,4 @@
-"""Say in the shell's words what the library says in Python's."""
+"""Translate the library's messages into the shell's words."""
 
 from __future__ import annotations
 

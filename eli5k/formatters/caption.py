@@ -75,7 +75,7 @@ def what_was_done(expl: Explanation) -> list[str]:
 def long_caption(
     expl: Explanation, target: TargetExplanation, note: str = "", shared: Sequence[str] = ()
 ) -> Caption:
-    """Say all that there is to say about one panel.
+    """Write the full caption of one panel.
 
     Parameters
     ----------

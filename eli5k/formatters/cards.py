@@ -283,7 +283,7 @@ def _picture(image: Image.Image) -> dict[str, Any]:
 
 
 def name_of(expl: Explanation, number: int) -> str:
-    """Name a card: its file, or what it is and its number.
+    """Name a card by its file, or by its kind and number.
 
     Examples
     --------

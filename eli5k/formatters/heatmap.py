@@ -234,7 +234,7 @@ def drawable_heatmap(target: TargetExplanation, kind: str | None = None) -> np.n
     TypeError
         If the heatmap is not a NumPy array.
     ValueError
-        If there is none, it doesn't have these axes, or its values are not in [0, 1].
+        If there is no heatmap, it has other axes, or its values are not in [0, 1].
 
     Examples
     --------

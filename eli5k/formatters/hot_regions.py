@@ -62,7 +62,7 @@ def hot_regions(
     threshold : float
         Cells are hot from this part of the map's maximum on, in (0, 1].
     at_most : int or None
-        Keep only so many regions of each target; None keeps all.
+        Keep at most this many regions of each target; None keeps all.
 
     Returns
     -------

@@ -105,7 +105,7 @@ def _paint(axes: Any, style: Style, heat: Heat | None, length: int, high: int) -
 def row_behind(heat: Heat) -> Heat:
     """Return a signal's heat as a picture's map.
 
-    One row for all lines, or one for each.
+    It has one row for all lines, or one for each.
 
     Examples
     --------

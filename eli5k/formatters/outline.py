@@ -44,7 +44,7 @@ def outlined(picture: Image.Image, target: TargetExplanation) -> Image.Image:
 
 
 def _mask(size: tuple[int, int], target: TargetExplanation) -> Image.Image:
-    """Return what lies inside, as a picture in mode L."""
+    """Return the inside as a picture in mode L."""
     if target.box is None:
         inside = Image.fromarray(np.asarray(target.region, np.uint8) * 255)
         return inside.resize(size, Image.Resampling.NEAREST)

@@ -19,7 +19,7 @@ from eli5k.formatters.orientation import turned
 
 # Colormaps that a page offers besides the chosen one.
 COLORMAPS = ("viridis", "inferno", "magma", "cividis", "turbo", "Greys")
-# A page of more pictures has its data in scripts beside it, each with so many of them.
+# A page of more pictures keeps its data in separate scripts, each for this many pictures.
 MOST_CARDS, CARDS_A_SHARD = 2000, 50
 # What such a page may load besides: scripts from its own folder, on a disk or from its server.
 BESIDE = " 'self' file:"
@@ -92,7 +92,7 @@ def page_with_shards(
     """Format very many explanations as a page with separate data scripts.
 
     A browser reads a script only when a card of it comes near the screen: one file with all of them
-    would not open. Scripts, because a page from a disk may read nothing else.
+    would not open. They are scripts because a page from a disk may read nothing else.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ class Heat:
     Attributes
     ----------
     heatmap : numpy.ndarray
-        ``(height, width)``, in [0, 1]; other axes for what is no picture.
+        ``(height, width)``, in [0, 1]; other axes for other documents.
     attribution : numpy.ndarray or None
         The raw signed map, of the same shape.
     frame : tuple of float
@@ -112,7 +112,7 @@ def find_style(name: str) -> Style:
     Raises
     ------
     ValueError
-        If there is none; the error suggests the nearest.
+        If no style has the name; the error suggests the nearest one.
 
     Examples
     --------

@@ -176,7 +176,7 @@ def told_of_places(run: Run, names: TargetNames) -> tuple[str, str]:
     if background is None:
         return f"each class, as its mean over {where}", ""
     name = names.name(background)
-    why = "" if isinstance(name, str) else " (class 0 is taken for it, as target_names tell none)"
+    why = "" if isinstance(name, str) else " (class 0, since target_names don't name it)"
     return (
         f"each class, as its mean over {where}",
         f" The background, {name!r}, is left out{why}.",

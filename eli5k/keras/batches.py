@@ -29,7 +29,7 @@ class Attributed(tuple[np.ndarray, Any]):
     maps : numpy.ndarray
         ``(batch, *grid)`` or ``(batch, targets, *grid)``
     classes : numpy.ndarray or None
-        Of the shape of the scores, int: the class of each; -1 for a document that can't be read.
+        int, in the scores' shape: the class of each; -1 for a document that can't be read.
         None if a callable was explained.
 
     Examples

@@ -35,7 +35,7 @@ class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
         A PNG file of all maps so far, with a row for each explained epoch. It is replaced once the
         new one is complete.
     every : int
-        Explain at the end of every so many epochs.
+        Explain once in this many epochs, at their end.
     rows : int
         Maximum number of rows. When the sheet is full, every second row is dropped, except for the
         first and the last.

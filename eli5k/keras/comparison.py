@@ -25,8 +25,8 @@ def explain_by_methods(
 ) -> list[Explanation]:
     """Explain one document by each method at each layer.
 
-    Methods that look at the same evidence share the run: all that weight the channels of a layer
-    need one for each layer, and all that look at the gradient of the input need one. With
+    Methods that look at the same evidence share the run: methods that weight a layer's channels
+    need one for each layer, and methods that look at the input's gradient need one. With
     ``check=True``, they also share the halves of the picture.
 
     Parameters
@@ -74,7 +74,7 @@ def explain_by_suited(
     image: Any = None,
     **kwargs: Any,
 ) -> tuple[list[Explanation], dict[str, list[MethodLike]]]:
-    """Explain one document by those of the methods that this model can have.
+    """Explain one document by the methods that the model supports.
 
     Parameters
     ----------

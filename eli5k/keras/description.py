@@ -1,4 +1,4 @@
-"""Say in a sentence what the maps of a run show."""
+"""Describe in a sentence what a run's maps show."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def warnings_about(
     names: Sequence[Sequence[object]],
     unscaled: Sequence[ExplanationWarning | None] = (),
 ) -> list[list[ExplanationWarning]]:
-    """Find what is wrong with the maps and scores of a batch.
+    """Find problems with the maps and scores of a batch.
 
     The model is not run again.
 

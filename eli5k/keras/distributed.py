@@ -40,10 +40,10 @@ _loading = threading.Lock()
 class ExplainBatch:
     """Explain the rows of a batch of columns, as a table.
 
-    A function for the batches of Ray Data, Spark or Dask, which it doesn't need itself. Each worker
-    loads the model once, at its first batch: what travels there is the path of the model and the
-    options. It decodes pictures in processes of its own: what hangs or kills one is an error of its
-    row.
+    A function for the batches of Ray Data, Spark or Dask, none of which it needs itself. Only the
+    model's path and the options are sent to a worker, which loads the model once, at its first
+    batch. Pictures are decoded in separate processes: one that hangs or crashes its process becomes
+    an error in its row.
 
     Parameters
     ----------
@@ -62,12 +62,12 @@ class ExplainBatch:
     batch_size : int, optional
         Maximum number of rows that go through the model together, instead of that of ``options``.
     threads : int, optional
-        Number of cores that a worker may use, for the model and to decode pictures; by default what
-        the backend takes, which is all. Set it if several workers share a machine.
+        Number of cores that a worker may use, for the model and to decode pictures; by default all.
+        Set it if several workers share a machine.
     timeout : float
         Seconds to decode a picture.
     backend : {"tensorflow", "torch", "jax"}, optional
-        What Keras runs on in the workers. What travels sets it there before Keras is imported.
+        What Keras runs on in the workers. It is set there before Keras is imported.
 
     Raises
     ------
@@ -183,7 +183,7 @@ def _load(place: str, threads: int | None, backend: str | None) -> keras.Model:
         raise RuntimeError(
             f"backend={backend!r} came too late: Keras runs on {running!r} in this process. Set "
             "KERAS_BACKEND in the environment of the workers, or send them an ExplainBatch that "
-            "was made before, and not the class."
+            "was made before Keras started, not the class."
         )
     if threads is not None:
         active_backend().limit_threads(threads)

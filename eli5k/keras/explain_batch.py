@@ -197,7 +197,7 @@ def _answers(
 def _explanations(
     asked: _Asked, answered: _Answer, checks: Sequence[Sequence[Check]]
 ) -> list[Explanation]:
-    """Make an explanation of each document from what a method answered."""
+    """Make an explanation of each document from a method's answer."""
     run, aims, names, labels, documents = asked
     method, answer, hidden, about_all = answered
     called = _called(answer, run.target, names)

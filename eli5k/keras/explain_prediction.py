@@ -58,9 +58,10 @@ def explain_prediction_keras(
         input. Several inputs come as a list in the model's order or a dict by name.
     targets : list, tuple or array, int, str, callable or None
         Classes by index or by name, all computed in one run of the model; or callables from the
-        model's outputs to ``(batch,)``. None explains the class with the highest score: of a
-        segmenter, the one with the most pixels but for the background; of a detector, the best
-        boxes, and ``targets`` are numbers of boxes, class names or boxes in pixels.
+        model's outputs to ``(batch,)``. None explains the class with the highest score. For
+        a segmenter, that is the class with the most pixels, except the background. For a detector,
+        None explains the best boxes, and ``targets`` are numbers of boxes, class names or boxes in
+        pixels.
     layer : str, int, keras.Layer, list of these or None
         Name (at any depth, if unique), path such as ``"mobilenetv2_1.00_224/Conv_1"``, index into
         ``model.layers`` or instance. None chooses the last layer that has a grid and on which the
@@ -84,7 +85,7 @@ def explain_prediction_keras(
         Explain the N best classes, or the N worst if negative.
     threshold : float, optional
         Explain all classes with at least this probability, or this score if the output has no
-        probabilities; if there is none, the best one, with a warning.
+        probabilities. If no class has, explain the best one, with a warning.
     target_names : list of str, dict, encoder or path, optional
         Names of the classes: one for each, a dict of index to name or of name to index, an object
         with ``classes_``, or a file of names. Two names for a single unit make it a binary

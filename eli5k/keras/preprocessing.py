@@ -18,7 +18,7 @@ Frame = tuple[float, float, float, float]
 
 
 def preprocessor_of(model: keras.Model) -> Callable[..., Any] | None:
-    """Return what a model's ``predict`` applies to its documents, or None.
+    """Return the preprocessor that a model's ``predict`` applies, or None.
 
     Examples
     --------

@@ -38,7 +38,7 @@ def warnings_of_scale(run: Run) -> list[UnscaledInputWarning | None]:
         One for each document.
     """
     found: list[UnscaledInputWarning | None] = [None] * run.count
-    # Photographs, and clips or volumes like them: what a signal's values mean, nobody knows.
+    # Only photographs, and clips or volumes of them: nobody knows a signal's units.
     if run.image.dtype.kind != "f" or len(run.survey.picture_grid) < 2:
         return found
     known: dict[tuple[str, ...], Wanted | None] = {(): None}

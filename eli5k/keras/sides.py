@@ -71,7 +71,7 @@ def _of_lone_sigmoid(run: Run, answer: Attribution, names: TargetNames, row: int
     if probability < NO:
         yield (
             f"The output is a lone sigmoid at {probability:.3g}: the model says no, and the map "
-            "shows what speaks for yes. Pass the names of both sides, such as "
+            "shows the evidence for yes. Pass the names of both sides, such as "
             'target_names=["no", "yes"], to explain the one that the model chose.'
         )
 

@@ -121,7 +121,7 @@ class Documents:
     def _is_columns(self, docs: Any) -> bool:
         """Tell whether a list has an array for each input.
 
-        ``model.predict`` takes it then.
+        ``model.predict`` takes such a list.
         """
         fits = isinstance(docs, list) and not self._takes_one and len(docs) == len(self._shapes)
         return fits and all(hasattr(part, "shape") for part in docs)
@@ -157,9 +157,9 @@ class Documents:
         if isinstance(item, list) and len(item) > 1 and all(map(self._is_sample, item)):
             if are_columns or (self._takes_one and not isinstance(first, Mapping)):
                 raise ValueError(
-                    f"docs has an item that is a list of {len(item)}, each of which could be a "
-                    "document. If it is a batch, make it one array with np.stack, or a dict of "
-                    "the batches of each input; if it is (x, y), make it a tuple, or pass x alone."
+                    f"docs has an item that is a list of {len(item)} possible documents. If it is "
+                    "a batch, make it one array with np.stack, or a dict of the batches of each "
+                    "input; if it is (x, y), make it a tuple, or pass x alone."
                 )
             return item
         if self._takes_one:

@@ -51,7 +51,7 @@ def explain_predictions(
     docs : array, path, iterable or data set
         An array or a list of documents as :func:`~eli5k.explain_prediction_keras` takes them; a
         folder, with all pictures in it, or a pattern such as ``"photos/**/*.jpg"``; columns, as a
-        dict of arrays; or whatever yields documents or batches: a generator, ``tf.data``, a
+        dict of arrays; or anything that yields documents or batches: a generator, ``tf.data``, a
         PyTorch ``DataLoader``, a ``keras.utils.PyDataset``. Labels and weights in ``(x, y)`` and
         ``(x, y, weights)`` are ignored. The rank of the model's input tells a batch from a
         document.

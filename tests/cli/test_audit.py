@@ -61,9 +61,10 @@ def test_results_are_audited_with_and_without_the_model(colours, folder, here, c
     capsys.readouterr()
     assert run("audit", colours, "results") == 0
     whole = capsys.readouterr().out
-    assert run("audit", "results", "--out", "audit.html") == 0
-    page = Path("audit.html").read_text(encoding="utf-8")
+    assert run("audit", "results", "--out", "new/audit.html") == 0
+    page = Path("new/audit.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
+    # One mean map, and one group: all maps are alike.
     assert page.count("<img") == 2
     alone = capsys.readouterr().out
     assert whole.startswith("12 pictures: 100 % of these maps peak at the bottom right; with")

@@ -191,7 +191,7 @@ class TestStore:
     def test_another_question_is_refused(self, colours, results):
         with pytest.raises(ValueError, match="the one that was explained"):
             audit(spot_model(), results)
-        with pytest.raises(ValueError, match="preprocess must be the one that explain_to"):
+        with pytest.raises(ValueError, match="preprocess must be the one that the maps were"):
             audit(colours, results, preprocess=np.negative)
         for name, value in {"targets": 1, "layer": "conv", "output": 0, "method": "best"}.items():
             with pytest.raises(ValueError, match=f"^{name} must not be passed with a folder of"):

@@ -91,7 +91,7 @@ class Backend(Protocol):
         """Return the free bytes of the graphics card; None if unknown."""
 
     def limit_threads(self, count: int) -> None:
-        """Compute on so many cores at most, if nothing was computed yet.
+        """Limit the number of cores, if nothing was computed yet.
 
         Raises
         ------

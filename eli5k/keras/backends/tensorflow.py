@@ -163,7 +163,7 @@ def free_memory() -> int | None:
 
 
 def limit_threads(count: int) -> None:
-    """Compute on so many cores at most.
+    """Limit the number of cores.
 
     Raises
     ------

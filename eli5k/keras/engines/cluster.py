@@ -7,6 +7,7 @@ import functools
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ LOCAL = "local"
 RESERVE = 1
 # Only names of documents and counts are sent.
 OBJECTS = 200_000_000
+# Seconds to wait for what others use, and between two looks.
+WAIT, PAUSE = 30, 0.5
 # For Ray on this machine alone, set before it is imported. The last one is what makes it listen on
 # the loopback, on Linux too: given the address 127.0.0.1, it looks for another one.
 ON_THIS_MACHINE = {
@@ -48,7 +51,7 @@ class Demand:
     gpus_per_worker: float = 0.0
 
     def missing(self, there: Mapping[str, float]) -> list[str]:
-        """Say what is missing among the resources of a cluster."""
+        """Describe the resources that a cluster lacks."""
         cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
         needed = self.workers + RESERVE
         # A worker can't be split between two machines.
@@ -82,7 +85,7 @@ def connected(address: str | None, demand: Demand) -> Iterator[Any]:
     Parameters
     ----------
     address : str or None
-        Of a cluster; None starts Ray on this machine, and stops it at the end.
+        Address of a cluster; None starts Ray on this machine, and stops it at the end.
     demand : Demand
 
     Yields
@@ -190,11 +193,14 @@ def _of_workers(demand: Demand) -> dict[str, Any]:
 
 def _check(ray: Any, demand: Demand, address: str | None) -> None:
     where = "Ray on this machine" if address in (None, LOCAL) else f"the Ray cluster at {address!r}"
-    for there, hint in (
-        (ray.cluster_resources(), "Pass fewer workers, or start Ray with more."),
-        (ray.available_resources(), "Others use the rest: wait for them, or pass fewer workers."),
+    for there, seconds, hint in (
+        (ray.cluster_resources, 0, "Pass fewer workers, or start Ray with more."),
+        # Workers of a run that has just ended are there for a moment longer.
+        (ray.available_resources, WAIT, "Others use the rest: wait, or pass fewer workers."),
     ):
-        missing = demand.missing(there)
+        end = time.monotonic() + seconds
+        while (missing := demand.missing(there())) and time.monotonic() < end:
+            time.sleep(PAUSE)
         if missing:
             raise RuntimeError(
                 f"workers={demand.workers} and gpus_per_worker={demand.gpus_per_worker:g} need "

@@ -13,10 +13,11 @@ import numpy as np
 from eli5k.estimators import check_keras_model
 from eli5k.keras.backends import active_backend
 from eli5k.keras.engines.cluster import Demand, connected, default_workers
-from eli5k.keras.engines.work import Task, Work, Worker, suspects
+from eli5k.keras.engines.work import Task, Work, Worker
 from eli5k.keras.store.files import only_writer
 from eli5k.keras.store.folder import Counts, Store, open_store
 from eli5k.keras.store.keys import hashes_of
+from eli5k.keras.store.ledger import suspects
 from eli5k.keras.store.sources import ARCHIVES, TABLES, Source, files_of, open_source
 from eli5k.keras.store.writing import read_question_of, verified
 from eli5k.progress import progress_bar
@@ -42,8 +43,8 @@ def explain_on_ray(
 ) -> Counts:
     """Explain files with several workers, into the store of :func:`eli5k.explain_to`.
 
-    Kill a worker, or all of it, at any moment: the same call goes on. A document that two workers
-    die of becomes an error.
+    You may kill a worker, or all of them, at any moment: the same call resumes. A document that
+    crashes two workers becomes an error.
 
     Parameters
     ----------
@@ -55,8 +56,8 @@ def explain_on_ray(
     out : path
         A folder that each worker can write to.
     address : str, optional
-        Of a Ray cluster, such as ``"auto"`` or ``"ray://head:10001"``. By default Ray is started on
-        this machine, on its loopback alone, and stopped at the end.
+        Address of a cluster, such as ``"auto"`` or ``"ray://head:10001"``. By default Ray starts on
+        this machine, on its loopback alone, and stops at the end.
     workers : int, optional
         Number of processes with a model; by default one for each core of this machine.
     gpus_per_worker : float
@@ -67,7 +68,7 @@ def explain_on_ray(
         Maximum number of documents that go through the model together; None for as many as have
         room on the worker's share of its graphics card.
     rows_per_part : int
-        Number of documents in a file: what a killed worker costs.
+        Number of documents in a file; a killed worker loses at most these.
     timeout : float
         Seconds for each picture to be decoded.
     preprocess, progress, **options
@@ -102,7 +103,7 @@ def explain_on_ray(
     count = default_workers() if workers is None else workers
     for name, value in (("workers", count), ("rows_per_part", rows_per_part)):
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number from 1 on. Received: {value!r}")
+            raise ValueError(f"{name} must be a whole number, at least 1. Received: {value!r}")
     if timeout <= 0 or gpus_per_worker < 0:
         raise ValueError(
             "timeout must be positive, and gpus_per_worker not negative. Received: "

@@ -48,7 +48,7 @@ class Aim(NamedTuple):
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asks for, and what is known about the output.
+    """The user's request, and the facts about the output.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ def background_in(run: Run, names: TargetNames) -> int | None:
     """Tell which class is the background.
 
     It is the one that ``target_names`` call so. Without names, it is class 0, as in most data sets,
-    if exactly one class is given to each place; of a single unit, what is not the foreground.
+    if exactly one class is given to each place; for a single unit, it is the other side.
     """
     known = {str(name).lower(): index for index, name in names.by_class.items()}
     if known:

@@ -118,7 +118,7 @@ def ask_model(question: Question, operands: Sequence[Any] = ()) -> Answer:
 
 
 def _key(question: Question) -> Hashable | None:
-    """Return what a compiled function depends on.
+    """Return the key of a compiled function.
 
     None if that can't be compared later.
     """
@@ -134,7 +134,9 @@ def _key(question: Question) -> Hashable | None:
 
 
 def _compiled(question: Question) -> Callable[..., Any]:
-    return compiled(_answer, question.model, is_new=bool(question.target.functions))
+    # A lambda or a closure of the user's method is another one at each call.
+    is_fresh = "<" in getattr(question.function, "__qualname__", "")
+    return compiled(_answer, question.model, is_new=is_fresh or bool(question.target.functions))
 
 
 def _run(function: Callable[..., Any], question: Question, operands: Sequence[Any]) -> Answer:

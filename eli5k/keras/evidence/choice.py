@@ -77,7 +77,7 @@ def _points_of_named(question: Question, options: Options) -> Iterator[tuple[str
 def _default_points(question: Question, calls: Sequence[Call]) -> Iterator[tuple[str, Point]]:
     """Yield the layers whose cells look at their own places.
 
-    Layers shaped like one whose cells don't are tried last: of latents or steps, there are many.
+    Layers shaped like one whose cells don't are tried last: a model may have many latents or steps.
     """
     tokens = [call for call in calls if call.shape and len(call.shape) == TOKENS_RANK]
     reached = _tokens_that_reach(question, tokens) if tokens else frozenset()
@@ -142,8 +142,8 @@ def _tokens_that_reach(question: Question, calls: Sequence[Call]) -> frozenset[s
 
     After the last attention, only the class token does.
 
-    This is one run on noise with all of them tapped. What depends on what is a matter of structure:
-    the user's document, which may hold NaN, must not decide it.
+    This is one run on noise with all of them tapped. Dependencies are a matter of structure, which
+    the user's document must not decide: it may hold NaN.
     """
     layers = tuple(map(point_at, calls))
     target = replace(question.target, logits=True, objective=None)

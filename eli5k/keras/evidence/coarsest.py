@@ -1,8 +1,8 @@
 """Default layer of an output with places: the coarsest before it.
 
-Such outputs end in fine grids, whose cells see little and say what the output says. Where a network
-is coarsest, its cells see most of the picture, and all scores depend on them: at the bottleneck of
-a U-Net (Vinogradova et al. 2020, https://arxiv.org/abs/2002.11434), at the end of a backbone.
+Such outputs end in fine grids, whose cells see little and only repeat the output. The cells of the
+coarsest layer see most of the picture, and all scores depend on them: at the bottleneck of a U-Net
+(Vinogradova et al. 2020, https://arxiv.org/abs/2002.11434), at the end of a backbone.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _sizes(survey: Survey, calls: Sequence[Call]) -> list[int]:
 def _on_the_way(question: Question, calls: Sequence[Call]) -> list[Call]:
     """Keep the calls on which most places of the output depend.
 
-    This is one run on noise, since what depends on what is a matter of structure.
+    This is one run on noise, since dependencies are a matter of structure.
     """
     survey, reading = question.survey, question.target.reading
     head = survey.heads[question.target.output]

@@ -1,4 +1,4 @@
-"""Interventions: what is changed in a model while it runs."""
+"""Interventions: changes to a model while it runs."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Read an output with scores at many places: masks, sequences, boxes.
 
-Such an output becomes what the rest of eli5k knows: ``(batch, classes)`` columns of scores. The
-column of a class is its mean score over some of the places, and which places these are is data,
-like the classes. So no method knows what kind of output it explains.
+Such an output is turned into the form that the rest of eli5k knows, ``(batch, classes)`` columns of
+scores. The column of a class is its mean score over some of the places. These places are data, like
+the classes, so a method needs to know nothing about the kind of output.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ class Run:
         return replace(self, inputs=inputs, classes=classes, places=places, n_valid=n_valid)
 
     def chosen(self, rows: slice | np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return what is explained of some rows."""
+        """Return the classes and places of some rows."""
         classes = None if self.classes is None else self.classes[rows]
         return classes, None if self.places is None else self.places[rows]
 

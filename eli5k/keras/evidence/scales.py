@@ -67,7 +67,7 @@ def convert(image: np.ndarray, have: str, want: str) -> np.ndarray:
 def artificial_pictures(shape: tuple[int, ...], count: int = 2) -> np.ndarray:
     """Make noise with the statistics of photographs, the same at each call.
 
-    Its spectrum falls with the frequency, as theirs does, and so do its channels agree.
+    As in photographs, its spectrum falls with the frequency, and its channels agree.
 
     Parameters
     ----------

@@ -222,7 +222,7 @@ def choose_targets(
 
 
 def as_list(targets: Any) -> list[Any] | None:
-    """Return what a user passed as targets as a list; None stays.
+    """Return a user's targets as a list; None stays.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Find out from a model which values it was trained on.
 
-The first normalisation stores mean and variance of what it saw in training. What it makes of black,
-white and artificial photographs tells which pixels those were. No document decides.
+The first normalisation stores mean and variance of its training inputs. Its outputs for black,
+white and artificial photographs tell which pixels those were. The user's document isn't used.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def _seen(
 
 
 def _stem_of(run: Run, path: str, images: np.ndarray) -> np.ndarray | None:
-    """Return what a layer gets from images; the other inputs are zeros."""
+    """Return a layer's input for images; other inputs are zeros."""
     part = run.part(slice(0, 1))
     black = replace(part, inputs=keras.tree.map_structure(np.zeros_like, part.inputs))
     size = run.survey.fixed_batch or len(images)

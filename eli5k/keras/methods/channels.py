@@ -21,7 +21,7 @@ from eli5k.progress import progress_bar
     "score-cam",
     "perturbation",
     Cost(1, to_layer=1, each=Cost(1), unit="channel"),
-    "If gradients vanish or mislead; pass logits=True, and max_channels to be quicker.",
+    "If gradients vanish or mislead; pass logits=True; max_channels= makes it faster.",
 )
 @dataclass(frozen=True)
 class ScoreCAM:
@@ -125,7 +125,7 @@ def _weighted_sum(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
     "ablation-cam",
     "perturbation",
     Cost(1, to_layer=1, each=Cost(1), unit="channel, from the layer on"),
-    "If gradients vanish or mislead; much quicker than Score-CAM at a late layer.",
+    "If gradients vanish or mislead; much faster than Score-CAM at a late layer.",
 )
 @dataclass(frozen=True)
 class AblationCAM:

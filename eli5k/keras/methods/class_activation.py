@@ -23,7 +23,7 @@ KERNEL_TOLERANCE = 1e-2
     "cam",
     "layer",
     Cost(1, to_layer=1),
-    "For models that end in global average pooling and one dense layer; the plainest of all.",
+    "For models that end in global average pooling and one dense layer; the simplest.",
 )
 def cam(run: Run) -> Attribution:
     r"""CAM: weights channels by the dense layer after global average pooling.
@@ -121,7 +121,7 @@ def _kernels(run: Run, channels: int, classes: np.ndarray) -> Iterator[np.ndarra
 
 
 def _weights_of(run: Run, kernel: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Weights ``(targets, batch, channels)`` of a kernel for what is explained."""
+    """Return a kernel's weights for the targets: ``(targets, batch, channels)``."""
     columns = kernel.T.reshape(*classes.shape, len(kernel))
     if run.target.binary:
         columns = np.where(classes[..., np.newaxis] == 1, 1, -1) * columns

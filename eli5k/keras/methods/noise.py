@@ -36,7 +36,7 @@ DOC = "{}\n\nReferences\n----------\n{}"
     "square-grad",
     "meta",
     COST,
-    "Like smooth-grad, with the strong parts of the map stressed.",
+    "Like smooth-grad, but strong parts of the map stand out more.",
     doc=DOC.format("SquareGrad: averages the squared maps of noisy copies of the input.", SQUARE),
     kind="square",
 )

@@ -40,7 +40,7 @@ class Agreement(NamedTuple):
 def on_cells(maps: np.ndarray, cells: Sequence[int]) -> np.ndarray:
     """Resample maps to a coarse grid.
 
-    By means of finer cells, or interpolation between coarser ones.
+    It takes means of finer cells, and interpolates between coarser ones.
 
     Parameters
     ----------

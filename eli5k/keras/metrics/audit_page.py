@@ -1,4 +1,4 @@
-"""Draw an audit: where maps meet, as HTML that needs nothing from a network."""
+"""Draw an audit, where maps meet, as HTML that loads nothing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,11 @@ def html_of(
     >>> "<p>&lt;1 %</p>" in html, "<figcaption>mean</figcaption>" in html
     (True, True)
     """
-    parts = [STYLES, '<div class="eli5k-audit" style="display: block">']
+    # Without these classes Jupyter would take a dollar in a path for mathematics.
+    parts = [
+        STYLES,
+        '<div class="eli5k-audit mathjax_ignore tex2jax_ignore" style="display: block">',
+    ]
     parts += [f"<p>{escape(line)}</p>" for line in lines if line]
     for figures, name in ((main, ""), (groups, ' class="eli5k-group"')):
         drawn = [

@@ -286,7 +286,7 @@ def judge(
 
 
 def _curve_masks(on_grid: np.ndarray) -> list[np.ndarray]:
-    """Return what the runs of the curve keep.
+    """Return the parts that the curve's runs keep.
 
     For each share, a blob and its opposite; then the hottest cells and their opposite, by map.
     """

@@ -10,6 +10,7 @@ import numpy as np
 from eli5k.keras.metrics.places import place_of
 
 GROUPS, ROUNDS, EXAMPLES = 3, 20, 5
+ALIKE = 0.8  # A map that correlates so with a group belongs to it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ def groups_of(
     centres = [_standardised(rows.mean(axis=0, keepdims=True))[0]]
     while len(centres) < min(GROUPS, len(rows)):
         nearest = np.max(rows @ np.transpose(centres), axis=1)
+        if nearest.min() >= ALIKE:
+            break
         centres.append(rows[nearest.argmin()])
     for _ in range(ROUNDS):
         labels = (rows @ np.transpose(centres)).argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Halves of a picture: what each is worth to a model."""
+"""Halves of a picture, and their worth to a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.scores import Scores
 from eli5k.maps import resize
 
-# Cells along the shortest axis of a grid with so many axes: fewer axes, finer halves.
+# Cells along the shortest axis, by the grid's number of axes: fewer axes, finer halves.
 CELLS = {1: 56, 2: 14}
 CELLS_OTHERWISE = 8
 # The longest axis has at most this many times as many cells.

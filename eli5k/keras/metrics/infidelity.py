@@ -10,7 +10,7 @@ from eli5k.keras.evidence.batching import chunks
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.metrics.agreement import on_cells
 
-# From a random generator and pictures (rows, *grid, channels) to what is subtracted from them.
+# Function from a random generator and pictures (rows, *grid, channels) to changes to subtract.
 Perturb = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 SCALE = 0.1  # of the default noise, in standard deviations of each picture
 

@@ -119,7 +119,7 @@ def impute(
 ) -> np.ndarray:
     """Replace pixels by weighted means of their neighbours, plus noise.
 
-    All of them at once: a linear system.
+    The new values depend on each other, so a linear system is solved.
 
     Parameters
     ----------

@@ -13,10 +13,10 @@ NOISE = (0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 def worth_of(halves: Halves) -> np.ndarray:
-    """Solve what each cell is worth from what halves are worth.
+    """Solve the worth of each cell from that of the halves.
 
     This is kernel ridge regression: neighbouring cells are assumed to be worth about the same. The
-    cells add up to what the whole picture is worth more than the blurred one.
+    cells add up to the difference between the picture's and the blurred picture's worth.
 
     Parameters
     ----------

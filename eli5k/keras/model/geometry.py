@@ -1,8 +1,8 @@
 """Find where a layer's cells look, to draw the map there.
 
-What arithmetic can't follow is measured: noise goes in, and the gradient of a few cells with
-respect to the picture shows what each of them sees most. An affine map from cells to places is the
-frame of the layer's map. If none fits, the layer has no map of the picture.
+Layers that arithmetic can't follow are measured: noise goes in, and the gradient of a few cells
+with respect to the picture shows what each of them sees most. An affine map from cells to places is
+the frame of the layer's map. If none fits, the layer has no map of the picture.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ MAP_RANK = 3
 def view_of(model: keras.Model, survey: Survey, inputs: Any, call: Call) -> View:
     """Find out how to read a layer's output as a map.
 
-    What arithmetic follows costs nothing. Anything else takes one forward and backward pass of a
-    small batch, and is remembered.
+    If arithmetic can follow the layer, this costs nothing. Otherwise it takes one forward and
+    backward pass of a small batch, and the result is remembered.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def _measured(model: keras.Model, survey: Survey, inputs: Any, call: Call) -> Vi
 def _squarest(readings: list[View], shape: Sequence[int], picture: Sequence[int]) -> View:
     """Guess if nothing can be measured, as without gradients.
 
-    A model of whole numbers has none.
+    A model that takes whole numbers has no gradient.
     """
 
     def stretch(view: View) -> float:

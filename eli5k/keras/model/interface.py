@@ -45,7 +45,7 @@ def input_specs(model: keras.Model) -> dict[str, keras.KerasTensor] | None:
 def built_specs(model: keras.Model, names: Sequence[Any]) -> dict[Any, keras.KerasTensor]:
     """Return the shapes that a model was built with, by name.
 
-    For a model that declares no inputs.
+    They are needed for a model that declares no inputs.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ COLOURS = 3
 
 
 def kind_of(model: keras.Model, survey: Survey) -> str | None:
-    """Tell what the explained input of a model is.
+    """Tell the kind of a model's explained input.
 
     Parameters
     ----------

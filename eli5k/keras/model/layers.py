@@ -132,11 +132,11 @@ def candidate_calls(model: keras.Model, survey: Survey) -> list[Call]:
     """Order the calls by how well they can be explained.
 
     The first one that the score depends on, and whose cells look at their own places, is explained.
-    eli5's choice comes first: the last of ``model.layers`` whose output has a grid. It does not if
-    a model that is called after it has a layer with a grid. Then come all layers at any depth, from
-    the last called to the first. Paddings, recurrent layers and what has a single cell are left
-    out, and what only prepares the picture (augmentation, rescaling: called before the first
-    kernel). Convolutions that are recurrent come last, those with all frames first.
+    eli5's choice comes first, the last of ``model.layers`` whose output has a grid, unless a model
+    that is called after it has a layer with a grid. Then come all layers at any depth, from the
+    last called to the first. Paddings, recurrent layers and layers with a single cell are left out,
+    and so are those that only prepare the picture (augmentation, rescaling: called before the first
+    kernel). Recurrent convolutions come last, those with all frames first.
 
     Parameters
     ----------

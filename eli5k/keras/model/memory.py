@@ -359,7 +359,7 @@ def _snapshot(value: Any) -> Callable[[Any], bool] | None:
 def _frozen(value: Any, depth: int = DEEP) -> Any:
     """Copy plain values, small arrays, and containers and configurations of them.
 
-    To compare them later. What can't be copied is UNKNOWN.
+    The copies are compared later. What can't be copied becomes UNKNOWN.
     """
     if isinstance(value, PLAIN):
         return value

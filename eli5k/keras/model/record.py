@@ -194,7 +194,7 @@ class Record:
     def _note_reshaped(self, tensor: Tensor, source: int) -> None:
         """Note a tensor with an input's numbers.
 
-        Also its shape, if it is the first to make an image of them.
+        Note its shape, too, if it is the first to make an image of them.
         """
         self._inputs[id(tensor)] = source
         shape, known = tuple(tensor.shape), self.image_shapes[source]

@@ -1,9 +1,9 @@
 """Inputs that all documents share, such as texts to compare with.
 
 CLIP takes pictures and texts, and returns a row for each picture with a column for each text: the
-texts are what its classes are, not a part of the document. Each document carries them as one row
-of its own, ``(1, texts, ...)``, so that documents can be stacked, repeated and cut like any others.
-The model gets the texts once.
+texts are its classes, not a part of the document. Each document carries them as one row of its own,
+``(1, texts, ...)``, so that documents can be stacked, repeated and cut like any others. The model
+gets the texts once.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def as_called(model: keras.Model, inputs: Any) -> Any:
 
 
 def is_alike(model: keras.Model, inputs: Sequence[Any]) -> bool:
-    """Tell whether documents agree in what they share.
+    """Tell whether documents have equal shared inputs.
 
     Parameters
     ----------

@@ -122,7 +122,7 @@ def look(
 class _Look:
     """Chosen cells' values, and their gradients with respect to each image.
 
-    Tokens have none: what an ``Embedding`` makes of them has one.
+    Tokens have none, but the output of their ``Embedding`` has one.
     """
 
     model: keras.Model
@@ -204,7 +204,7 @@ def _means(gradient: np.ndarray, channels_first: bool) -> np.ndarray:
 
 
 def _blurred(maps: np.ndarray, axis: int, size: int, width: float) -> np.ndarray:
-    """Blur maps along one axis; what lies beyond its ends is zero."""
+    """Blur maps along one axis, with zeros beyond its ends."""
     if size <= LONG:
         distances = np.subtract.outer(np.arange(size), np.arange(size))
         blur = np.exp(-0.5 * (distances / width) ** 2)

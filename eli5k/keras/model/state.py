@@ -1,4 +1,4 @@
-"""Run a model without changing its variables: what it assigns is forgotten."""
+"""Run a model without changing its variables: assignments are discarded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def variables_read_as(variables: Sequence[keras.Variable], values: Sequence[Any]
 
 
 def stateless(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let ``function`` read the variables, and discard what it assigns.
+    """Let ``function`` read the variables, and discard its assignments.
 
     The next state of a seed, or a tracer, must not stay in the user's model.
 

@@ -74,7 +74,7 @@ def layer_at(model: keras.Model, path: str) -> keras.Operation:
     Raises
     ------
     ValueError
-        If there is none, as for an input layer.
+        If the layer isn't called, like an input layer.
     """
     for found, layer in walk(model):
         if path == found or path.startswith(found + "["):

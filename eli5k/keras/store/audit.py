@@ -1,4 +1,4 @@
-"""Audit of a store: what maps that are there already have in common."""
+"""Audit of a store: what its maps have in common."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from eli5k.base import Explanation, TargetExplanation
 from eli5k.keras.attribution import run as prepare
 from eli5k.keras.inputs import read_document
 from eli5k.keras.metrics.audit import LEAST_PICTURES, Audit, audit_maps, audit_run
+from eli5k.keras.metrics.effects import check_classes
 from eli5k.keras.metrics.halves import cells_of
 from eli5k.keras.model.room import rows_at_once
 from eli5k.keras.store.folder import QUESTION, Store, read_question
@@ -90,10 +91,11 @@ def audit_store(
     wanted = read_explanations(path, _spread(Path(path), most))
     found = [each for each in wanted if each.targets and (model is None or each.image is not None)]
     if len(found) < LEAST_PICTURES:
-        needed = "" if model is None else ", with pictures that are still where they were"
+        needed = "" if model is None else " whose pictures are still where they were"
+        hint = "" if model is None else ". You may pass the documents instead of the folder"
         raise ValueError(
             f"docs must have explanations of {LEAST_PICTURES} documents or more{needed}. "
-            f"Received: {len(found)} in {os.fspath(path)!r}"
+            f"Received: {len(found)} in {os.fspath(path)!r}{hint}"
         )
     told: dict[str, Any] = {"method": found[0].method or ""}
     told["names"] = [each.source or number for number, each in enumerate(found)]
@@ -111,6 +113,7 @@ def audit_store(
         batch_size=rows_at_once(model) if batch_size is None else batch_size,
         progress=progress,
     )
+    check_classes(asked)
     return audit_run(asked, _maps(found, asked.survey.picture_grid), **told)
 
 
@@ -122,7 +125,7 @@ def _check(model: keras.Model, question: dict[str, Any], preprocess: Any) -> Non
         )
     if question["options"]["preprocess"] != described(preprocess):
         raise ValueError(
-            "preprocess must be the one that explain_to was given: "
+            "preprocess must be the one that the maps were made with: "
             f"{question['options']['preprocess']!r}. Received: {described(preprocess)!r}"
         )
 

@@ -53,7 +53,7 @@ class Summary:
         The most frequent first.
     doubtful : list
         Keys of the most doubtful documents: by verdict, then those with a warning, then by the
-        probability of what is explained.
+        probability of the explained class.
     failed : list of (key, str)
         The first documents that could not be explained, and why.
     reasons : Counter

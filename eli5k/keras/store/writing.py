@@ -26,6 +26,7 @@ from eli5k.keras.sources import Rows
 from eli5k.keras.store.files import only_writer
 from eli5k.keras.store.folder import Counts, Store, open_store
 from eli5k.keras.store.keys import HASH, Keys, hashes_of, is_first
+from eli5k.keras.store.ledger import attempted
 from eli5k.keras.store.question import question_of
 from eli5k.keras.store.rows import arrow, numbered, table_of
 from eli5k.keras.store.sources import Item, Source, open_source
@@ -53,8 +54,8 @@ def explain_to(
 ) -> Counts:
     """Explain any number of documents into a folder of Parquet files.
 
-    Kill it at any moment: the same call goes on, explains at most one part again, and ends with
-    exactly one row for each document and target.
+    You may kill it at any moment: the same call resumes, explains at most one part again, and ends
+    with exactly one row for each document and target.
 
     Parameters
     ----------
@@ -78,10 +79,10 @@ def explain_to(
         Maximum number of documents that go through the model together; None for as many as have
         room on the graphics card, 32 without one.
     rows_per_part : int
-        Number of documents in a file: what a kill can cost.
+        Number of documents in a file; after a kill, at most these are explained again.
     workers : int, optional
-        How many processes decode pictures; by default one for each core. 0 decodes them here, which
-        is quicker for small ones, and lets one that hangs or ends its process do that to this one.
+        How many processes decode pictures; by default one for each core. 0 decodes them in
+        this process: faster for small pictures, but one that hangs or crashes stops the whole run.
     timeout : float
         Seconds to decode one picture; then it is an error.
     preprocess, progress
@@ -240,12 +241,12 @@ class _Todo:
             )
 
     def verified(self) -> Counts:
-        """Count what the store holds in the end, as :func:`verified` does."""
+        """Count the store's documents and rows, as :func:`verified` does."""
         return verified(self._store, self._seen, self._wanted)
 
 
 def verified(store: Store, seen: Sequence[np.ndarray], explained: int) -> Counts:
-    """Count what a store holds in the end.
+    """Count the documents and rows of a finished store.
 
     Parameters
     ----------
@@ -276,20 +277,36 @@ def _decoded(
         yield from todo
         return
 
-    def doc_of(item: Item) -> Any:
-        return item.doc
-
     def ledger(item: Item) -> int:
-        return store.attempted(item.key)
+        return attempted(store.folder, item.key)
 
     with Decoder(form_of(model), workers=workers, timeout=timeout) as decoder:
-        decoded = decoder.decode_items(todo, doc_of, ledger)
-        while True:
-            with collected_warnings() as found:
-                item, doc = next(decoded, (None, None))
-            if item is None:
-                return
-            yield item._replace(doc=doc, warnings=tuple(found))
+        yield from decoded_items(decoder, todo, ledger)
+
+
+def decoded_items(
+    decoder: Decoder, items: Iterable[Item], ledger: Callable[[Item], int] | None = None
+) -> Iterator[Item]:
+    """Decode items ahead of who takes them, with the warnings about each.
+
+    Parameters
+    ----------
+    decoder : Decoder
+    items : iterable of Item
+    ledger : callable, optional
+        As in :meth:`~eli5k.keras.decoding.Decoder.decode_items`.
+
+    Yields
+    ------
+    Item
+    """
+    decoded = decoder.decode_items(items, lambda item: item.doc, ledger)
+    while True:
+        with collected_warnings() as found:
+            item, doc = next(decoded, (None, None))
+        if item is None:
+            return
+        yield item._replace(doc=doc, warnings=tuple(found))
 
 
 def _explain_all(

@@ -264,6 +264,21 @@ class TestEqualQuestions:
             explain_prediction(fresh, DOC, targets=[1])
         assert np.median(took) < time.perf_counter() - started
 
+    def test_a_fresh_lambda_of_a_method_waits_to_be_compiled(self, monkeypatch):
+        model = functional(net_layers())
+        is_new = []
+        compiled = asking.compiled
+
+        def spy(*args, **kwargs):
+            is_new.append(kwargs["is_new"])
+            return compiled(*args, **kwargs)
+
+        monkeypatch.setattr(asking, "compiled", spy)
+        asked = eli5k.keras.run(model, DOC, 1)
+        for function in (lambda evidence: evidence.gradients, grad_cam):
+            asked.evidence(Probe(Input()), function)
+        assert is_new == [True, False]
+
 
 class Branching(keras.Model):
     """A model with a branch in Python on a number that it computed."""

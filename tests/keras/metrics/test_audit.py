@@ -15,7 +15,8 @@ from PIL import Image
 
 from eli5k import audit
 from eli5k.keras import run
-from eli5k.keras.metrics.audit import audit_maps, audit_run, changes, follows, predicted
+from eli5k.keras.metrics.audit import audit_maps, audit_run
+from eli5k.keras.metrics.effects import changes, follows, predicted
 from eli5k.keras.metrics.halves import cells_of
 from tests.keras.metrics.test_check import SIDE, spot_model
 from tests.zoo import noise
