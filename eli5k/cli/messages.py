@@ -17,7 +17,7 @@ from eli5k.cli.errors import UserError
 from eli5k.cli.words import in_shell_words
 from eli5k.printable import printable
 
-# What is said of one of many pictures, by what is the same for all: the first words, and of whom.
+# Lines about single pictures, by their common part: the first line, and its pictures.
 _Gathered = dict[str, tuple[str, list[Path]]]
 _gathered: ContextVar[_Gathered | None] = ContextVar("gathered", default=None)
 # A name in quotes or a number: they differ from picture to picture.
@@ -98,7 +98,7 @@ def summed_up(count: int) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whoever stops a long run also wants to know.
+        # A user who stops a long run also wants to know.
         _gathered.reset(token)
         for line, files in gathered.values():
             if len(files) == 1:

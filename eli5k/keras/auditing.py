@@ -25,7 +25,7 @@ from eli5k.keras.store.audit import audit_store, is_store
 from eli5k.options import MethodLike
 
 METHOD = "grad-cam"
-# How many documents methods are ranked on.
+# Number of documents on which methods are ranked.
 RANKED = 16
 
 
@@ -114,7 +114,7 @@ def audit(
     asked = prepare(model, found.inputs, found.targets, **how)
     check_classes(asked)
     if targets is None and class_count(asked.survey.heads[asked.target.output]) == 1:
-        # Of a single unit, that is the side which the model takes.
+        # For a single unit, that is the side that the model chooses.
         asked = replace(asked, target=replace(asked.target, binary=True))
     warn_of_model(asked)
     method, note = _best(asked) if method == BEST else (method, "")
