@@ -66,7 +66,7 @@ NAMES = {
     "guided-grad-cam": "guided Grad-CAM",
     "gradient-x-input": "gradient x input",
 }
-# Methods that take part in the ranking: all of few runs.
+# Methods that take part in the ranking: those with few runs.
 RANKED = (
     "cam",
     "grad-cam",
@@ -81,7 +81,7 @@ RANKED = (
     "guided-backprop",
     "guided-grad-cam",
 )
-# Of the small nets these are ranked too, with so many masks of RISE.
+# Only on the small nets, these are ranked too, with this many masks of RISE.
 OFTEN: dict[str, MethodLike] = {
     "integrated-gradients": "integrated-gradients",
     "occlusion": "occlusion",
@@ -144,7 +144,7 @@ def montages(count: int, seed: int) -> Iterator[Case]:
                 "inverted": -cam[side],
                 "elsewhere": np.roll(cam[side], cam.shape[2] // 2, axis=1),
                 "random field": fields((SIDE, 2 * SIDE), 2 * number + side),
-                # Of a photograph on the other side.
+                # The map of a photograph on the other side.
                 "another picture's": stacked([each[1 - side] for each in before]),
                 "shuffled weights": shuffled[side],
                 "edges": edges(montage.pixels),
@@ -204,7 +204,7 @@ def scenes(kind: str, count: int, seed: int) -> Iterator[Case]:
             "shuffled weights": shuffled,
             "edges": edges(scene.image),
         }
-        # Of a picture whose evidence lies elsewhere.
+        # The map of a picture whose evidence lies elsewhere.
         apart = [found for evidence, found in known if not (evidence & scene.evidence).any()]
         if apart:
             maps["another picture's"] = stacked(apart)
@@ -292,7 +292,7 @@ def shares(checks: list[Check]) -> str:
 
 def rank(count: int, only: list[str] | None = None) -> Table:
     """Agreement of each method, which needs no truth, and how often it points at the truth."""
-    # Of scenes that are all background, nearly every place is evidence.
+    # In scenes that are all background, nearly every place is evidence.
     kinds = [kind for kind in cues.KINDS if kind != "background"]
     nets = {"montages": lambda: ranked_montages(count // 2)}
     nets |= {kind: partial(ranked_scenes, kind, 2 * count) for kind in kinds}

@@ -45,7 +45,7 @@ def written_beside(path: Path) -> Iterator[IO[bytes]]:
             yield file
         os.replace(beside, path)
     except OSError as error:
-        # Of a full disk, Python doesn't tell the file.
+        # If a disk is full, Python doesn't name the file.
         if error.filename is None and error.errno is not None:
             error.filename = os.fspath(path)
         raise

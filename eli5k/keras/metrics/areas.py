@@ -8,7 +8,7 @@ from eli5k.keras.metrics.agreement import copies_of
 from eli5k.keras.metrics.check import largest
 
 SHARES = {"tenth": 0.1, "quarter": 0.25}
-# What is as hot as the peak; how often the number of peaks is smoothed; what the mean map decides.
+# Share of the peak that counts as hot; number of smoothings; ties that the mean map breaks.
 PEAK, SMOOTHINGS, TIE = 0.999, 2, 1e-3
 
 

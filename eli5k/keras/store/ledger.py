@@ -1,4 +1,4 @@
-"""Ledgers of a store: what is tried, in files that survive the process that tries it."""
+"""Ledgers of a store: attempts, in files that survive their process."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def suspects(folder: Path) -> set[str]:
 
 
 def _key(line: str) -> str | None:
-    """Return the key in a line; None if there is none, or if it was cut off."""
+    """Return the key in a line; None if incomplete or missing."""
     try:
         return str(json.loads(line)) if line.startswith('"') else None
     except ValueError:
