@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import secrets
 import sys
@@ -112,13 +113,34 @@ def connected(address: str | None, demand: Demand) -> Iterator[Any]:
             if is_local:
                 _start(ray, demand)
             else:
-                ray.init(address=address, log_to_driver=False, runtime_env=_of_workers(demand))
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level=logging.WARNING,
+                    runtime_env=_of_workers(demand),
+                )
         try:
             _check(ray, demand, address)
-            yield ray
+            with _quiet():
+                yield ray
         finally:
             if not was_connected:
                 ray.shutdown()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave to Ray Data's log file what it would print about a run that goes well."""
+    handlers = logging.getLogger("ray.data").handlers
+    printing = [each for each in handlers if isinstance(each, logging.StreamHandler)]
+    levels = [each.level for each in printing]
+    for each in printing:
+        each.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for each, level in zip(printing, levels):
+            each.setLevel(level)
 
 
 def _imported() -> Any:
@@ -165,6 +187,7 @@ def _start(ray: Any, demand: Demand) -> None:
                 num_cpus=demand.workers + RESERVE,
                 include_dashboard=False,
                 log_to_driver=False,
+                logging_level=logging.WARNING,
                 object_store_memory=OBJECTS,
                 runtime_env=_of_workers(demand),
             )
