@@ -66,7 +66,7 @@ NAMES = {
     "guided-grad-cam": "guided Grad-CAM",
     "gradient-x-input": "gradient x input",
 }
-# Methods that take part in the ranking: all of few runs.
+# Methods that take part in the ranking: those with few runs.
 RANKED = (
     "cam",
     "grad-cam",
@@ -81,7 +81,7 @@ RANKED = (
     "guided-backprop",
     "guided-grad-cam",
 )
-# Of the small nets these are ranked too, with so many masks of RISE.
+# Only on the small nets, these are ranked too, with this many masks of RISE.
 OFTEN: dict[str, MethodLike] = {
     "integrated-gradients": "integrated-gradients",
     "occlusion": "occlusion",
@@ -89,6 +89,7 @@ OFTEN: dict[str, MethodLike] = {
     "rise": RISE(masks=256),
 }
 SPLITS = 200
+CLEAR = 0.1  # difference in pointing
 
 
 Table = dict[str, dict[str, object]]  # column, row
@@ -144,7 +145,7 @@ def montages(count: int, seed: int) -> Iterator[Case]:
                 "inverted": -cam[side],
                 "elsewhere": np.roll(cam[side], cam.shape[2] // 2, axis=1),
                 "random field": fields((SIDE, 2 * SIDE), 2 * number + side),
-                # Of a photograph on the other side.
+                # The map of a photograph on the other side.
                 "another picture's": stacked([each[1 - side] for each in before]),
                 "shuffled weights": shuffled[side],
                 "edges": edges(montage.pixels),
@@ -204,7 +205,7 @@ def scenes(kind: str, count: int, seed: int) -> Iterator[Case]:
             "shuffled weights": shuffled,
             "edges": edges(scene.image),
         }
-        # Of a picture whose evidence lies elsewhere.
+        # The map of a picture whose evidence lies elsewhere.
         apart = [found for evidence, found in known if not (evidence & scene.evidence).any()]
         if apart:
             maps["another picture's"] = stacked(apart)
@@ -292,7 +293,7 @@ def shares(checks: list[Check]) -> str:
 
 def rank(count: int, only: list[str] | None = None) -> Table:
     """Agreement of each method, which needs no truth, and how often it points at the truth."""
-    # Of scenes that are all background, nearly every place is evidence.
+    # In scenes that are all background, nearly every place is evidence.
     kinds = [kind for kind in cues.KINDS if kind != "background"]
     nets = {"montages": lambda: ranked_montages(count // 2)}
     nets |= {kind: partial(ranked_scenes, kind, 2 * count) for kind in kinds}
@@ -307,7 +308,11 @@ def rank(count: int, only: list[str] | None = None) -> Table:
             for name, found in results.items()
         }
         table[net] = {name: table[net].get(name, "") for name in (*RANKED, *OFTEN)}
-        table[net] |= {"rank correlation": order_of(results), "attainable": attainable(results)}
+        table[net] |= {
+            "rank correlation": order_of(results),
+            "attainable": attainable(results),
+            "pairs ordered alike": alike(results),
+        }
         print(
             f"{net}: rank correlation {table[net]['rank correlation']:.2f}, attainable "
             f"{table[net]['attainable']:.2f}",
@@ -329,10 +334,11 @@ def order_of(results: Results) -> float:
 
 
 def attainable(results: Results) -> float:
-    """What chance leaves of a perfect rank correlation: how alike two halves of the pictures order.
+    """The rank correlation that ties and the number of pictures leave.
 
-    Each of agreement and pointing is compared between random halves, corrected for their size
-    (Spearman and Brown); the geometric mean is what both can have with each other.
+    Methods that point equally well can't be ordered. And how alike two random halves of the
+    pictures order the methods, corrected for their size (Spearman and Brown), limits how alike
+    agreement and pointing can: the geometric mean of both.
     """
     found = distinct(results)
     rng = np.random.default_rng(0)
@@ -343,7 +349,16 @@ def attainable(results: Results) -> float:
         first, second = (half.mean(axis=1) for half in halves)
         likeness.append([spearman(first[:, column], second[:, column]) for column in range(2)])
     means = np.maximum(np.nanmean(likeness, axis=0), 0)
-    return float(np.sqrt(np.prod(2 * means / (1 + means))))
+    with_ties = spearman(*np.sort(found.mean(axis=1), axis=0).T)
+    return float(with_ties * np.sqrt(np.prod(2 * means / (1 + means))))
+
+
+def alike(results: Results) -> str:
+    """Pairs of methods, of those that point clearly differently, that agreement orders alike."""
+    means = distinct(results).mean(axis=1)
+    agreed, pointed = (np.subtract.outer(column, column) for column in means.T)
+    clear = pointed >= CLEAR
+    return f"{(agreed[clear] > 0).sum()} of {clear.sum()}"
 
 
 def ranked_montages(count: int) -> Results:

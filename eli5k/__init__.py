@@ -106,5 +106,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    # What comes late is public too.
+    # Names that are imported late are public, too.
     return sorted({*__all__, "__version__", "__doc__", "__name__", "__file__", "__path__"})

@@ -56,7 +56,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 # Warnings of the explanation in progress, separate for each thread and task.
 _collected: ContextVar[list[ExplanationWarning] | None] = ContextVar("collected", default=None)
-# What warnings begin with meanwhile: the name of one document among many.
+# The beginning of warnings meanwhile: the name of one document among many.
 _prefix: ContextVar[str] = ContextVar("prefix", default="")
 
 

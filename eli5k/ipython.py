@@ -6,7 +6,7 @@ import difflib
 import io
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from eli5k.base import Explanation, ExplanationWarning
@@ -102,8 +102,8 @@ def show_prediction(estimator: Any, doc: Any, **kwargs: Any) -> Any:
 def compare(
     estimator: Any,
     doc: Any,
-    methods: Sequence[Any] = ("grad-cam",),
-    layers: Sequence[Any] = (None,),
+    methods: Any = ("grad-cam",),
+    layers: Any = (None,),
     **kwargs: Any,
 ) -> Explanations:
     """Explain one document by several methods, at several layers.
@@ -114,9 +114,10 @@ def compare(
         The model; must be positional.
     doc : object
         What the model predicts on.
-    methods, layers : sequence
-        What :func:`~eli5k.explain_prediction` takes as ``method`` and as ``layer``. Methods that
-        look at the same evidence share the run; one that looks at the input is asked once.
+    methods, layers : str or sequence
+        What :func:`~eli5k.explain_prediction` takes as ``method`` and as ``layer``, one or several.
+        ``"all"`` are all methods that the model can have. Methods that look at the same evidence
+        share the run; one that looks at the input is asked once.
     **kwargs
         Other keywords of :func:`~eli5k.explain_prediction`, such as ``targets``.
 
@@ -131,6 +132,11 @@ def compare(
     TypeError, ValueError
         As :func:`~eli5k.explain_prediction`; also if there is no method or no layer.
 
+    Warns
+    -----
+    ExplanationWarning
+        If ``"all"`` leaves a method out, with the reason.
+
     Examples
     --------
     >>> import warnings
@@ -138,9 +144,10 @@ def compare(
     ...     [expl.error for expl in compare(None, None, methods=["cam"])]
     ['Expected a keras.Model, got NoneType None.']
     """
+    methods, layers = _several(methods), _several(layers)
     for name, values in (("methods", methods), ("layers", layers)):
-        if isinstance(values, str) or not len(values):
-            raise ValueError(f"{name} must be a list of at least one. Received: {values!r}")
+        if not values:
+            raise ValueError(f"{name} must be one or a list of at least one. Received: {values!r}")
     if is_keras_model(estimator):
         # Imported only now, since it takes seconds; who has a Keras model has imported Keras.
         from eli5k.keras.comparison import explain_by_methods
@@ -153,6 +160,12 @@ def compare(
             if found[-1].layer is None:
                 break
     return found
+
+
+def _several(values: Any) -> list[Any]:
+    return (
+        list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+    )
 
 
 def _shown_captioned(

@@ -44,5 +44,10 @@ def written_beside(path: Path) -> Iterator[IO[bytes]]:
         with beside.open("xb") as file:
             yield file
         os.replace(beside, path)
+    except OSError as error:
+        # If a disk is full, Python doesn't name the file.
+        if error.filename is None and error.errno is not None:
+            error.filename = os.fspath(path)
+        raise
     finally:
         beside.unlink(missing_ok=True)

@@ -190,10 +190,10 @@ def test_a_gallery_of_very_many_says_how_many_more_there_are(written):  # noqa: 
     assert "2 more: eli5k.save" in written[-1][0]
 
 
-def test_methods_and_layers_are_lists():
-    with pytest.raises(ValueError, match="methods must be a list of at least one"):
-        compare(Asked(), "doc", methods="cam")
-    with pytest.raises(ValueError, match="layers must be a list"):
+def test_methods_and_layers_are_one_or_several():
+    with pytest.raises(ValueError, match="methods must be one or a list of at least one"):
+        compare(Asked(), "doc", methods=[])
+    with pytest.raises(ValueError, match="layers must be one or a list"):
         compare(Asked(), "doc", layers=[])
 
 

@@ -1,4 +1,4 @@
-"""``eli5k audit``: tell what the maps of a folder of pictures have in common."""
+"""``eli5k audit``: find what the maps of a folder have in common."""
 
 from __future__ import annotations
 

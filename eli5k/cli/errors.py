@@ -11,8 +11,8 @@ import zlib
 FAILURE = 2
 LONGEST_REASON = 1000  # characters
 
-# What a decoder trips over in a broken file, a model in a picture that it does not fit, and a
-# user's function in anything: their exceptions are not ours to choose.
+# Exceptions of others: of a decoder for a broken file, of a model for a picture that doesn't fit,
+# and of a user's function for anything.
 _RAISED_BY_OTHERS = (
     ArithmeticError,
     AssertionError,

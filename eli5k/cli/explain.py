@@ -95,7 +95,7 @@ def _explain_files(model: keras.Model, plan: Plan) -> tuple[int, list[Path]]:
                 best = best_classes(model, file, plan.question.options) if is_only else None
             except raised_by_others() as error:
                 if not done and isinstance(error, TypeError | ValueError):
-                    # What is wrong with the first picture that can be read is wrong with each.
+                    # An error of the first readable picture would be that of each.
                     raise UserError(reason_of(error)) from error
                 complain(f"{file}: {reason_of(error)}")
                 continue

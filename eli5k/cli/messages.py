@@ -17,7 +17,7 @@ from eli5k.cli.errors import UserError
 from eli5k.cli.words import in_shell_words
 from eli5k.printable import printable
 
-# What is said of one of many pictures, by what is the same for all: the first words, and of whom.
+# Lines about single pictures, by their common part: the first line, and its pictures.
 _Gathered = dict[str, tuple[str, list[Path]]]
 _gathered: ContextVar[_Gathered | None] = ContextVar("gathered", default=None)
 # A name in quotes or a number: they differ from picture to picture.
@@ -63,7 +63,10 @@ def _bars_hidden(stream: TextIO) -> AbstractContextManager[None]:
 
 
 def complain_about(file: Path, line: str) -> None:
-    """Print a line about a picture; among many, once all are done and once for all like it."""
+    """Print a line about a picture.
+
+    Among many pictures, equal lines are printed once, when all are done.
+    """
     gathered = _gathered.get()
     if gathered is None:
         complain(f"{file}: {line}")
@@ -73,7 +76,7 @@ def complain_about(file: Path, line: str) -> None:
 
 
 def complain_once(line: str) -> None:
-    """Print a line about the model, among many pictures only the first time."""
+    """Print a line about the model, only once for many pictures."""
     gathered = _gathered.get()
     if gathered is None or line not in gathered:
         complain(line)
@@ -83,7 +86,7 @@ def complain_once(line: str) -> None:
 
 @contextmanager
 def summed_up(count: int) -> Iterator[None]:
-    """Print what was complained about several pictures meanwhile as one line, with how many.
+    """Print complaints about several pictures as one line, with their number.
 
     Parameters
     ----------
@@ -95,7 +98,7 @@ def summed_up(count: int) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whoever stops a long run also wants to know.
+        # A user who stops a long run also wants to know.
         _gathered.reset(token)
         for line, files in gathered.values():
             if len(files) == 1:

@@ -1,4 +1,4 @@
-"""Draw the curve of a check: what the score is without the hottest parts of the picture."""
+"""Draw a check's curve: scores without the hottest parts of the picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WIDTH, HEIGHT, BORDER = 160, 48, 2  # pixels
 
 
 def curve_of(check: Check) -> str:
-    """Return a small picture of a check's curve, with a line that says what it shows.
+    """Return a small picture of a check's curve, with its description.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ def warn_of_letters(texts: Iterable[str]) -> None:
     >>> warn_of_letters(["cat", "κατ"])
     """
     for text in texts:
-        # What can't be printed, such as a line break, is in no font.
+        # No font has unprintable characters, such as a line break.
         letters = "".join(sorted({letter for letter in text if letter.isprintable()}))
         if not _has_letters(_font_file(letters), letters):
             warn(

@@ -21,7 +21,7 @@ from eli5k.formatters.orientation import turned
 COLORMAPS = ("viridis", "inferno", "magma", "cividis", "turbo", "Greys")
 # A page of more pictures keeps its data in separate scripts, each for this many pictures.
 MOST_CARDS, CARDS_A_SHARD = 2000, 50
-# What such a page may load besides: scripts from its own folder, on a disk or from its server.
+# Sources of scripts that such a page may load as well: its own folder, on a disk or a server.
 BESIDE = " 'self' file:"
 
 

@@ -22,7 +22,7 @@ from eli5k.whole_files import written_beside
 MAKER = "eli5k"
 _MARK = Image.Exif()
 _MARK[ExifTags.Base.Software] = MAKER
-# What Pillow is told about a format. JPEG and PDF have no transparency. To compress a PNG of a
+# Pillow's options for each format. JPEG and PDF have no transparency. To compress a PNG of a
 # photograph as much as can be takes six times as long as this, for 4 % of its size.
 PICTURES: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG", "compress_level": 4, "exif": _MARK},

@@ -1,4 +1,4 @@
-"""Audit a model: explain many documents, and tell what their maps have in common."""
+"""Audit a model: find what the maps of many documents share."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from eli5k.base import ExplanationWarning, warn, warnings_name
-from eli5k.estimators import check_keras_model
 from eli5k.keras.attribution import run as prepare
 from eli5k.keras.attribution import warn_of_model
-from eli5k.keras.batches import BAD_DOCUMENT
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.evidence.targets import class_count
-from eli5k.keras.inputs import read_document
+from eli5k.keras.gathering import gathered
 from eli5k.keras.methods import find_method
 from eli5k.keras.methods.registry import BEST
 from eli5k.keras.metrics.audit import LEAST_PICTURES, Audit, audit_run
@@ -24,13 +21,11 @@ from eli5k.keras.metrics.best import best_method
 from eli5k.keras.metrics.effects import check_classes
 from eli5k.keras.metrics.explained import explained
 from eli5k.keras.model.room import rows_at_once
-from eli5k.keras.sources import Documents
 from eli5k.keras.store.audit import audit_store, is_store
 from eli5k.options import MethodLike
-from eli5k.progress import progress_bar
 
 METHOD = "grad-cam"
-# How many documents methods are ranked on.
+# Number of documents on which methods are ranked.
 RANKED = 16
 
 
@@ -105,18 +100,26 @@ def audit(
         if method != METHOD:
             _check_nothing_to_explain(method=method)
         return audit_store(model, docs, most=most, preprocess=preprocess, **how)
-    check_keras_model(model, docs)
+    found = gathered(
+        model,
+        docs,
+        targets,
+        preprocess=preprocess,
+        least=LEAST_PICTURES,
+        most=most,
+        progress=progress,
+    )
     how["batch_size"] = rows_at_once(model) if batch_size is None else batch_size
-    inputs, names, own = _read(model, docs, targets, preprocess, most, progress)
-    asked = prepare(model, inputs, own, layer=layer, output=output, logits=True, **how)
+    how |= {"layer": layer, "output": output, "logits": True}
+    asked = prepare(model, found.inputs, found.targets, **how)
     check_classes(asked)
     if targets is None and class_count(asked.survey.heads[asked.target.output]) == 1:
-        # Of a single unit, that is the side which the model takes.
+        # For a single unit, that is the side that the model chooses.
         asked = replace(asked, target=replace(asked.target, binary=True))
     warn_of_model(asked)
     method, note = _best(asked) if method == BEST else (method, "")
     maps = np.moveaxis(np.asarray(explained(asked, method).maps), 0, 1).mean(axis=1)
-    return audit_run(asked, maps, method=find_method(method).title, note=note, names=names)
+    return audit_run(asked, maps, method=find_method(method).title, note=note, names=found.names)
 
 
 def _check_nothing_to_explain(**arguments: Any) -> None:
@@ -133,84 +136,3 @@ def _best(asked: Run) -> tuple[MethodLike, str]:
     rows = np.unique(np.linspace(0, asked.count - 1, min(RANKED, asked.count)).round().astype(int))
     best = best_method(asked.part(rows), where=f"{len(rows)} of these documents")
     return best, f"The maps are by {best.title}. {best.why}"
-
-
-def _read(
-    model: Any, docs: Any, targets: Any, preprocess: Any, most: int, progress: bool | None
-) -> tuple[Any, list[str | int], Any]:
-    """Return the inputs of documents, their paths or numbers, and their targets."""
-    documents = Documents(model, docs)
-    count = documents.known_count
-    wanted = range(count or 0)
-    if count is not None and count > most:
-        wanted = np.linspace(0, count - 1, most).round().astype(int).tolist()
-    chosen = set(wanted)
-    read: dict[int, Any] = {}
-    names: list[str | int] = []
-    reasons: list[str] = []
-    seen, is_enough = 0, False
-    with progress_bar(total=documents.total, progress=progress, unit="doc") as bar:
-        for number, sample in enumerate(documents):
-            seen += 1
-            bar.update(1)
-            if count is not None and number not in chosen:
-                continue
-            place = sample.path or f"document {number}"
-            with warnings_name(place):
-                try:
-                    inputs = read_document(model, sample.doc, preprocess=preprocess).inputs
-                    _check_finite(inputs)
-                    read[number] = inputs
-                    names.append(sample.path or number)
-                except BAD_DOCUMENT as error:
-                    reasons.append(f"{place}: passed over, because {_told(error)}")
-            is_enough = count is None and len(read) == most
-            if is_enough:
-                break
-    if len(read) < LEAST_PICTURES:
-        raise ValueError(
-            f"docs must have {LEAST_PICTURES} documents or more to have something in common. "
-            f"Received: {len(read)}" + (f" that can be read; {reasons[0]}" if reasons else "")
-        )
-    for reason in reasons:
-        warn(reason, ExplanationWarning)
-    return _stacked(read), names, _of_each(targets, list(read), seen, is_enough)
-
-
-def _told(error: Exception) -> str:
-    return f"it can't be read ({type(error).__name__}: {error})"
-
-
-def _check_finite(inputs: Any) -> None:
-    for array in keras.tree.flatten(inputs):
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError("it holds NaN or infinity")
-
-
-def _stacked(read: dict[int, Any]) -> Any:
-    shapes = {number: _shapes(inputs) for number, inputs in read.items()}
-    first = next(iter(shapes))
-    for number, shape in shapes.items():
-        if shape != shapes[first]:
-            raise ValueError(
-                "docs must have one size, so that places can be compared: resize them, or audit "
-                f"those of each size alone. Document {first} has {shapes[first]}, document "
-                f"{number} has {shape}."
-            )
-    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *read.values())
-
-
-def _shapes(inputs: Any) -> list[tuple[int, ...]]:
-    return [array.shape[1:] for array in keras.tree.flatten(inputs)]
-
-
-def _of_each(targets: Any, numbers: list[int], seen: int, is_part: bool) -> Any:
-    """Return the targets of the documents that could be read."""
-    if targets is None or callable(targets) or np.ndim(targets) == 0:
-        return targets
-    if len(targets) != seen and not (is_part and len(targets) > seen):
-        raise ValueError(
-            f"targets must have one row for each of the {seen} documents, or be one class for all. "
-            f"Received: {len(targets)} rows"
-        )
-    return np.asarray(targets)[numbers]

@@ -7,11 +7,14 @@ from typing import Any
 
 import keras
 
-from eli5k.base import Explanation
+from eli5k.base import Explanation, ExplanationWarning, warn
 from eli5k.keras.explain_prediction import check_keywords, explain_document
+from eli5k.keras.methods import METHODS
 from eli5k.keras.methods.together import sharing
 from eli5k.keras.support import not_supported
 from eli5k.options import MethodLike, Options, split_options
+
+ALL = "all"
 
 
 def explain_by_methods(
@@ -35,8 +38,8 @@ def explain_by_methods(
     doc : object
         As in :func:`eli5k.explain_prediction_keras`.
     methods, layers : sequence
-        What it takes as ``method`` and as ``layer``. A method that looks at the input is asked
-        once.
+        What it takes as ``method`` and as ``layer``; ``"all"`` are all methods that the model can
+        have. A method that looks at the input is asked once.
     image : optional
     **kwargs
         Its other keywords.
@@ -51,6 +54,11 @@ def explain_by_methods(
     TypeError, ValueError
         As :func:`eli5k.explain_prediction_keras`.
 
+    Warns
+    -----
+    ExplanationWarning
+        If ``"all"`` leaves a method out, with the reason.
+
     Examples
     --------
     >>> import numpy as np
@@ -61,6 +69,14 @@ def explain_by_methods(
     >>> [(each.method, each.targets[0].heatmap.shape) for each in found]
     [('Grad-CAM', (6, 6)), ('Gradient', (8, 8))]
     """
+    if ALL in methods:
+        found, refused = explain_by_suited(model, doc, list(METHODS), layers, image=image, **kwargs)
+        for reason, names in refused.items() if found else ():
+            left_out = ", ".join(map(str, names))
+            warn(f"methods={ALL!r} leaves out {left_out}: {reason}", ExplanationWarning)
+        if found:
+            return found
+        methods = ["grad-cam"]  # It says what is wrong with all of them.
     options = _options(kwargs)
     return explain_document(model, doc, options, image, list(methods), list(layers))
 
@@ -74,7 +90,7 @@ def explain_by_suited(
     image: Any = None,
     **kwargs: Any,
 ) -> tuple[list[Explanation], dict[str, list[MethodLike]]]:
-    """Explain one document by those of the methods that this model can have.
+    """Explain one document by the methods that the model supports.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ from eli5k.keras.preprocessing import preprocessor_of
 from eli5k.picture_files import ARRAY
 from eli5k.pixels import MODES
 
-# How often a picture may end the process that decodes it.
+# How many processes a picture may crash.
 TRIES = 2
 # Pictures decoded ahead: of the model's size, and of any size.
 AHEAD, AHEAD_LARGE = 64, 2

@@ -20,8 +20,8 @@ from eli5k.decoder import Answer, Settings
 START = 120
 # Seconds that a process has to end itself before it is killed.
 GRACE = 2
-# Of the processes. What glibc gives back after each picture it has to get again, page by page: that
-# took a third of the time of photographs.
+# Environment of the processes. Otherwise glibc returns its memory after each picture and gets it
+# again page by page, which took a third of the time for photographs.
 ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),

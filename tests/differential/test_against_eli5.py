@@ -102,7 +102,7 @@ def _build(name: str) -> Case:
 
 
 # Most of the time goes to the deepest.
-DEEPEST = {"DenseNet121", "EfficientNetB0", "NASNetMobile"}
+DEEPEST = {"DenseNet121", "EfficientNetB0", "NASNetMobile", "ResNet50"}
 CASES = [
     pytest.param(name, marks=pytest.mark.slow) if name in DEEPEST else name
     for name in [*APPLICATIONS, "trained on shapes"]

@@ -8,7 +8,11 @@ collect_ignore = [
     for engine, files in (
         (
             "ray",
-            ("test_ray.py", "drive_ray.py", "test_explain_on_ray.py", "drive_explain_on_ray.py"),
+            tuple(
+                f"{kind}_{name}.py"
+                for kind in ("test", "drive")
+                for name in ("ray", "explain_on_ray", "tables_on_ray")
+            ),
         ),
         ("pyspark", ("test_spark.py", "drive_spark.py")),
         ("dask", ("test_dask.py",)),

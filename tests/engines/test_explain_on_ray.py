@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from eli5k.keras.store.folder import ATTEMPTS
+from eli5k.keras.store.ledger import ATTEMPTS
 from tests.close import assert_close
 from tests.zoo import SHAPE, closed_form, functional, net_layers, noise
 

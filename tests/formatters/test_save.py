@@ -1,5 +1,6 @@
 """Files of each kind, complete or not there at all."""
 
+import errno
 import os
 
 import numpy as np
@@ -129,6 +130,17 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     eli5k.save(explain(), path)
     assert os.listdir(tmp_path) == ["why.png"]
     assert read(path).size == format_as_image(explain(), caption=True).size
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    def on_full_disk():
+        with written_beside(tmp_path / "why.png") as file:
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: .*/why\.png"):
+        on_full_disk()
+    assert not os.listdir(tmp_path)
 
 
 def test_a_missing_folder_is_an_error_that_names_it(tmp_path):

@@ -141,3 +141,28 @@ def test_checks_of_all_methods_layers_and_targets_share_the_halves(model, monkey
                 (one.check.dropped, other.check.dropped),
             ):
                 np.testing.assert_allclose(mine, its, rtol=1e-4)
+
+
+def test_all_are_the_methods_that_the_model_can_have(registry):
+    for name in registry.keys() - {"grad-cam", "cam", "gradient"}:
+        del registry[name]
+    # A dense layer over a flat grid: CAM needs a pooling.
+    positive = {"kernel_initializer": keras.initializers.RandomUniform(0, 1, seed=0)}
+    model = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Conv2D(2, 3, **positive)])
+    model.add(keras.layers.Flatten())
+    model.add(keras.layers.Dense(2, **positive))
+    with pytest.warns(eli5k.ExplanationWarning, match="methods='all' leaves out cam: "):
+        found = eli5k.compare(model, DOC, "all", targets=[1], preprocess=False)
+    assert sorted(each.method for each in found) == ["Grad-CAM", "Gradient"]
+
+
+def test_one_method_at_one_layer_is_a_comparison_too(model):
+    [found] = eli5k.compare(model, DOC, "layer-cam", "early", targets=[0], preprocess=False)
+    assert (found.method, found.layer) == ("LayerCAM", "early")
+
+
+def test_a_mistake_that_concerns_all_methods_is_raised(model, registry):
+    for name in registry.keys() - {"grad-cam", "gradient"}:
+        del registry[name]
+    with pytest.raises(ValueError, match=r"targets must be .*99"):
+        eli5k.compare(model, DOC, "all", targets=[99])

@@ -194,12 +194,12 @@ class TestSeveralInputs:
 class TestAmbiguity:
     def test_list_of_arrays_that_could_be_documents(self):
         docs = noise(3, 6, 5, 1)
-        with pytest.raises(ValueError, match=r"list of 3, each .*np\.stack.*tuple"):
+        with pytest.raises(ValueError, match=r"list of 3 possible doc.*np\.stack.*tuple"):
             docs_of(model_of((6, 5, 1)), iter([list(docs)]))
 
     def test_list_of_columns_that_could_be_documents(self):
         pairs = model_of((6, 5, 1), (6, 5, 1))
-        with pytest.raises(ValueError, match=r"list of 2, each .*a dict of"):
+        with pytest.raises(ValueError, match=r"list of 2 possible doc.*a dict of"):
             docs_of(pairs, iter([[["left1", "left2"], ["right1", "right2"]]]))
         three = [["left1", "left2", "left3"], ["right1", "right2", "right3"]]
         expected = [["left1", "right1"], ["left2", "right2"], ["left3", "right3"]]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,8 @@ LOCAL = "local"
 RESERVE = 1
 # Only names of documents and counts are sent.
 OBJECTS = 200_000_000
+# Seconds to wait for what others use, and between two looks.
+WAIT, PAUSE = 30, 0.5
 # For Ray on this machine alone, set before it is imported. The last one is what makes it listen on
 # the loopback, on Linux too: given the address 127.0.0.1, it looks for another one.
 ON_THIS_MACHINE = {
@@ -109,13 +113,34 @@ def connected(address: str | None, demand: Demand) -> Iterator[Any]:
             if is_local:
                 _start(ray, demand)
             else:
-                ray.init(address=address, log_to_driver=False, runtime_env=_of_workers(demand))
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level=logging.WARNING,
+                    runtime_env=_of_workers(demand),
+                )
         try:
             _check(ray, demand, address)
-            yield ray
+            with _quiet():
+                yield ray
         finally:
             if not was_connected:
                 ray.shutdown()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave to Ray Data's log file what it would print about a run that goes well."""
+    handlers = logging.getLogger("ray.data").handlers
+    printing = [each for each in handlers if isinstance(each, logging.StreamHandler)]
+    levels = [each.level for each in printing]
+    for each in printing:
+        each.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for each, level in zip(printing, levels):
+            each.setLevel(level)
 
 
 def _imported() -> Any:
@@ -162,6 +187,7 @@ def _start(ray: Any, demand: Demand) -> None:
                 num_cpus=demand.workers + RESERVE,
                 include_dashboard=False,
                 log_to_driver=False,
+                logging_level=logging.WARNING,
                 object_store_memory=OBJECTS,
                 runtime_env=_of_workers(demand),
             )
@@ -190,11 +216,14 @@ def _of_workers(demand: Demand) -> dict[str, Any]:
 
 def _check(ray: Any, demand: Demand, address: str | None) -> None:
     where = "Ray on this machine" if address in (None, LOCAL) else f"the Ray cluster at {address!r}"
-    for there, hint in (
-        (ray.cluster_resources(), "Pass fewer workers, or start Ray with more."),
-        (ray.available_resources(), "Others use the rest: wait for them, or pass fewer workers."),
+    for there, seconds, hint in (
+        (ray.cluster_resources, 0, "Pass fewer workers, or start Ray with more."),
+        # Workers of a run that has just ended are there for a moment longer.
+        (ray.available_resources, WAIT, "Others use the rest: wait, or pass fewer workers."),
     ):
-        missing = demand.missing(there)
+        end = time.monotonic() + seconds
+        while (missing := demand.missing(there())) and time.monotonic() < end:
+            time.sleep(PAUSE)
         if missing:
             raise RuntimeError(
                 f"workers={demand.workers} and gpus_per_worker={demand.gpus_per_worker:g} need "

@@ -13,10 +13,11 @@ import numpy as np
 from eli5k.estimators import check_keras_model
 from eli5k.keras.backends import active_backend
 from eli5k.keras.engines.cluster import Demand, connected, default_workers
-from eli5k.keras.engines.work import Task, Work, Worker, suspects
+from eli5k.keras.engines.work import Task, Work, Worker
 from eli5k.keras.store.files import only_writer
 from eli5k.keras.store.folder import Counts, Store, open_store
 from eli5k.keras.store.keys import hashes_of
+from eli5k.keras.store.ledger import suspects
 from eli5k.keras.store.sources import ARCHIVES, TABLES, Source, files_of, open_source
 from eli5k.keras.store.writing import read_question_of, verified
 from eli5k.progress import progress_bar

@@ -6,36 +6,30 @@ the ledger tells that one what the first died of.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from eli5k.base import Explanation, ExplanationWarning, collected_warnings
+from eli5k.base import Explanation, ExplanationWarning
 from eli5k.keras.decoding import Decoder, form_of
 from eli5k.keras.model.room import rows_at_once
-from eli5k.keras.store.folder import ATTEMPTS, Store
+from eli5k.keras.store.folder import Store
 from eli5k.keras.store.keys import hashes_of, is_first
+from eli5k.keras.store.ledger import ALONE, BEGUN, EXPLAINED, Ledger
 from eli5k.keras.store.rows import arrow, numbered, table_of
 from eli5k.keras.store.sources import Item, open_source
-from eli5k.keras.store.writing import explain_items
+from eli5k.keras.store.writing import decoded_items, explain_items
 from eli5k.keras.stream import Shapes
 from eli5k.options import Options
 
 if TYPE_CHECKING:
     import pyarrow
-
-# Lines of a ledger between the keys, which are in quotation marks.
-BEGUN, ALONE, EXPLAINED = "begun", "alone", "explained"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,14 +135,15 @@ class Worker:
             # This process doesn't know what the worker wrote before it died.
             self.store = Store(self.store.folder, self.store.question)
         begun.write(BEGUN)
-        documents = self._documents(work)
-        while part := list(islice(documents, self.task.rows_per_part)):
-            ledger = Ledger(self.store.folder, part[0].key)
+        decoded = decoded_items(self._decoder, self._documents(work))
+        while (first := next(decoded, None)) is not None:
+            part = chain([first], islice(decoded, self.task.rows_per_part - 1))
+            ledger = Ledger(self.store.folder, first.key)
             alone = work.is_suspect or ledger.was_begun
-            table = self._alone(part, ledger) if alone else self._together(part, ledger)
+            table, count = self._alone(part, ledger) if alone else self._together(part, ledger)
             self.store.write(table)
             ledger.close()
-            explained += len(part)
+            explained += count
         begun.close()
         return explained
 
@@ -169,11 +164,15 @@ class Worker:
                 (turns == work.share) & ~self.store.done(keys) & is_first(hashes_of(keys))
             )
 
-    def _together(self, part: list[Item], ledger: Ledger) -> pyarrow.Table:
-        ledger.note(*(item.key for item in part))
-        return self._explained(part)
+    def _together(self, part: Iterator[Item], ledger: Ledger) -> tuple[pyarrow.Table, int]:
+        tables, count = [], 0
+        while batch := list(islice(part, self.options.batch_size)):
+            ledger.note(*(item.key for item in batch))
+            tables.append(self._explained(batch))
+            count += len(batch)
+        return arrow().concat_tables(tables), count
 
-    def _alone(self, part: list[Item], ledger: Ledger) -> pyarrow.Table:
+    def _alone(self, part: Iterator[Item], ledger: Ledger) -> tuple[pyarrow.Table, int]:
         """Explain documents one by one, so that a crash names its document."""
         culprits = ledger.culprits()
         ledger.write(ALONE)
@@ -187,98 +186,10 @@ class Worker:
                 ledger.note(item.key)
                 tables.append(self._explained([item]))
         ledger.write(EXPLAINED)
-        return arrow().concat_tables(tables)
+        return arrow().concat_tables(tables), len(tables)
 
-    def _explained(self, part: list[Item]) -> pyarrow.Table:
-        items = []
-        decoded = self._decoder.decode_items(part, lambda item: item.doc)
-        for _ in part:
-            with collected_warnings() as found:
-                item, doc = next(decoded)
-            items.append(item._replace(doc=doc, warnings=tuple(found)))
+    def _explained(self, batch: list[Item]) -> pyarrow.Table:
         # The rows have them.
         with warnings.catch_warnings(action="ignore", category=ExplanationWarning):
-            explanations = explain_items(self._model, items, self.options, self._largest)
-            return table_of([item.key for item in items], self.task.kind, explanations)
-
-
-class Ledger:
-    """Notes on a part, so that it isn't tried for ever.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Folder of the store.
-    what : object
-        The key of the part's first document, or the whole work.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> first = Ledger(folder, "a")
-    >>> first.was_begun
-    False
-    >>> first.note("a", "b")
-    >>> second = Ledger(folder, "a")
-    >>> second.was_begun, second.culprits()
-    (True, set())
-    >>> second.write(ALONE), second.note("a"), second.note("b"), Ledger(folder, "a").culprits()
-    (None, None, None, {'b'})
-    """
-
-    def __init__(self, folder: Path, what: Any) -> None:
-        name = hashlib.blake2b(str(what).encode("utf-8", "surrogatepass"), digest_size=16)
-        self._file = folder / ATTEMPTS / f"{name.hexdigest()}.part"
-        self.was_begun = self._file.exists()
-
-    def note(self, *keys: Any) -> None:
-        """Note keys before their documents are tried."""
-        self.write(*(json.dumps(str(key)) for key in keys))
-
-    def write(self, *lines: str) -> None:
-        """Add lines."""
-        self._file.parent.mkdir(exist_ok=True)
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
-
-    def culprits(self) -> set[str]:
-        """Return the documents that workers died of, each on its own."""
-        if not self.was_begun:
-            return set()
-        found, is_alone, last = set(), False, None
-        for line in [*self._file.read_text("utf-8").splitlines(), ALONE]:
-            if line == ALONE:
-                if is_alone and last is not None:
-                    found.add(last)
-                is_alone, last = True, None
-            elif line == EXPLAINED:
-                last = None
-            elif line.endswith('"') and len(line) > 1:
-                last = json.loads(line)
-        return found
-
-    def close(self) -> None:
-        """Forget a part that is written."""
-        self._file.unlink(missing_ok=True)
-
-
-def suspects(folder: Path) -> set[str]:
-    """Return and forget the keys that a killed run was at.
-
-    It may have been killed by its user: they are tried again, each alone.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> Ledger(folder, "a").note("a", "b")
-    >>> sorted(suspects(folder)), suspects(folder)
-    (['a', 'b'], set())
-    """
-    found: set[str] = set()
-    for file in (folder / ATTEMPTS).glob("*.part"):
-        lines = file.read_text("utf-8").splitlines()
-        found.update(json.loads(line) for line in lines if line.endswith('"') and len(line) > 1)
-        os.unlink(file)
-    return found
+            explanations = explain_items(self._model, batch, self.options, self._largest)
+            return table_of([item.key for item in batch], self.task.kind, explanations)

@@ -43,13 +43,13 @@ from eli5k.keras.model.structure import layer_at
 # By how much the logits of a trained classifier differ between a photograph and a black picture.
 # Trained on pixels up to 255, small nets had 20 to 50, and up to 1, 5 to 50.
 LOGITS = {"0..1": (0.5, 128.0), "0..255": (4.0, 128.0)}
-# What a first kernel gets, by the scale of what the model gets: below and above that, the model
+# Scale of the first kernel's input, relative to the model's input: outside these limits, the model
 # scales its input itself.
 INSIDE = (1 / 50, 50.0)
 NOTHING = 1e-6
-# How far off, in deviations, a linear stem is at most: others were off by 0.4 to 1.3.
+# Largest error of a linear stem, in deviations: others were off by 0.4 to 1.3.
 LINEAR = 0.1
-# What is not linear fits artificial photographs in the right scale to 0.3, in a wrong one to 0.5.
+# Nonlinear stems fit artificial photographs to 0.3 in the right scale, to 0.5 in a wrong one.
 FITS = 0.4
 # Data of a larger deviation are pixels up to 255.
 LARGE = 5.0

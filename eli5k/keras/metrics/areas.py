@@ -9,7 +9,7 @@ from eli5k.keras.metrics.check import largest
 from eli5k.keras.metrics.places import name_of
 
 SHARES = {"tenth": 0.1, "quarter": 0.25}
-PEAK = 0.999  # What is as hot as the peak of a map.
+PEAK = 0.999  # Share of a map's peak that counts as peaking.
 
 
 def areas_of(heat: np.ndarray, cells: tuple[int, ...]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -19,8 +19,8 @@ from eli5k.keras.pictures import picture_of
 
 LEAST_PICTURES = 10
 PICTURES = 4  # axes of an array of them
-# A place is remarkable if so many maps peak in it, and covering it changes so many more predictions
-# than covering another place of the same size.
+# A place is remarkable if at least this share of the maps peaks in it, and covering it changes this
+# many more predictions than covering another place of the same size.
 PEAKS = {"tenth": 0.35, "quarter": 0.55}
 # Or so many pictures take the class of another one with the place, and so many more than with
 # another place. The border needs no peaks: a coarse map doesn't show a thin one.

@@ -1,4 +1,4 @@
-"""Draw an audit: where maps meet, as HTML that needs nothing from a network."""
+"""Draw an audit, where maps meet, as HTML that loads nothing."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def draw_area(image: Image.Image, area: np.ndarray) -> Image.Image:
     inside = Image.fromarray((255 * (_flat(area) > 0)).astype("uint8")).resize(
         (width, height), Image.Resampling.NEAREST
     )
-    # What lies outside the picture counts as outside the area.
+    # Anything outside the picture counts as outside the area.
     framed = Image.new("L", (width + 16, height + 16))
     framed.paste(inside, (8, 8))
     for steps, colour in ((3, "black"), (1, "white")):

@@ -1,4 +1,4 @@
-"""What covering a place, or exchanging it between pictures, does to their classes."""
+"""Effects of covering or exchanging a place on the pictures' classes."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from eli5k.keras.attribution import run as prepare
 from eli5k.keras.evidence.asking import DisconnectedError
 from eli5k.keras.evidence.choice import is_map
 from eli5k.keras.evidence.run import Run
+from eli5k.keras.gathering import Gathered, gathered
 from eli5k.keras.methods import METHODS, find_method
 from eli5k.keras.methods.registry import Cost
 from eli5k.keras.metrics.agreement import agreement, on_cells
@@ -63,7 +65,8 @@ class Ranking(list[Rank]):
         width = max((len(rank.name) for rank in self), default=0)
         lines = [f"{'':{width}}  agreement  supported   ms"]
         for rank in self:
-            bar = "█" * round(BAR * max(rank.agreement, 0))
+            # Not a number, if no document could test a map.
+            bar = "" if math.isnan(rank.agreement) else "█" * round(BAR * max(rank.agreement, 0))
             lines.append(
                 f"{rank.name:{width}}  {rank.agreement:9.2f}  {100 * rank.supported:7.0f} %  "
                 f"{1000 * rank.seconds:3.0f}  {bar}".rstrip()
@@ -85,6 +88,8 @@ def rank_methods(
     methods: Iterable[MethodLike] | None = None,
     layer: Any = None,
     output: str | int | None = None,
+    preprocess: Callable[..., Any] | Literal[False] | None = None,
+    most: int = 100,
     pairs: int = 32,
     batch_size: int = 32,
     progress: bool | None = False,
@@ -98,8 +103,10 @@ def rank_methods(
     Parameters
     ----------
     model : keras.Model
-    docs, targets, layer, output, batch_size, progress
+    docs, targets, layer, output, preprocess, batch_size, progress
         As in :func:`eli5k.keras.attribute`. The score before a softmax or sigmoid is explained.
+    most : int
+        How many documents to take, evenly spread if it is known how many there are.
     methods : iterable of str or callable, optional
         None takes all that run the model at most 64 times.
     pairs : int
@@ -131,7 +138,8 @@ def rank_methods(
     """
     chosen = affordable() if methods is None else list(methods)
     names = [name_of(method) for method in chosen]
-    asked = _prepared(model, docs, targets, layer, output, batch_size, progress)
+    found = gathered(model, docs, targets, preprocess=preprocess, most=most, progress=progress)
+    asked = _prepared(model, found, layer, output, batch_size, progress)
     halves = measure_halves(asked, pairs)
     named = [(name, method, asked) for name, method in zip(names, chosen)]
     return ranked(named, halves, ValueError, warns=methods is not None)
@@ -145,6 +153,8 @@ def rank_layers(
     layers: Sequence[Any] | None = None,
     method: MethodLike = "grad-cam",
     output: str | int | None = None,
+    preprocess: Callable[..., Any] | Literal[False] | None = None,
+    most: int = 100,
     pairs: int = 32,
     batch_size: int = 32,
     progress: bool | None = False,
@@ -154,7 +164,7 @@ def rank_layers(
     Parameters
     ----------
     model : keras.Model
-    docs, targets, output, pairs, batch_size, progress
+    docs, targets, output, preprocess, most, pairs, batch_size, progress
         As in :func:`rank_methods`.
     layers : sequence of str, int or keras.Layer, optional
         None takes the last layer of each size of grid.
@@ -179,7 +189,8 @@ def rank_layers(
     3
     """
     find_method(method)
-    asked = _prepared(model, docs, targets, None, output, batch_size, progress)
+    found = gathered(model, docs, targets, preprocess=preprocess, most=most, progress=progress)
+    asked = _prepared(model, found, None, output, batch_size, progress)
     halves = measure_halves(asked, pairs)
     chosen = _last_of_each_grid(asked) if layers is None else layers
     named = [
@@ -191,8 +202,7 @@ def rank_layers(
 
 def _prepared(
     model: keras.Model,
-    docs: Any,
-    targets: Any,
+    found: Gathered,
     layer: Any,
     output: str | int | None,
     batch_size: int,
@@ -200,8 +210,8 @@ def _prepared(
 ) -> Run:
     asked = prepare(
         model,
-        docs,
-        targets,
+        found.inputs,
+        found.targets,
         layer=layer,
         output=output,
         logits=True,

@@ -269,7 +269,7 @@ def framework_activation(function: Any) -> str | None:
     >>> framework_activation(keras.activations.relu) is None
     True
     """
-    function = getattr(function, "func", function)  # Of functools.partial.
+    function = getattr(function, "func", function)  # The function of a functools.partial.
     # A module such as torch.nn.ReLU has no name of its own.
     named = function if hasattr(function, "__name__") else type(function)
     name = named.__name__.lower().removesuffix("_v2")

@@ -39,8 +39,8 @@ POLICY = "_dtype_policy"
 # Used only while a layer is built or trained.
 ENDINGS = ("initializer", "regularizer", "constraint")
 
-# An array of so many numbers is compared by value at each explanation; of a larger one, only
-# whether it is still the same array.
+# Arrays of up to this many numbers are compared by value at each explanation, larger ones by
+# identity.
 SMALL = 1000
 # How deep to look into lists and configurations, which may hold themselves.
 DEEP = 8

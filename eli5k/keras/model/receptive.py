@@ -284,7 +284,7 @@ def _at(value: Any, axis: int) -> int:
 
 
 def _before(amounts: Any, axis: int) -> int:
-    """Return how much is added or cut at the beginning of an axis."""
+    """Return how much an axis gains or loses at its start."""
     if isinstance(amounts[0], tuple | list):
         return int(amounts[axis][0])
     return int(amounts[0])  # The only axis.

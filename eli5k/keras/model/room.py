@@ -14,8 +14,8 @@ from eli5k.keras.model.survey import survey
 
 # Rows at a time on a CPU, where more aren't faster, and at most on a graphics card.
 USUAL, MOST = 32, 1024
-# What of the free memory rows may take, and how often each output is there: itself, its gradient,
-# and what a convolution works on.
+# Share of the free memory that rows may take, and how many copies there are of each output: itself,
+# its gradient, and a convolution's work space.
 SHARE, COPIES = 0.5, 3
 BYTES = 4
 

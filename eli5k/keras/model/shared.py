@@ -52,7 +52,7 @@ def shared_inputs(model: keras.Model) -> tuple[int, ...]:
         return ()
     ranks = [len(spec.shape) for spec in specs.values()]
     others = tuple(index for index, rank in enumerate(ranks) if rank < max(ranks))
-    # What a functional model declares never changes.
+    # The declarations of a functional model never change.
     found: tuple[int, ...] = remember(
         model, "shared inputs", 0, lambda: others if _makes_columns(model, others) else ()
     )

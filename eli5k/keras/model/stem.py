@@ -53,7 +53,7 @@ def _stores(layer: keras.Layer) -> bool:
 
 
 def first_kernel(survey: Survey) -> str | None:
-    """Return the path of the first called layer with a kernel, if any."""
+    """Return the path of the first called layer with a kernel."""
     calls = (call for call in survey.calls if call.has_kernel and _looks_at_image(call, survey))
     return next((call.path for call in calls), None)
 

@@ -13,7 +13,7 @@ from eli5k.keras.backends import Tensor
 # Class, distillation and register tokens that may come before the patches.
 MOST_EXTRA_TOKENS = 8
 TOKENS_RANK = 3
-# Where a map begins and ends along each axis of the picture, in shares of it.
+# A map's ends along each axis of the picture, in shares of it.
 Frame = tuple[tuple[float, ...], tuple[float, ...]]
 
 

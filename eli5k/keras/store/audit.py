@@ -1,4 +1,4 @@
-"""Audit of a store: what maps that are there already have in common."""
+"""Audit of a store: what its maps have in common."""
 
 from __future__ import annotations
 

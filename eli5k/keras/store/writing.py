@@ -26,6 +26,7 @@ from eli5k.keras.sources import Rows
 from eli5k.keras.store.files import only_writer
 from eli5k.keras.store.folder import Counts, Store, open_store
 from eli5k.keras.store.keys import HASH, Keys, hashes_of, is_first
+from eli5k.keras.store.ledger import attempted
 from eli5k.keras.store.question import question_of
 from eli5k.keras.store.rows import arrow, numbered, table_of
 from eli5k.keras.store.sources import Item, Source, open_source
@@ -276,20 +277,36 @@ def _decoded(
         yield from todo
         return
 
-    def doc_of(item: Item) -> Any:
-        return item.doc
-
     def ledger(item: Item) -> int:
-        return store.attempted(item.key)
+        return attempted(store.folder, item.key)
 
     with Decoder(form_of(model), workers=workers, timeout=timeout) as decoder:
-        decoded = decoder.decode_items(todo, doc_of, ledger)
-        while True:
-            with collected_warnings() as found:
-                item, doc = next(decoded, (None, None))
-            if item is None:
-                return
-            yield item._replace(doc=doc, warnings=tuple(found))
+        yield from decoded_items(decoder, todo, ledger)
+
+
+def decoded_items(
+    decoder: Decoder, items: Iterable[Item], ledger: Callable[[Item], int] | None = None
+) -> Iterator[Item]:
+    """Decode items ahead of who takes them, with the warnings about each.
+
+    Parameters
+    ----------
+    decoder : Decoder
+    items : iterable of Item
+    ledger : callable, optional
+        As in :meth:`~eli5k.keras.decoding.Decoder.decode_items`.
+
+    Yields
+    ------
+    Item
+    """
+    decoded = decoder.decode_items(items, lambda item: item.doc, ledger)
+    while True:
+        with collected_warnings() as found:
+            item, doc = next(decoded, (None, None))
+        if item is None:
+            return
+        yield item._replace(doc=doc, warnings=tuple(found))
 
 
 def _explain_all(

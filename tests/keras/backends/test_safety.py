@@ -114,6 +114,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.slow
 class TestErrors:
     @pytest.mark.parametrize(("fail", "explained_before"), FAILURES)
     def test_leave_the_model_able_to_predict_explain_and_train(self, fail, explained_before):

@@ -15,6 +15,7 @@ from eli5k.keras.methods import METHODS, RISE, IntegratedGradients, Occlusion, S
 from tests.close import assert_close
 from tests.zoo import CLASSES, SHAPE, functional, net_layers, noise
 
+pytestmark = pytest.mark.slow
 DOCS = noise(2, *SHAPE, seed=1)
 QUICK = {
     "integrated-gradients": IntegratedGradients(steps=4),
@@ -82,11 +83,13 @@ def gradients_of(model):
         case "jax":
             import jax
 
+            model(DOCS)  # Which builds it.
+            others = [variable.value for variable in model.non_trainable_variables]
+
             def score(weights):
-                outputs, _ = model.stateless_call(weights, [], DOCS)
+                outputs, _ = model.stateless_call(weights, others, DOCS)
                 return outputs[:, 1].sum()
 
-            model(DOCS)  # Which builds it.
             found = jax.grad(score)([variable.value for variable in model.trainable_variables])
             return [np.asarray(each) for each in found]
     model.zero_grad()

@@ -67,7 +67,8 @@ def test_start_is_tried_twice_and_then_fails_with_what_to_do(start):
     assert ray.attempts == 2
 
 
-def test_workers_get_one_processor_less_than_there_are(start):
+def test_workers_get_one_processor_less_than_there_are(start, monkeypatch):
+    monkeypatch.setattr(cluster, "WAIT", 0)
     ray = FakeRay(there={"CPU": 2.0})
     with pytest.raises(RuntimeError, match=r"workers=2 .* need 3 CPUs .* there are 2 in the Ray"):
         start(ray, Demand(workers=2), address="auto")
@@ -75,6 +76,15 @@ def test_workers_get_one_processor_less_than_there_are(start):
     ray = FakeRay(there={"CPU": 8.0}, free={"CPU": 1.0})
     with pytest.raises(RuntimeError, match=r"there are 1 .* Others use the rest"):
         start(ray, Demand(workers=2), address="auto")
+
+
+def test_what_has_just_ended_is_waited_for(start, monkeypatch):
+    monkeypatch.setattr(cluster, "PAUSE", 0)
+    ray = FakeRay(there={"CPU": 8.0})
+    free = iter([{"CPU": 1.0}, {"CPU": 2.0}, {"CPU": 8.0}])
+    monkeypatch.setattr(ray, "available_resources", lambda: next(free))
+    start(ray, Demand(workers=2), address="auto")
+    assert next(free, None) is None
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from PIL import Image
 
 from eli5k.keras.engines import work as work_module
 from eli5k.keras.engines.on_ray import _pictures, _shares
-from eli5k.keras.engines.work import Task, Worker, suspects
+from eli5k.keras.engines.work import Task, Worker
 from eli5k.keras.store.folder import open_store
 from eli5k.keras.store.keys import hashes_of
+from eli5k.keras.store.ledger import suspects
 from eli5k.keras.store.sources import open_source
 from eli5k.options import Options
 from tests.close import assert_close

@@ -285,6 +285,7 @@ class TestEveryMethod:
         assert_same(ask(with_two_outputs(), name, output="head"), expected_of(name))
 
     # bfloat16 has eight binary digits, float16 eleven.
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("policy", "least"), [("mixed_float16", 0.99), ("mixed_bfloat16", 0.9)]
     )
@@ -305,6 +306,7 @@ class TestEveryMethod:
         assert_same((scores[:, 0], maps[:, 0]), expected_of(name))
         assert_same((scores[1:, 1], maps[1:, 1]), ask(model, name, DOCS[1:], targets=2))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("axes", [1, 3])
     def test_signals_and_volumes(self, name, axes):
         model, grid = of_axes(axes)

@@ -46,6 +46,32 @@ def test_what_agrees_with_the_model_comes_first(pictures):
     assert [rank.maps for rank in found] == [3, 3, 3]
 
 
+def test_files_and_generators_are_ranked_as_arrays_are(pictures, tmp_path):
+    for number, picture in enumerate(pictures):
+        np.save(tmp_path / f"{number}.npy", 255 * picture)
+    model, asked = spot_model(), {"methods": [right, inverted], "pairs": 8}
+    expected = metrics.rank_methods(model, pictures, 0, **asked)
+    asked["preprocess"] = lambda values: values / 255
+    for docs in (sorted(tmp_path.iterdir()), (255 * picture for picture in pictures)):
+        found = metrics.rank_methods(model, docs, 0, **asked)
+        assert [rank.agreement for rank in found] == pytest.approx(
+            [rank.agreement for rank in expected], abs=1e-5
+        )
+        assert [rank.maps for rank in found] == [3, 3]
+
+
+def test_so_many_documents_are_taken(pictures):
+    asked = {"methods": [right], "pairs": 8}
+    [spread] = metrics.rank_methods(spot_model(), pictures, [0, 0, 0], most=2, **asked)
+    [ends] = metrics.rank_methods(spot_model(), pictures[::2], 0, **asked)
+    assert spread.maps == 2
+    assert spread.agreement == pytest.approx(ends.agreement, abs=1e-6)
+
+
+def test_what_no_document_could_test_has_no_bar():
+    assert str(Ranking([Rank("grad-cam", np.nan, np.nan, 0.001, 0)])).endswith("nan %    1")
+
+
 def test_by_default_all_methods_of_few_runs_take_part(pictures, registry):
     slow_to_compile = ("fuse", "tta", "smooth-grad", "square-grad", "var-grad", "counterfactual")
     for name in slow_to_compile:
