@@ -1,7 +1,7 @@
 """Audit nets with and without a planted shortcut: the demo's with new heads, and small ones.
 
     pip install --group benchmarks
-    python benchmarks/trust_audit.py --rst docs/benchmarks/trust-audit.rst
+    python benchmarks/trust_audit.py --seed 2 --rst docs/benchmarks/trust-audit.rst
 
 A shortcut tells the class of a share of the pictures, whose content does not: a coloured tag, a
 border, a watermark, a bar as of another source. A planted net counts if its accuracy on those
