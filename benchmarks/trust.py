@@ -89,6 +89,7 @@ OFTEN: dict[str, MethodLike] = {
     "rise": RISE(masks=256),
 }
 SPLITS = 200
+CLEAR = 0.1  # difference in pointing
 
 
 Table = dict[str, dict[str, object]]  # column, row
@@ -307,7 +308,11 @@ def rank(count: int, only: list[str] | None = None) -> Table:
             for name, found in results.items()
         }
         table[net] = {name: table[net].get(name, "") for name in (*RANKED, *OFTEN)}
-        table[net] |= {"rank correlation": order_of(results), "attainable": attainable(results)}
+        table[net] |= {
+            "rank correlation": order_of(results),
+            "attainable": attainable(results),
+            "pairs ordered alike": alike(results),
+        }
         print(
             f"{net}: rank correlation {table[net]['rank correlation']:.2f}, attainable "
             f"{table[net]['attainable']:.2f}",
@@ -329,10 +334,11 @@ def order_of(results: Results) -> float:
 
 
 def attainable(results: Results) -> float:
-    """What chance leaves of a perfect rank correlation: how alike two halves of the pictures order.
+    """The rank correlation that ties and the number of pictures leave.
 
-    Each of agreement and pointing is compared between random halves, corrected for their size
-    (Spearman and Brown); the geometric mean is what both can have with each other.
+    Methods that point equally well can't be ordered. And how alike two random halves of the
+    pictures order the methods, corrected for their size (Spearman and Brown), limits how alike
+    agreement and pointing can: the geometric mean of both.
     """
     found = distinct(results)
     rng = np.random.default_rng(0)
@@ -343,7 +349,16 @@ def attainable(results: Results) -> float:
         first, second = (half.mean(axis=1) for half in halves)
         likeness.append([spearman(first[:, column], second[:, column]) for column in range(2)])
     means = np.maximum(np.nanmean(likeness, axis=0), 0)
-    return float(np.sqrt(np.prod(2 * means / (1 + means))))
+    with_ties = spearman(*np.sort(found.mean(axis=1), axis=0).T)
+    return float(with_ties * np.sqrt(np.prod(2 * means / (1 + means))))
+
+
+def alike(results: Results) -> str:
+    """Pairs of methods, of those that point clearly differently, that agreement orders alike."""
+    means = distinct(results).mean(axis=1)
+    agreed, pointed = (np.subtract.outer(column, column) for column in means.T)
+    clear = pointed >= CLEAR
+    return f"{(agreed[clear] > 0).sum()} of {clear.sum()}"
 
 
 def ranked_montages(count: int) -> Results:

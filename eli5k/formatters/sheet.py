@@ -234,7 +234,8 @@ def _captions(
     if all(map(fits, captions)):
         captions = [[[", ".join(words)] for words in caption if words] for caption in captions]
     return [
-        [_shorten(word, width, size) for words in caption for word in words] for caption in captions
+        [line for words in caption for word in words for line in _wrapped(word, width, size)]
+        for caption in captions
     ]
 
 
@@ -248,6 +249,16 @@ def _packed(words: Sequence[str], width: int, size: int) -> list[str]:
         else:
             lines.append(_shorten(word, width, size))
     return lines
+
+
+def _wrapped(text: str, width: int, size: int) -> list[str]:
+    """Put a text on two lines if it doesn't fit on one; what is longer still is shortened."""
+    font = font_for(text, size)
+    gaps = [place for place, letter in enumerate(text[:width]) if letter == " "]
+    fitting = [place for place in gaps if font.getlength(text[:place]) <= width]
+    if not fitting or font.getlength(text[: width + 1]) <= width:
+        return [_shorten(text, width, size)]
+    return [text[: fitting[-1]], _shorten(text[fitting[-1] + 1 :], width, size)]
 
 
 def _shorten(text: str, width: int, size: int) -> str:

@@ -287,7 +287,7 @@ def _map_inputs(model: keras.Model, doc: Any, read: Callable[..., Any], called: 
         if len(doc) != len(names) or (len(names) == 1 and not _is_document(doc[0])):
             raise (TypeError if len(names) == 1 else ValueError)(
                 f"{called} as a {type(doc).__name__} must hold an array or a picture for each of "
-                f"the model's inputs, {names}. Received: {len(doc)} items."
+                f"the model's inputs, {names}. Received: a {type(doc).__name__} of {len(doc)}."
             )
         parts = list(doc)
     elif len(names) > 1:

@@ -96,6 +96,15 @@ def test_without_paper_a_caption_is_read_on_white_and_on_black():
     assert draw_picture([expl], replace(look, on_paper=True)).size == sheet.size
 
 
+def test_a_caption_that_is_too_long_for_a_line_goes_on_in_a_second_one(written):
+    names = ["standard poodle of a rare kind, number one", "a " + "long " * 30, "x" * 80]
+    format_as_image(explain(picture(224, 224), list(map(TargetExplanation, names))))
+    texts = [text for text, _ in written]
+    assert " ".join(texts[:2]) == f"y={names[0]}"
+    assert [text.endswith("…") for text in texts] == [False, False, False, True, True]
+    assert all(box[2] - box[0] <= 224 for _, box in written)
+
+
 def test_a_row_is_as_high_as_its_own_captions():
     expl = explain(picture(600, 150), [TargetExplanation(name, score=0.5) for name in "ab"])
     sheet = format_as_image(expl, style="side", alpha_limit=0)
@@ -125,8 +134,8 @@ def test_numbers_that_are_wider_than_a_panel_take_a_line_each(written):
     ]
 
 
-def test_a_name_that_is_wider_than_a_panel_ends_with_an_ellipsis(written):
-    names = ["short", "golden retriever " * 1000, "W" * 50]
+def test_a_word_that_is_wider_than_a_panel_ends_with_an_ellipsis(written):
+    names = ["short", "golden_retriever_" * 1000, "W" * 50]
     format_as_image(explain(picture(250, 250), [TargetExplanation(name) for name in names]))
     texts = [text for text, _ in written]
     assert texts[0] == "y=short"

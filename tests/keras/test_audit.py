@@ -139,7 +139,7 @@ class TestDocuments:
         found = audit(model, docs)
         assert found.remarkable
         assert found.peaks == 1
-        assert found.place == ("at the start" if rank == 1 else "at 6 %, 6 %, 6 % of the axes")
+        assert found.place == ("at the start" if rank == 1 else "at 25 %, 25 %, 25 % of the axes")
 
 
 class TestBest:

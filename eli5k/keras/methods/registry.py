@@ -269,8 +269,9 @@ def find_method(method: MethodLike) -> Method:
             return METHODS[ALIASES.get(name, name)]
     if written == BEST:
         raise ValueError(
-            "method='best' is for explain_prediction, explain_predictions and compare, which tell "
-            "which method they took. Here, pass a name: eli5k.rank_methods(model, docs)[0].name."
+            "method='best' is for explain_prediction, explain_predictions, compare and audit, "
+            "which tell which method they took. Here, pass a name: "
+            "eli5k.rank_methods(model, docs)[0].name."
         )
     names = {bare(name): ALIASES.get(name, name) for name in (*ALIASES, *METHODS)}
     near = [names[each] for each in difflib.get_close_matches(written, names, n=1)]

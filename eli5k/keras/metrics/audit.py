@@ -10,12 +10,11 @@ from PIL import Image
 
 from eli5k.keras.evidence.run import Run
 from eli5k.keras.metrics.agreement import on_cells
-from eli5k.keras.metrics.areas import areas_of, at_peak, peaks_of, surrounds
+from eli5k.keras.metrics.areas import areas_of, at_peak, place_of_area
 from eli5k.keras.metrics.audit_page import draw_area, draw_map, html_of
 from eli5k.keras.metrics.effects import changes, follows, predicted
 from eli5k.keras.metrics.groups import Group, groups_of, likeness_of
 from eli5k.keras.metrics.halves import cells_of
-from eli5k.keras.metrics.places import place_of
 from eli5k.keras.pictures import picture_of
 
 LEAST_PICTURES = 10
@@ -46,7 +45,7 @@ class Audit:
     place : str
         Where most maps peak, or ``"along the border"``.
     size : str
-        ``"tenth"`` or ``"quarter"`` of the picture, in one piece around there, or ``"border"``.
+        ``"tenth"`` or ``"quarter"`` of the picture, a box or a strip, or ``"border"``.
     peaks : float
         Share of the maps that peak there.
     how : str
@@ -174,13 +173,13 @@ def audit_run(
         mean_picture=picture_of(run.image.mean(axis=0)) if run.image.ndim == PICTURES else None,
     )
     heat, _ = _heat(maps, found.mean_map.shape)
-    peaking = peaks_of(heat, found.mean_map.shape)
-    regions = areas_of(peaking, found.mean_map)
-    place, given = place_of(peaking), predicted(run)
+    regions = areas_of(heat, found.mean_map.shape)
+    places = {size: place_of_area(area) for size, (area, _) in regions.items()}
+    places["border"], given = BORDER, predicted(run)
     if len(np.unique(given)) == 1:
         found = replace(found, note=f"{found.note} {ONE_CLASS}".lstrip())
     peaks = {size: _peaks(heat, region) for size, (region, _) in regions.items()}
-    meet = [size for size in PEAKS if _is_place(place, size, peaks[size], regions[size][0])]
+    meet = [each for each in PEAKS if peaks[each] >= PEAKS[each] and places[each] != MIDDLE]
     # A cover of any colour makes a border, too: it is only exchanged.
     tried = {"covered": list(dict.fromkeys(["tenth", *meet])), "exchanged": [*meet, "border"]}
     audits = []
@@ -195,7 +194,7 @@ def audit_run(
             audits.append(
                 replace(
                     found,
-                    place=BORDER if size == "border" else place,
+                    place=places[size],
                     size=size,
                     peaks=peaks[size],
                     how=how,
@@ -206,11 +205,6 @@ def audit_run(
                 )
             )
     return _most_important(audits)
-
-
-def _is_place(place: str, size: str, peaks: float, region: np.ndarray) -> bool:
-    """Tell whether maps meet at one place, away from the middle."""
-    return peaks >= PEAKS[size] and place != MIDDLE and not surrounds(region)
 
 
 def audit_maps(
@@ -247,14 +241,11 @@ def audit_maps(
     blank = len(maps) - len(rows)
     if blank:
         note = f"{note} {blank} of {len(maps)} maps are blank or flat, and left out.".lstrip()
-    mean_map, peaking = heat.mean(axis=0).reshape(cells), peaks_of(heat, cells)
-    place = place_of(peaking)
-    areas = areas_of(peaking, mean_map)
+    mean_map, areas = heat.mean(axis=0).reshape(cells), areas_of(heat, cells)
     region_of = {size: areas[size][0] for size in PEAKS}
     peaks = {size: _peaks(heat, region) for size, region in region_of.items()}
     size = next((each for each in PEAKS if peaks[each] >= PEAKS[each]), "tenth")
-    if surrounds(region_of[size]):
-        place = BORDER
+    place = place_of_area(region_of[size])
     return Audit(
         pictures=len(maps),
         method=method,
