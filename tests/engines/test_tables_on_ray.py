@@ -66,7 +66,7 @@ def test_rows_and_members_are_explained_once_with_their_targets(tmp_path):
     environment = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, str(DRIVER), str(tmp_path)]
     done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, text=True, timeout=300, check=True
+        command, env=environment, stdout=subprocess.PIPE, text=True, timeout=600, check=True
     )
     expected = [
         f"{name} {explained} {COUNT} 0"
