@@ -208,3 +208,14 @@ def test_without_a_model_only_the_place_is_told():
     assert found.groups[1].examples == (109, 110, 111)
     middle = audit_maps(maps[9:], (7, 7))
     assert (middle.place, middle.remarkable) == ("in the middle", False)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_place_does_not_follow_the_peaks_of_any_maps(seed):
+    rows, columns = np.random.default_rng(seed).integers(0, 14, (2, 40))
+    maps = np.zeros((40, 14, 14))
+    maps[np.arange(40), rows, columns] = 1
+    found = audit_maps(maps, (14, 14))
+    assert not found.remarkable
+    # Chance is a tenth; the best box of all has some more.
+    assert found.peaks < 0.25
