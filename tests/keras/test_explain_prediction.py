@@ -353,7 +353,7 @@ class TestInputs:
         ("doc", "message"),
         [
             ([DOC], "photo.*facts"),
-            ([DOC, noise(1, 5), noise(1, 5)], "photo.*facts.*list of 3 items"),
+            ([DOC, noise(1, 5), noise(1, 5)], "photo.*facts.*list of 3"),
             (DOC, "list or a dict.*photo.*facts.*ndarray"),
             ({"photo": DOC}, "photo.*facts.*Received.*photo"),
             ({"photo": DOC, "fact": noise(1, 5)}, "Received.*fact"),

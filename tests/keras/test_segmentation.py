@@ -239,7 +239,7 @@ class TestBackground:
     def test_is_the_first_class_without_names(self):
         expl = eli5k.explain_prediction(unet(), DOCS[0], top_targets=4, preprocess=False)
         assert 0 not in [target.target for target in expl.targets]
-        assert "The background, 0, is left out (class 0 is taken for it" in expl.description
+        assert "The background, 0, is left out (class 0, since target_names" in expl.description
 
     def test_has_a_name(self):
         names = ["sky", "road", "Background", "car"]
