@@ -71,13 +71,21 @@ def write_pictures(path, count):
 
 def explain(source, out, log):
     """Explain what isn't explained yet, noting each picture that is read."""
-    import keras
-
     import eli5k
+
+    os.environ["READ"] = str(log)
+    options = {"batch_size": BATCH, "rows_per_part": ROWS_PER_PART, "preprocess": noted}
+    print(
+        eli5k.explain_to(small_net(), source, out, key="id", workers=0, progress=False, **options)
+    )
+
+
+def small_net():
+    import keras
 
     keras.utils.set_random_seed(0)
     conv = {"strides": 2, "activation": "relu"}
-    model = keras.Sequential(
+    return keras.Sequential(
         [
             keras.Input((SIDE, SIDE, 3)),
             keras.layers.Rescaling(1 / 255),
@@ -87,9 +95,6 @@ def explain(source, out, log):
             keras.layers.Dense(10, activation="softmax"),
         ]
     )
-    os.environ["READ"] = str(log)
-    options = {"batch_size": BATCH, "rows_per_part": ROWS_PER_PART, "preprocess": noted}
-    print(eli5k.explain_to(model, source, out, key="id", workers=0, progress=False, **options))
 
 
 def noted(pixels):

@@ -12,7 +12,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from million import SIDE, private_memory, write_pictures
+from million import private_memory, small_net, write_pictures
 
 from eli5k.keras.engines.on_ray import explain_on_ray
 
@@ -57,23 +57,6 @@ def main() -> None:
             settled = readings[1:]
             growth = max(used for _, used in settled) - settled[0][1]
             print(f"most growth after {settled[0][0]:,}: {growth} MB")
-
-
-def small_net():
-    import keras
-
-    keras.utils.set_random_seed(0)
-    conv = {"strides": 2, "activation": "relu"}
-    return keras.Sequential(
-        [
-            keras.Input((SIDE, SIDE, 3)),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.Conv2D(8, 3, **conv),
-            keras.layers.Conv2D(16, 3, **conv),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(10, activation="softmax"),
-        ]
-    )
 
 
 if __name__ == "__main__":

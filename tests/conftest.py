@@ -57,6 +57,24 @@ def shapes_data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return draw_shapes(100, seed=2)
 
 
+@pytest.fixture
+def rows_run(monkeypatch):
+    """How many rows go through a model in each run."""
+    import keras
+
+    from eli5k.keras.evidence import run as run_module
+
+    rows = []
+    ask = run_module.ask_model
+
+    def counted(question, operands=()):
+        rows.append(len(keras.tree.flatten(question.inputs)[0]))
+        return ask(question, operands)
+
+    monkeypatch.setattr(run_module, "ask_model", counted)
+    return rows
+
+
 def _uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
     return _tensor(_generator(seed).uniform(minval, maxval, shape), dtype)
 

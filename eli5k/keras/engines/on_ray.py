@@ -101,14 +101,7 @@ def explain_on_ray(
             f"model.save('model.keras'). Received: {type(model).__name__}"
         )
     count = default_workers() if workers is None else workers
-    for name, value in (("workers", count), ("rows_per_part", rows_per_part)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number, at least 1. Received: {value!r}")
-    if timeout <= 0 or gpus_per_worker < 0:
-        raise ValueError(
-            "timeout must be positive, and gpus_per_worker not negative. Received: "
-            f"timeout={timeout}, gpus_per_worker={gpus_per_worker}"
-        )
+    _check_numbers(timeout, gpus_per_worker, workers=count, rows_per_part=rows_per_part)
     _check_source(source)
     place = _absolute(model)
     net = keras.saving.load_model(place, compile=False)
@@ -148,6 +141,17 @@ def explain_on_ray(
         # A part may have been written twice, by a worker that was lost and by the next one.
         store.drop_doubled()
         return verified(store, seen, explained)
+
+
+def _check_numbers(timeout: float, gpus_per_worker: float, **counts: Any) -> None:
+    for name, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number, at least 1. Received: {value!r}")
+    if timeout <= 0 or gpus_per_worker < 0:
+        raise ValueError(
+            "timeout must be positive, and gpus_per_worker not negative. Received: "
+            f"timeout={timeout}, gpus_per_worker={gpus_per_worker}"
+        )
 
 
 def _check_source(source: Any) -> None:

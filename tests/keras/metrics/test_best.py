@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 
 import eli5k
 from eli5k.keras import run
-from eli5k.keras.evidence import run as run_module
 from eli5k.keras.evidence.probes import Layer, Probe
 from eli5k.keras.methods.cam import grad_cam
 from eli5k.keras.metrics.best import best_method
@@ -24,20 +22,6 @@ def two_methods(registry):
     """Only gradient, whose map is everywhere the same in a spot, and Grad-CAM take part."""
     for name in set(registry) - {"grad-cam", "gradient"}:
         del registry[name]
-
-
-@pytest.fixture
-def rows_run(monkeypatch):
-    """How many rows go through a model in each run."""
-    rows = []
-    ask = run_module.ask_model
-
-    def counted(question, operands=()):
-        rows.append(len(keras.tree.flatten(question.inputs)[0]))
-        return ask(question, operands)
-
-    monkeypatch.setattr(run_module, "ask_model", counted)
-    return rows
 
 
 def test_the_method_that_agrees_best_is_taken():
